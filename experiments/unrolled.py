@@ -1,0 +1,127 @@
+"""Unrolled GAN: G is trained against the D that will have answered it, K updates ahead.
+
+Metz, Poole, Pfau and Sohl-Dickstein 2017, arXiv 1611.02163. G descends f(g, d_K(g)), where d_K is D after K of its own
+Adam updates on f, and the gradient flows through all of them; D itself makes one ordinary update. K = 0 is the GAN.
+
+Differences from the paper: both nets are updated at once from the same minibatch, as in the authors' notebook (the
+paper alternates); Adam's eps_root is 1e-16 instead of 0, since the square root has no gradient at 0.
+
+    python -m experiments.unrolled                 the ring of eight Gaussians: 8 of 8 modes
+    python -m experiments.unrolled --unroll 0      the plain GAN: it circles between one and two
+"""
+
+import dataclasses
+import functools
+from typing import Literal, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from gan_jax import cli, data, losses, rng
+from gan_jax.lookahead import unroll
+from gan_jax.loop import fit
+from gan_jax.nets import mlp
+from gan_jax.player import Player, create, descend, forward
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    dataset: str = "ring8"  # a toy, or any TFDS image set by name
+    steps: int = 3000  # joint updates of G and D
+    batch_size: int = 512  # rows of data, and of noise, a step
+    unroll: int = 10  # K, how many updates D looks ahead; 0: the plain GAN
+    loss: losses.Name = "minimax"  # the game f
+    z_dim: int = 256  # the latent, standard normal
+    nets: Literal["auto", "mlp", "dcgan", "lstm"] = "auto"  # auto: mlp for points, dcgan for images
+    width: int = 128  # units of a hidden layer (mlp, lstm)
+    g_depth: int = 2  # hidden layers of G (mlp)
+    d_depth: int = 1  # hidden layers of D (mlp)
+    act: Literal["relu", "tanh"] = "relu"  # hidden units (mlp)
+    gain: float = 0.8  # scale of the orthogonal initialisation (mlp)
+    d_scale: float = 0.25  # D multiplies its input by it (mlp)
+    g_lr: float = 1e-4  # Adam's rate for G
+    d_lr: float = 1e-4  # Adam's rate for D, in the lookahead too
+    b1: float = 0.5  # Adam's decay of the first moment
+    b2: float = 0.999  # Adam's decay of the second moment
+    remat: bool = True  # recompute the lookahead in the backward pass: memory stays flat in K
+    first_order: bool = False  # ablation: stop the gradient at D's answer
+
+
+PRESETS = {
+    "default": Config(),
+    # The ring of the paper, as we read its appendix.
+    "paper": Config(steps=25_000),
+}
+
+
+class State(NamedTuple):
+    step: jax.Array
+    key: jax.Array  # the root of all the run's randomness
+    g: Player
+    d: Player
+
+
+def build(cfg):
+    shape = data.load(cfg.dataset).shape
+    act, kernel_init = getattr(nn, cfg.act), nn.initializers.orthogonal(cfg.gain)
+    G = mlp.G(shape, cfg.width, cfg.g_depth, act, kernel_init)
+    D = mlp.D(cfg.width, cfg.d_depth, act, kernel_init, cfg.d_scale)
+    g_tx, d_tx = (optax.adam(lr, cfg.b1, cfg.b2, eps_root=1e-16) for lr in (cfg.g_lr, cfg.d_lr))
+    return G, D, g_tx, d_tx
+
+
+def init(cfg, key):
+    G, D, g_tx, d_tx = build(cfg)
+    z, x = jnp.zeros((1, cfg.z_dim)), jnp.zeros((1, *data.load(cfg.dataset).shape))
+    g = create(G, g_tx, rng.at(key, 0, "g"), z)
+    return State(jnp.int32(0), key, g, create(D, d_tx, rng.at(key, 0, "d"), x))
+
+
+def step(cfg, state, batch):
+    G, D, g_tx, d_tx = build(cfg)
+    loss = losses.PAIRS[cfg.loss]
+    x = batch["x"]  # [b, ...]
+    z = jax.random.normal(rng.at(state.key, state.step, "z"), (x.shape[0], cfg.z_dim))  # [b, z]
+
+    def scores(d_params, fake):
+        real_score, stats = forward(D, d_params, state.d.stats, x)  # [b]
+        fake_score, stats = forward(D, d_params, stats, fake)  # [b]
+        return real_score, fake_score, stats
+
+    def d_loss(d_params, fake):
+        real_score, fake_score, stats = scores(d_params, fake)
+        return loss.d(real_score, fake_score).mean(), (real_score, fake_score, stats)
+
+    def g_loss(g_params):
+        fake, stats = forward(G, g_params, state.g.stats, z)  # once: the K updates of D see the same minibatch
+        ahead = unroll(
+            lambda d_params, _: d_loss(d_params, fake)[0],
+            state.d, d_tx, cfg.unroll, remat=cfg.remat, first_order=cfg.first_order,
+        )  # fmt: skip
+        real_score, fake_score, _ = scores(ahead.params, fake)
+        return loss.g(real_score, fake_score).mean(), (fake, stats)
+
+    (g_value, (fake, g_stats)), g_grads = jax.value_and_grad(g_loss, has_aux=True)(state.g.params)
+    (d_value, (real_score, fake_score, d_stats)), d_grads = jax.value_and_grad(d_loss, has_aux=True)(state.d.params, fake)
+
+    g = descend(state.g, g_grads, g_tx, g_stats)
+    d = descend(state.d, d_grads, d_tx, d_stats)
+    metrics = {"loss/g": g_value, "loss/d": d_value, "score/real": real_score.mean(), "score/fake": fake_score.mean()}
+    return State(state.step + 1, state.key, g, d), metrics
+
+
+def sample(cfg, state, key, n):
+    G, *_ = build(cfg)
+    return forward(G, state.g.params, state.g.stats, jax.random.normal(key, (n, cfg.z_dim)), train=False)[0]
+
+
+def main(argv=None):
+    cfg, run = cli.parse(Config, PRESETS, argv)
+    parts = (functools.partial(f, cfg) for f in (init, step, sample))
+    return fit(run, data.load(cfg.dataset), *parts, steps=cfg.steps, batch_size=cfg.batch_size)
+
+
+if __name__ == "__main__":
+    cli.run(main)

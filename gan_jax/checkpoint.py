@@ -1,0 +1,93 @@
+"""Checkpoints by Orbax: asynchronous, atomic, the last few kept, each leaf with a digest.
+
+Orbax restores a flipped byte in silence and casts to the dtype of the target; so the digests of all leaves are saved
+beside them and checked on restore, dtypes and shapes included.
+"""
+
+import hashlib
+import logging
+import os
+import sys
+from pathlib import Path
+
+import jax
+
+from gan_jax import mesh
+from gan_jax.errors import UserError
+
+
+def digests(state) -> dict[str, str]:
+    """Return {path of leaf: digest of its dtype, shape and bytes}."""
+    leaves = jax.tree_util.tree_leaves_with_path(mesh.to_host(state))
+    return {
+        jax.tree_util.keystr(path): hashlib.blake2b(
+            f"{leaf.dtype} {leaf.shape} ".encode() + leaf.tobytes(), digest_size=16
+        ).hexdigest()
+        for path, leaf in leaves
+    }
+
+
+class Checkpoints:
+    """The checkpoints of one run, in `folder`, the last `keep` of them."""
+
+    def __init__(self, folder: Path, keep: int = 3):
+        import orbax.checkpoint as ocp
+
+        logging.getLogger("absl").setLevel(logging.ERROR)
+        self._ocp, self._folder = ocp, folder.absolute()
+        self._options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
+        self._open()
+
+    def _open(self):
+        self._manager = self._ocp.CheckpointManager(self._folder, options=self._options)
+
+    def save(self, step: int, state):
+        """Begin to save; the state may be donated to the next step at once. Waits for an earlier save to end."""
+        args = self._ocp.args
+        try:
+            self._manager.save(
+                step, args=args.Composite(state=args.StandardSave(state), digests=args.JsonSave(digests(state))), force=True
+            )
+        except self._ocp.checkpoint_manager.StepAlreadyExistsError:
+            pass  # the step is a function of the run: what is there is what would be written
+
+    def wait(self):
+        """Return when all is written. Raises what an earlier save met (a full disk, say)."""
+        self._manager.wait_until_finished()
+        self._manager.check_for_errors()
+
+    def restore(self, like):
+        """Return the newest good state, or None where there is no checkpoint at all.
+
+        like: a state of shapes, dtypes and shardings. A bad checkpoint is named on stderr and set aside as STEP.bad,
+        and the one before it is tried. Raises UserError where none is good.
+        """
+        args, bad = self._ocp.args, []
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                restored = self._manager.restore(
+                    step, args=args.Composite(state=args.StandardRestore(like), digests=args.JsonRestore())
+                )
+                wrong = [k for k, v in digests(restored.state).items() if restored.digests.get(k) != v]
+                if wrong or len(restored.digests) != len(jax.tree.leaves(like)):
+                    raise ValueError(f"its digest differs at {wrong[0] if wrong else 'a leaf that is no longer there'}")
+            except Exception as error:  # whatever is wrong with one checkpoint, an earlier one may be good
+                reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+                print(f"checkpoint {step} is bad: {reason.strip()[:200]}", file=sys.stderr)
+                bad.append(step)
+                continue
+            if bad and mesh.is_first():
+                for number in bad:
+                    os.rename(self._folder / str(number), self._folder / f"{number}.bad")
+            if bad:
+                self._manager.close()
+                self._open()
+            return restored.state
+        if bad:
+            raise UserError(f"none of the checkpoints in {self._folder} can be restored; begin anew with another --out.")
+        return None
+
+    def close(self):
+        """Wait for the last save and let go of the folder."""
+        self.wait()
+        self._manager.close()

@@ -1,0 +1,276 @@
+"""Data: batch i is a function of (key, i), so a resumed run needs no iterator state.
+
+Toys are drawn from a key inside the jitted step. Record sets (TFDS) are kept on the device as uint8 and gathered there,
+or, where they are too large, read ahead on the host; `order` says in both cases which records make batch i.
+`x` is float32 in [-1, 1], NHWC (toys: points [b, 2]); `y` is an int32 label where the set has labels.
+"""
+
+import contextlib
+import dataclasses
+import difflib
+import functools
+import hashlib
+import importlib.util
+import io
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gan_jax import rng
+from gan_jax.errors import UserError
+
+DEVICE_BYTES = 2**31  # a record set up to this size is kept on the device; `--stream` overrides
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gan_jax"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Source:
+    """What a data set is, with nothing read yet."""
+
+    name: str
+    shape: tuple[int, ...]  # of one x
+    draw: Callable | None = None  # toys: (key, n) -> x [n, *shape]
+    modes: tuple | None = None  # toys that are mixtures: (means [m, c], std)
+    n: int = 0  # record sets: how many records
+    read: Callable | None = None  # record sets: indices -> {"x": uint8 [.., h, w, c], "y": int32 [..]}, numpy
+    classes: int = 0  # how many labels y may take; 0 where there is no y
+    fingerprint: str = ""  # names the cached copy of the decoded records
+
+    @property
+    def fits(self) -> bool:
+        """Whether the whole set may live on the device (a toy takes no room at all)."""
+        return self.n * int(np.prod(self.shape)) <= DEVICE_BYTES
+
+
+# Toys: mixtures of Gaussians
+
+
+def mixture(name, means, std) -> Source:
+    """Return the even mixture of N(mean, std^2 I) over `means` [m, c]; repeated means weigh double."""
+    means = np.asarray(means, np.float32)
+
+    def draw(key, n):
+        which, noise = jax.random.split(key)
+        centre = jnp.asarray(means)[jax.random.randint(which, (n,), 0, len(means))]
+        return centre + std * jax.random.normal(noise, centre.shape)
+
+    return Source(name, means.shape[1:], draw, modes=(np.unique(means, axis=0), std))
+
+
+def ring(name, modes=8, radius=2.0, std=0.02, turn=1.0) -> Source:
+    """Return `modes` Gaussians on a circle, at even angles."""
+    angle = 2 * np.pi * np.arange(modes) / modes * turn
+    return mixture(name, (radius * np.stack([np.cos(angle), np.sin(angle)], -1)).round(6), std)
+
+
+def grid(name, side=5, spacing=2.0, std=0.05) -> Source:
+    """Return side x side Gaussians on a square lattice centred on 0."""
+    at = spacing * (np.arange(side) - (side - 1) / 2)
+    return mixture(name, np.stack(np.meshgrid(at, at), -1).reshape(-1, 2), std)
+
+
+DATASETS = {
+    "ring8": functools.partial(ring, radius=2.0, std=0.02),  # Unrolled GAN, as we read its appendix
+    "ring8_unit": functools.partial(ring, radius=1.0, std=0.01),  # VEEGAN and PacGAN
+    # The public notebook of Unrolled GAN spaces its 8 angles over [0, 2 pi] with both ends, so the first and the last
+    # coincide: 7 distinct modes, one of double weight.
+    "ring8_notebook": functools.partial(ring, radius=1.0, std=0.01, turn=8 / 7),
+    "grid25": grid,  # VEEGAN and PacGAN
+    "digits": lambda name: _tfds(name),  # the 8x8 digits of scikit-learn: the embedded image set
+}
+
+
+@functools.cache
+def load(name: str) -> Source:
+    """Return the source called `name`: one of DATASETS, or any TFDS image set (found in TFDS_DATA_DIR).
+
+    Cheap: records are read only later. Raises UserError where there is no such set or it can't be prepared.
+    """
+    return DATASETS[name](name) if name in DATASETS else _tfds(name)
+
+
+# Batches
+
+
+def order(key, i, b: int, n: int):
+    """Return the indices [b] of the records of batch i: each epoch is a permutation of range(n) of its own.
+
+    An epoch has n // b batches; the n % b records that are left over differ from epoch to epoch. The permutation is
+    the swap-or-not shuffle (Hoang, Morris and Rogaway 2012): arithmetic on the position alone, so no epoch is ever
+    stored and any batch costs the same.
+    """
+    epoch, k = i // (n // b), i % (n // b)
+    rounds = 6 * max(n - 1, 1).bit_length()
+    keys = jax.random.bits(jax.random.fold_in(key, epoch), (rounds, 2))  # [rounds, 2]
+
+    def swap(index, key):
+        partner = ((key[0] % n).astype(jnp.int32) + n - index) % n
+        mixed = jnp.maximum(index, partner).astype(jnp.uint32) ^ key[1]
+        for multiplier in (0x7FEB352D, 0x846CA68B):  # an integer hash, one bit of which says whether to swap
+            mixed = (mixed ^ (mixed >> 15)) * jnp.uint32(multiplier)
+        return jnp.where((mixed >> 31) == 1, partner, index), None
+
+    return jax.lax.scan(swap, k * b + jnp.arange(b, dtype=jnp.int32), keys)[0]
+
+
+def batch(source: Source, arrays, key, i, b: int) -> dict[str, jax.Array]:
+    """Return batch i for use inside jit; `arrays` is what `resident` returned."""
+    key = rng.at(key, 0, "data")
+    if source.draw:
+        return {"x": source.draw(jax.random.fold_in(key, i), b)}
+    rows = order(key, i, b, source.n)
+    return decode({name: a[rows] for name, a in arrays.items()})
+
+
+def decode(raw) -> dict[str, jax.Array]:
+    """Return a raw batch with `x` turned from uint8 into float32 in [-1, 1]."""
+    # 2x - 255 is exact, so only the product rounds: the same bits in every program that XLA makes of it
+    return raw | {"x": (raw["x"].astype(jnp.float32) * 2 - 255) * np.float32(1 / 255)}
+
+
+def stream(source: Source, keys, b: int, start: int, rows=slice(None)) -> Iterator[dict[str, np.ndarray]]:
+    """Yield raw batches start, start + 1, ... read ahead by Grain: bit for bit those of `batch`, before `decode`.
+
+    keys: one key, or one for each of S seeds (batches then are [S, b, ...]). rows: the part of b that this process reads.
+    """
+    import grain
+
+    def indices(key, i):
+        return order(rng.at(key, 0, "data"), i, b, source.n)
+
+    indices = jax.jit(indices if keys.ndim == 0 else jax.vmap(indices, (0, None)))
+
+    def read(i):
+        index = np.asarray(indices(keys, i))[..., rows]
+        return {k: a.reshape(*index.shape, *a.shape[1:]) for k, a in source.read(index.ravel()).items()}
+
+    batches = grain.MapDataset.range(start, 2**31 - 1).map(read)
+    return iter(batches.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)))
+
+
+def check_batch(source: Source, b: int):
+    """Raise UserError where batches of b can't be made."""
+    if source.n and b > source.n:
+        raise UserError(f"{source.name} has {source.n} records, fewer than a batch of {b}: lower --batch-size.")
+
+
+def resident(source: Source) -> dict[str, np.ndarray]:
+    """Return the whole set, decoded, as numpy arrays ({} for a toy); the decoded copy is cached on disk."""
+    if source.draw:
+        return {}
+    file = CACHE / "arrays" / f"{source.fingerprint}.npz"
+    try:
+        with np.load(file) as arrays:
+            return dict(arrays)
+    except Exception:  # missing, or cut short: read the records again
+        print(f"reading {source.name}: {source.n} records", file=sys.stderr)
+    parts = [source.read(np.arange(a, min(a + 1000, source.n))) for a in range(0, source.n, 1000)]
+    arrays = {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as temporary:
+            np.savez(temporary, **arrays)
+        os.replace(temporary.name, file)
+    except OSError:  # the cache saves time and nothing else
+        pass
+    return arrays
+
+
+# TFDS
+
+
+def _tfds(name: str) -> Source:
+    import logging
+
+    logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS warns about OpenCV and about unprepared folders
+    import tensorflow_datasets as tfds
+
+    data_dir = os.environ.get("TFDS_DATA_DIR") or str(Path.home() / "tensorflow_datasets")
+    prepare_command = f"{Path(sys.executable).name} -m gan_jax.prepare {name}"
+    if name == "digits":
+        from gan_jax.digits import Digits
+
+        builder = Digits(data_dir=CACHE / "tfds", file_format="array_record")
+        if not builder.is_prepared():
+            tfds.disable_progress_bar()
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                builder.download_and_prepare()
+    else:
+        try:
+            builder = tfds.builder(name, data_dir=data_dir)
+        except Exception as error:
+            if not isinstance(error, tfds.core.registered.DatasetNotFoundError | ValueError):
+                raise UserError(f"{name} in {data_dir} can't be read: {_line(error)}") from None
+            close = difflib.get_close_matches(name, [*DATASETS, *tfds.list_builders(with_community_datasets=False)], 3)
+            raise UserError(
+                f"there is no data set {name!r}{'; did you mean ' + ' or '.join(close) + '?' if close else '.'}\n"
+                f"Choose from {', '.join(DATASETS)}, or any TFDS image set by name (mnist, cifar10, ...)."
+            ) from None
+        if not builder.is_prepared():
+            _prepare(name, data_dir, prepare_command)
+            builder = tfds.builder(name, data_dir=data_dir)
+    split = "train" if "train" in builder.info.splits else next(iter(builder.info.splits), None)
+    if split is None:
+        raise UserError(f"{name} in {data_dir} has no splits. Prepare it again: {prepare_command}")
+    features = builder.info.features
+    images = [k for k, f in features.items() if len(f.shape or ()) == 3 and f.np_dtype == np.uint8]
+    if not images:
+        raise UserError(f"{name} has no image feature (it has {', '.join(features)}); only image sets can be trained on.")
+    image = "image" if "image" in images else images[0]
+    if None in features[image].shape:
+        raise UserError(f"the images of {name} have several sizes {features[image].shape}; only sets of one size can be used.")
+    labels = [k for k, f in features.items() if isinstance(f, tfds.features.ClassLabel)]
+    try:
+        records = builder.as_data_source(split=split)
+    except NotImplementedError:
+        raise UserError(
+            f"{name} in {data_dir} is prepared as {builder.info.file_format.value}, which has no random access.\n"
+            f"Prepare it as array_record: {prepare_command}"
+        ) from None
+
+    def read(indices):
+        try:
+            rows = records.__getitems__([int(i) for i in indices])
+            raw = {"x": np.stack([row[image] for row in rows])}
+            if labels:
+                raw["y"] = np.array([row[labels[0]] for row in rows], np.int32)
+            return raw
+        except Exception as error:
+            raise UserError(
+                f"{name} in {data_dir} can't be read: {_line(error)}\nPrepare it again: {prepare_command}"
+            ) from None
+
+    info = builder.data_path / "dataset_info.json"
+    fingerprint = hashlib.blake2b(f"{builder.data_path} {split} {image}".encode() + Path(info).read_bytes(), digest_size=8)
+    return Source(
+        name,
+        tuple(features[image].shape),
+        n=builder.info.splits[split].num_examples,
+        read=read,
+        classes=features[labels[0]].num_classes if labels else 0,
+        fingerprint=f"{name.replace('/', '-')}-{fingerprint.hexdigest()}",
+    )
+
+
+def _prepare(name, data_dir, command):
+    """Let TFDS download and prepare `name` in a process of its own: it needs TensorFlow, and training must not."""
+    if importlib.util.find_spec("tensorflow") is None:
+        raise UserError(
+            f"{name} is not in {data_dir}. TFDS needs TensorFlow once, to prepare it:\n"
+            f"pip install tensorflow && {command}"
+        )
+    if subprocess.run([sys.executable, "-m", "gan_jax.prepare", name]).returncode:
+        raise UserError(f"{name} could not be prepared in {data_dir}; see above, then try again: {command}")
+
+
+def _line(error: Any) -> str:
+    """Return the first line of an exception's text, cut to a readable length."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,80 @@
+"""What a run says: rows in metrics.jsonl, and a live line on the terminal."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class Rows:
+    """`metrics.jsonl`: one JSON object a row. Rows after `step` are cut off, so that a resumed run repeats none."""
+
+    def __init__(self, file: Path, step: int = 0):
+        kept = []
+        if file.exists():
+            for line in file.read_text().splitlines(keepends=True):
+                try:
+                    if not line.endswith("\n") or json.loads(line)["step"] > step:
+                        break
+                except (ValueError, KeyError, TypeError):  # cut short by a crash
+                    break
+                kept.append(line)
+        file.write_text("".join(kept))
+        self._file = file.open("a")
+
+    def write(self, step: int, metrics: dict):
+        """Append one row: numbers as they are, one for each seed as a list."""
+        row = {"step": step} | {k: np.asarray(v).tolist() for k, v in metrics.items()}
+        self._file.write(json.dumps(row) + "\n")
+        self._file.flush()
+
+    def close(self):
+        self._file.close()
+
+
+def spread(value) -> str:
+    """Return a number, or several as mean ± standard deviation (n - 1)."""
+    value = np.asarray(value, float)
+    return f"{value:.4g}" if value.ndim == 0 else f"{value.mean():.4g} ± {value.std(ddof=1):.2g}"
+
+
+class Live:
+    """A live line: bar, step, rate, metrics, time left. Off a terminal, a plain line every ten seconds."""
+
+    def __init__(self, total: int, at: int = 0, quiet: bool = False):
+        console = Console(stderr=True, quiet=quiet)
+        self._plain = not console.is_terminal and not quiet
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("{task.fields[says]}"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._total, self._said, self._first = total, time.monotonic(), None
+        self._task = self._bar.add_task("compiling", total=total, completed=at, says="")
+
+    def __enter__(self):
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_):
+        self._bar.stop()
+
+    def say(self, step: int, metrics: dict):
+        """Show where the run is."""
+        now = time.monotonic()
+        self._first = self._first or (now, step)
+        rate = (step - self._first[1]) / max(now - self._first[0], 1e-9)
+        numbers = "  ".join(f"{k} {np.mean(v):.3g}" for k, v in list(metrics.items())[:4])
+        says = f"{rate:.0f} steps/s  {numbers}" if rate >= 10 else f"{rate:.2g} steps/s  {numbers}"
+        self._bar.update(self._task, completed=step, description="training", says=says)
+        if self._plain and now - self._said > 10:
+            self._said = now
+            print(f"step {step}/{self._total}  {says}", file=sys.stderr, flush=True)

@@ -1,0 +1,237 @@
+"""Two drivers of the same step: `fit`, a run with checkpoints, rows and pictures; `scan_fit`, a run inside one jit."""
+
+import contextlib
+import functools
+import json
+import signal
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from gan_jax import data, log, mesh, metrics, plots, rng, rundir
+from gan_jax.checkpoint import Checkpoints
+from gan_jax.errors import UserError
+
+
+def scan_fit(step, state, batch_at, steps: int):
+    """Return (state, metrics [steps]) after `steps` updates in one `lax.scan`: pure, so jit it, vmap it over seeds.
+
+    batch_at: step number -> batch, for instance `lambda i: data.batch(source, {}, key, i, 512)`.
+    """
+    return lax.scan(lambda state, _: step(state, batch_at(state.step)), state, length=steps)
+
+
+def over_seeds(f, seeds: int, vector: bool):
+    """Return f over a leading axis of seeds (f itself for one seed): at once, or one after another (`vector` False)."""
+    if seeds == 1:
+        return f
+    return jax.vmap(f) if vector else lambda *args: lax.map(lambda a: f(*a), args)
+
+
+def advancer(step, source, batch_size, devices, seeds, length, streamed):
+    """Return the compiled (state, keys, feed, n) -> (state, metrics [length, ...]) that makes n <= length steps.
+
+    n is an argument, so one program serves every stretch between two events, and a run that was interrupted and
+    resumed anywhere gives the same bits as one that was not. feed: the resident arrays, or raw batches [length, ...].
+    """
+    # vmapped convolutions become grouped ones, which are slow on a CPU
+    vector = len(source.shape) < 2 or jax.default_backend() != "cpu"
+
+    def once(state, keys, feed, j):
+        def one(state, key, raw):
+            batch = data.decode(raw) if streamed else data.batch(source, feed, key, state.step, batch_size)
+            return step(state, mesh.split(devices, batch))
+
+        raw = jax.tree.map(lambda a: a[j], feed) if streamed else keys  # keys: a stand-in of the right length
+        return over_seeds(one, seeds, vector)(state, keys, raw)
+
+    def advance(state, keys, feed, n):
+        def body(j, carry):
+            state, now = once(carry[0], keys, feed, j)
+            return state, jax.tree.map(lambda rows, m: rows.at[j].set(m), carry[1], now)
+
+        shapes = jax.eval_shape(once, state, keys, feed, 0)[1]
+        rows = jax.tree.map(lambda m: jnp.zeros((length, *m.shape), m.dtype), shapes)
+        return lax.fori_loop(0, n, body, (state, rows))
+
+    whole = mesh.replicated(devices)
+    return jax.jit(advance, donate_argnums=0, out_shardings=(whole, whole))
+
+
+def fit(run, source, init, step, sample, steps: int, batch_size: int):
+    """Train, with checkpoints, rows and pictures in the run's folder, and return (state, results).
+
+    run: what `cli.parse` returned. init: key -> state. step: (state, batch) -> (state, metrics). sample: (state, key,
+    n) -> x. results: the row that is printed at the end and written to results.json, a list a name where there are
+    several seeds. Ctrl-C and SIGTERM save and exit (130, 143), a second Ctrl-C stops at once. Raises UserError
+    where something that the user can mend is wrong, and where a metric stops being finite.
+    """
+    data.check_batch(source, batch_size)
+    devices, first = mesh.make(batch_size), mesh.is_first()
+    streamed = not source.draw and (run.stream or not source.fits)
+    raw_bytes = run.seeds * batch_size * int(np.prod(source.shape))
+    length = min(run.log_every, max(1, 2**26 // raw_bytes)) if streamed else run.log_every
+    whole = mesh.replicated(devices)
+    seeds = run.seed + np.arange(run.seeds)
+
+    keys = jax.jit(lambda: rundir.initial(lambda key: key, run.seed, run.seeds), out_shardings=whole)()
+    begin = jax.jit(lambda: rundir.initial(init, run.seed, run.seeds), out_shardings=whole)
+    with rundir.opened(run, first) as folder, contextlib.ExitStack() as stack:
+        checkpoints = Checkpoints(folder / "checkpoints", run.keep)
+        state = None
+        if run.resume:
+            like = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=whole), jax.eval_shape(begin))
+            state = checkpoints.restore(like)
+        if state is None:
+            state = begin()
+            checkpoints.save(0, state)
+        at = start = int(mesh.to_host(state.step).ravel()[0])
+        if first:
+            rows = stack.enter_context(contextlib.closing(log.Rows(folder / "metrics.jsonl", at)))
+            print(f"{run.experiment.rpartition('.')[2]} on {source.name}: {_describe(run, devices)} -> {folder}", file=sys.stderr)
+
+        advance = advancer(step, source, batch_size, devices, run.seeds, length, streamed)
+        evaluate = jax.jit(functools.partial(_evaluate, sample, source, run.seeds), out_shardings=whole)
+        feed = {} if streamed else mesh.put(devices, data.resident(source))
+        batches = data.stream(source, keys, batch_size, at, mesh.own_rows(batch_size)) if streamed else None
+        axis = 1 if run.seeds == 1 else 2  # the axis of the batch in a feed of raw batches
+
+        def picture(x, name):
+            if first:
+                (folder / "samples").mkdir(exist_ok=True)
+                plots.samples(folder / "samples" / name, x, source, seeds)
+
+        stop, live = stack.enter_context(_signals()), stack.enter_context(log.Live(steps, at, quiet=not first))
+        clock, pace, saved = time.monotonic(), 1, at
+        while at < steps and not _agreed(stop):
+            events = [e for e in (run.log_every, run.eval_every, run.save_every) if e]
+            n = min(pace, length, steps - at, *(e - at % e for e in events))
+            if streamed:
+                feed = mesh.put_rows(devices, _stack([next(batches) for _ in range(n)], length), axis)
+            before = time.monotonic()
+            state, history = advance(state, keys, feed, n)
+            history = mesh.to_host(history)
+            if at > start:  # the first call compiled
+                pace = max(1, int(0.5 * n / (time.monotonic() - before)))  # half a second between looks at the world
+            if jax.process_count() > 1:
+                pace = length  # every process must make the same stretches, and their clocks differ
+            _check_finite(history, at, n, saved, folder)
+            at += n
+            now = {name: value[n - 1] for name, value in history.items()}
+            live.say(at, now)
+            if run.eval_every and at % run.eval_every == 0:
+                scores, x = mesh.to_host(evaluate(state, keys))
+                now |= scores
+                picture(x, f"{at:08d}.png")
+            if first and at % run.log_every == 0:
+                rows.write(at, now)
+            elif first and run.eval_every and at % run.eval_every == 0:
+                rows.write(at, scores)
+            if at % run.save_every == 0:
+                checkpoints.save(at, _finite(state, at, saved, folder))
+                saved = at
+        seconds = time.monotonic() - clock
+        if saved != at:
+            checkpoints.save(at, _finite(state, at, saved, folder))
+        checkpoints.close()
+        if at < steps:
+            live.__exit__()
+            if first:
+                print(
+                    f"stopped at step {at}, saved; to go on: python -m {run.experiment} --resume --out {folder}",
+                    file=sys.stderr,
+                )
+            raise SystemExit(128 + (stop[0] if stop else signal.SIGTERM))
+        scores, x = mesh.to_host(evaluate(state, keys))
+        picture(x, "final.png")
+        results = scores | {"steps": at, "seconds": round(seconds, 1)}
+        if first:
+            plots.curves(folder / "curves.png", folder / "metrics.jsonl")
+            text = {k: np.asarray(v).tolist() for k, v in results.items()}
+            (folder / "results.json").write_text(json.dumps(text) + "\n")
+    if first:
+        print("  ".join(f"{name} {log.spread(value)}" for name, value in results.items()))
+        print(f"pictures, rows and checkpoints are in {folder}")
+    return state, results
+
+
+def _describe(run, devices):
+    kind = devices.devices.flat[0].device_kind
+    return f"{run.seeds} seed{'s' * (run.seeds > 1)}, {devices.size} x {kind}"
+
+
+def _evaluate(sample, source, seeds, state, keys):
+    """Return (scores, samples): 2,500 points of a toy and its mode coverage, or 64 images."""
+
+    def one(state, key):
+        x = sample(state, rng.at(key, state.step, "evaluate"), 2500 if source.modes else 64)
+        return metrics.coverage(x, *source.modes) if source.modes else {}, x
+
+    return over_seeds(one, seeds, vector=False)(state, keys)
+
+
+def _stack(batches, length):
+    """Return raw batches stacked to [length, ...]; what lies beyond them is never read."""
+
+    def one(*arrays):
+        out = np.zeros((length, *arrays[0].shape), arrays[0].dtype)
+        out[: len(arrays)] = arrays
+        return out
+
+    return jax.tree.map(one, *batches)
+
+
+def _finite(state, at, saved, folder):
+    """Return the state, or raise UserError where a number in it is not finite: no such state is ever saved."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+        if jnp.issubdtype(leaf.dtype, jnp.inexact) and not jnp.isfinite(leaf).all():
+            _diverged(f"state{jax.tree_util.keystr(path)}", at, saved, folder)
+    return state
+
+
+def _check_finite(history, at, n, saved, folder):
+    for name, value in history.items():
+        bad = ~np.isfinite(value[:n]).reshape(n, -1).all(1)
+        if bad.any():
+            _diverged(name, at + 1 + int(bad.argmax()), saved, folder)
+
+
+def _diverged(name, step, saved, folder):
+    raise UserError(
+        f"{name} is not finite at step {step}; the last good checkpoint, of step {saved}, is in {folder}.\n"
+        "Try a lower learning rate, another --seed, or fewer lookahead steps."
+    )
+
+
+def _agreed(stop) -> bool:
+    """Return whether any process was told to stop."""
+    if jax.process_count() == 1:
+        return bool(stop)
+    from jax.experimental import multihost_utils
+
+    return bool(multihost_utils.process_allgather(np.array(bool(stop))).any())
+
+
+@contextlib.contextmanager
+def _signals():
+    """Give a list that holds the signal once Ctrl-C or SIGTERM came; a second one has its usual effect."""
+    caught = []
+
+    def handler(number, _):
+        caught.append(number)
+        signal.signal(number, before[number])
+        print("stopping after this stretch of steps; once more stops at once" if number == signal.SIGINT else "", file=sys.stderr)
+
+    try:
+        before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: signals are somebody else's
+        before = {}
+    try:
+        yield caught
+    finally:
+        for number, usual in before.items():
+            signal.signal(number, usual)

@@ -1,0 +1,1 @@
+from gan_jax.metrics.modes import coverage as coverage

@@ -1,0 +1,77 @@
+"""Pictures: samples as grids or scatter plots, and curves of a run."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from einops import rearrange
+from PIL import Image
+
+
+def grid(images, columns: int | None = None):
+    """Return images [n, h, w, c] in [-1, 1] as one picture uint8 [rows * h, columns * w, c], filled up with black."""
+    images = np.clip(np.round((np.asarray(images, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
+    columns = columns or int(np.ceil(np.sqrt(len(images))))
+    images = np.concatenate([images, np.zeros((-len(images) % columns, *images.shape[1:]), np.uint8)])
+    return rearrange(images, "(r q) h w c -> (r h) (q w) c", q=columns)
+
+
+def save_image(file: Path, picture, least: int = 512):
+    """Write a picture [h, w, c] (c = 1, 3; other counts: the first three, or one) as PNG, enlarged by a whole factor."""
+    picture = picture[..., :3] if picture.shape[-1] >= 3 else picture[..., 0]
+    factor = max(1, -(-least // max(picture.shape[:2])))
+    Image.fromarray(picture).resize((picture.shape[1] * factor, picture.shape[0] * factor), Image.NEAREST).save(file)
+
+
+def _figure(columns=1, size=3.2, height=3.2):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(1, columns, figsize=(size * columns, height), squeeze=False, layout="constrained")
+
+
+def scatter(file: Path, panels: dict[str, np.ndarray], means, std):
+    """Write points [n, 2] of each panel over circles of 3 std around the true means."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = _figure(len(panels))
+    reach = 1.35 * np.abs(means).max()
+    for axis, (title, points) in zip(axes[0], panels.items(), strict=True):
+        axis.add_collection(
+            plt.matplotlib.collections.PatchCollection(
+                [plt.Circle(m, max(3 * std, 0.03 * reach)) for m in means], facecolor="none", edgecolor="0.6", zorder=1
+            )
+        )
+        axis.scatter(*np.asarray(points)[:, :2].T, s=2, alpha=0.5, linewidths=0, color="#1764ab", zorder=2)
+        axis.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xticks=[], yticks=[], title=title)
+    figure.savefig(file, dpi=110)
+    plt.close(figure)
+
+
+def samples(file: Path, x, source, seeds):
+    """Write what a run drew at one moment: x [n, ...], or [s, n, ...] for several seeds (the first four are shown)."""
+    x = np.asarray(x, np.float32)
+    x = x[None] if len(seeds) == 1 else x[:4]
+    if source.modes:
+        scatter(file, {f"seed {s}": one for s, one in zip(seeds, x, strict=False)}, *source.modes)
+    elif len(source.shape) == 3:
+        save_image(file, np.concatenate([grid(one[:64], 8) for one in x], 1))
+
+
+def curves(file: Path, rows: Path):
+    """Write every metric of a metrics.jsonl against the step, one panel a metric, a line a seed."""
+    import matplotlib.pyplot as plt
+
+    table = [json.loads(line) for line in rows.read_text().splitlines()]
+    names = list(dict.fromkeys(name for row in table for name in row if name != "step"))
+    if not names:
+        return
+    figure, axes = _figure(len(names), 3.4, 2.6)
+    for axis, name in zip(axes[0], names, strict=True):
+        points = [(row["step"], row[name]) for row in table if name in row]
+        axis.plot(*(np.asarray(a, float) for a in zip(*points, strict=True)), linewidth=1)
+        axis.set(title=name, xlabel="step")
+    figure.savefig(file, dpi=110)
+    plt.close(figure)

@@ -1,0 +1,132 @@
+"""A run's folder: config.json, metrics.jsonl, checkpoints/, samples/, results.json."""
+
+import contextlib
+import datetime
+import fcntl
+import importlib
+import importlib.metadata
+import json
+import re
+import types
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gan_jax import checkpoint
+from gan_jax.errors import UserError
+
+FREE = {"steps"}  # what a resumed run may say anew: only when to stop
+
+
+def newest(experiment: str) -> Path:
+    """Return the newest run folder of an experiment under runs/."""
+    runs = sorted(Path("runs", experiment.rpartition(".")[2]).glob("*/config.json"))
+    if not runs:
+        raise UserError(f"there is no run to resume under runs/{experiment.rpartition('.')[2]}; name one with --out.")
+    return runs[-1].parent
+
+
+def read(folder, experiment: str | None = None) -> dict:
+    """Return a run's config.json; with `experiment`, of a run of that experiment only."""
+    file = Path(folder) / "config.json"
+    try:
+        saved = json.loads(file.read_text())
+        {"experiment": str, "config": dict, "seed": int, "seeds": int} == {
+            k: type(saved[k]) for k in ("experiment", "config", "seed", "seeds")
+        } or saved[None]
+    except FileNotFoundError:
+        raise UserError(f"{folder} holds no run (it has no config.json).") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file} is not a run's config: {type(error).__name__}.") from None
+    if experiment and saved["experiment"] != experiment:
+        raise UserError(f"{folder} is a run of {saved['experiment']}, not of {experiment}.")
+    return saved
+
+
+@contextlib.contextmanager
+def opened(run, first: bool = True):
+    """Make or take up the run's folder, alone, and give its path; `first`: whether this process writes.
+
+    Raises UserError where a run is already there and --resume was not said, where its config differs (naming the
+    field), and where another process trains in it. The lock goes with the process, however it ends.
+    """
+    if not run.out:
+        stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+        run_folder = Path("runs", run.experiment.rpartition(".")[2], stamp)
+    else:
+        run_folder = Path(run.out)
+    config = {"experiment": run.experiment, "config": run.config, "seed": run.seed, "seeds": run.seeds}
+    config = json.loads(json.dumps(config))
+    if (run_folder / "config.json").exists():
+        if not run.resume:
+            raise UserError(f"{run_folder} already holds a run: --resume goes on with it, another --out begins anew.")
+        saved = read(run_folder, run.experiment)
+        was, now = ({**c["config"], "seed": c["seed"], "seeds": c["seeds"]} for c in (saved, config))
+        for name in {**was, **now}:
+            if name not in FREE and was.get(name) != now.get(name):
+                raise UserError(
+                    f"--{name.replace('_', '-')} differs: the run in {run_folder} has {was.get(name)}, asked for is "
+                    f"{now.get(name)}.\nLeave it out to resume, or begin anew with another --out."
+                )
+    if not first:
+        yield run_folder
+        return
+    try:
+        run_folder.mkdir(parents=True, exist_ok=True)
+        with (run_folder / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"another process is training in {run_folder}: wait for it, or choose another --out.") from None
+            packages = ("gan_jax", "jax", "flax", "optax")
+            config["versions"] = {p: importlib.metadata.version(p) for p in packages}
+            (run_folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+            yield run_folder
+    except OSError as error:
+        raise UserError(f"{error.filename or run_folder}: {error.strerror}. Free it, or choose another --out.") from None
+
+
+class Loaded(NamedTuple):
+    """A trained run: its experiment (module), config and state."""
+
+    experiment: types.ModuleType
+    cfg: Any
+    state: Any
+    seeds: int
+
+    def sample(self, key, n: int):
+        """Return n samples [n, ...]; [seeds, n, ...] where several seeds were trained."""
+        one = lambda state: self.experiment.sample(self.cfg, state, key, n)
+        return one(self.state) if self.seeds == 1 else jax.lax.map(one, self.state)
+
+
+def initial(init, seed: int, seeds: int):
+    """Return the state of a new run, stacked over its seeds where there are several; pure, for use inside jit."""
+    if seeds == 1:
+        return init(jax.random.key(seed))
+    # `lax.map`, not `vmap`: a batched QR (orthogonal init) can deadlock XLA's thread pool on two cores (jax 0.10.2)
+    return jax.lax.map(lambda s: init(jax.random.key(s)), seed + jnp.arange(seeds))
+
+
+def load(folder, experiment=None) -> Loaded:
+    """Return the run in `folder` at its newest good checkpoint.
+
+    experiment: the module that trained it; by default the module of that name in the folder `experiments`.
+    """
+    saved = read(folder)
+    if experiment is None:
+        if not re.fullmatch(r"experiments\.[A-Za-z_]\w*", saved["experiment"]):
+            raise UserError(f"{folder} was trained by {saved['experiment']}: pass that module, load(folder, experiment).")
+        experiment = importlib.import_module(saved["experiment"])
+    cfg = experiment.Config(**saved["config"])
+    shapes = jax.eval_shape(lambda: initial(lambda key: experiment.init(cfg, key), saved["seed"], saved["seeds"]))
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    like = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=device), shapes)
+    checkpoints = checkpoint.Checkpoints(Path(folder) / "checkpoints")
+    state = checkpoints.restore(like)
+    checkpoints.close()
+    if state is None:
+        raise UserError(f"{folder} holds no checkpoint yet.")
+    return Loaded(experiment, cfg, state, saved["seeds"])
