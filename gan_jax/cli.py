@@ -89,7 +89,7 @@ def parse(Config, presets: dict, argv=None):
         least = {"steps": 1, "batch_size": 1, "seeds": 1, "log_every": 1, "save_every": 1, "keep": 1}.get(name, 0)
         if isinstance(value, int | float) and not (value >= least and value < float("inf")):
             raise UserError(f"--{name.replace('_', '-')} is {value}; it must be a number, {least} or more.")
-    mesh.choose(platforms[0] if platforms else None, run.distributed)
+    mesh.choose(platforms[0] if platforms else None, run.distributed, run.seeds)
     return cfg, dataclasses.replace(run, out=out, experiment=experiment, config=dataclasses.asdict(cfg))
 
 

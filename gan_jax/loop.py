@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from gan_jax import data, log, mesh, metrics, plots, rng, rundir
 from gan_jax.checkpoint import Checkpoints
@@ -25,11 +27,15 @@ def scan_fit(step, state, batch_at, steps: int):
     return lax.scan(lambda state, _: step(state, batch_at(state.step)), state, length=steps)
 
 
-def over_seeds(f, seeds: int, vector: bool):
-    """Return f over a leading axis of seeds (f itself for one seed): at once, or one after another (`vector` False)."""
+def over_seeds(f, seeds: int):
+    """Return f over a leading axis of seeds; f itself for one seed.
+
+    At once on accelerators. On a CPU one after another: a vmapped matmul is slower there than the same matmuls in
+    turn, a vmapped convolution much slower. The cores are then shared out by `mesh.by_seed`.
+    """
     if seeds == 1:
         return f
-    return jax.vmap(f) if vector else lambda *args: lax.map(lambda a: f(*a), args)
+    return jax.vmap(f) if jax.default_backend() != "cpu" else lambda *args: lax.map(lambda a: f(*a), args)
 
 
 def advancer(step, source, batch_size, devices, seeds, length, streamed):
@@ -38,16 +44,14 @@ def advancer(step, source, batch_size, devices, seeds, length, streamed):
     n is an argument, so one program serves every stretch between two events, and a run that was interrupted and
     resumed anywhere gives the same bits as one that was not. feed: the resident arrays, or raw batches [length, ...].
     """
-    # vmapped convolutions become grouped ones, which are slow on a CPU
-    vector = len(source.shape) < 2 or jax.default_backend() != "cpu"
 
     def once(state, keys, feed, j):
         def one(state, key, raw):
             batch = data.decode(raw) if streamed else data.batch(source, feed, key, state.step, batch_size)
-            return step(state, mesh.split(devices, batch))
+            return step(state, batch if mesh.by_seed(devices, seeds) else mesh.split(devices, batch))
 
         raw = jax.tree.map(lambda a: a[j], feed) if streamed else keys  # keys: a stand-in of the right length
-        return over_seeds(one, seeds, vector)(state, keys, raw)
+        return over_seeds(one, seeds)(state, keys, raw)
 
     def advance(state, keys, feed, n):
         def body(j, carry):
@@ -58,8 +62,13 @@ def advancer(step, source, batch_size, devices, seeds, length, streamed):
         rows = jax.tree.map(lambda m: jnp.zeros((length, *m.shape), m.dtype), shapes)
         return lax.fori_loop(0, n, body, (state, rows))
 
-    whole = mesh.replicated(devices)
-    return jax.jit(advance, donate_argnums=0, out_shardings=(whole, whole))
+    of_seed = mesh.seed_spec(devices, seeds)
+    in_feed = mesh.seed_spec(devices, seeds, axis=1) if streamed else P()
+    if mesh.by_seed(devices, seeds):
+        specs = (of_seed, of_seed, in_feed, P()), (of_seed, mesh.seed_spec(devices, seeds, axis=1))
+        advance = jax.shard_map(advance, mesh=devices, in_specs=specs[0], out_specs=specs[1], check_vma=False)
+    shardings = NamedSharding(devices, of_seed), NamedSharding(devices, mesh.seed_spec(devices, seeds, axis=1))
+    return jax.jit(advance, donate_argnums=0, out_shardings=shardings)
 
 
 def fit(run, source, init, step, sample, steps: int, batch_size: int):
@@ -71,20 +80,20 @@ def fit(run, source, init, step, sample, steps: int, batch_size: int):
     where something that the user can mend is wrong, and where a metric stops being finite.
     """
     data.check_batch(source, batch_size)
-    devices, first = mesh.make(batch_size), mesh.is_first()
+    devices, first = mesh.make(batch_size, run.seeds), mesh.is_first()
     streamed = not source.draw and (run.stream or not source.fits)
     raw_bytes = run.seeds * batch_size * int(np.prod(source.shape))
     length = min(run.log_every, max(1, 2**26 // raw_bytes)) if streamed else run.log_every
-    whole = mesh.replicated(devices)
+    placed = NamedSharding(devices, mesh.seed_spec(devices, run.seeds))
     seeds = run.seed + np.arange(run.seeds)
 
-    keys = jax.jit(lambda: rundir.initial(lambda key: key, run.seed, run.seeds), out_shardings=whole)()
-    begin = jax.jit(lambda: rundir.initial(init, run.seed, run.seeds), out_shardings=whole)
+    keys = jax.jit(lambda: rundir.initial(lambda key: key, run.seed, run.seeds), out_shardings=placed)()
+    begin = jax.jit(lambda: rundir.initial(init, run.seed, run.seeds), out_shardings=placed)
     with rundir.opened(run, first) as folder, contextlib.ExitStack() as stack:
         checkpoints = Checkpoints(folder / "checkpoints", run.keep)
         state = None
         if run.resume:
-            like = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=whole), jax.eval_shape(begin))
+            like = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=placed), jax.eval_shape(begin))
             state = checkpoints.restore(like)
         if state is None:
             state = begin()
@@ -95,10 +104,9 @@ def fit(run, source, init, step, sample, steps: int, batch_size: int):
             print(f"{run.experiment.rpartition('.')[2]} on {source.name}: {_describe(run, devices)} -> {folder}", file=sys.stderr)
 
         advance = advancer(step, source, batch_size, devices, run.seeds, length, streamed)
-        evaluate = jax.jit(functools.partial(_evaluate, sample, source, run.seeds), out_shardings=whole)
+        evaluate = jax.jit(functools.partial(_evaluate, sample, source, run.seeds), out_shardings=mesh.replicated(devices))
         feed = {} if streamed else mesh.put(devices, data.resident(source))
         batches = data.stream(source, keys, batch_size, at, mesh.own_rows(batch_size)) if streamed else None
-        axis = 1 if run.seeds == 1 else 2  # the axis of the batch in a feed of raw batches
 
         def picture(x, name):
             if first:
@@ -111,7 +119,7 @@ def fit(run, source, init, step, sample, steps: int, batch_size: int):
             events = [e for e in (run.log_every, run.eval_every, run.save_every) if e]
             n = min(pace, length, steps - at, *(e - at % e for e in events))
             if streamed:
-                feed = mesh.put_rows(devices, _stack([next(batches) for _ in range(n)], length), axis)
+                feed = mesh.put_batches(devices, run.seeds, _stack([next(batches) for _ in range(n)], length))
             before = time.monotonic()
             state, history = advance(state, keys, feed, n)
             history = mesh.to_host(history)
@@ -171,7 +179,7 @@ def _evaluate(sample, source, seeds, state, keys):
         x = sample(state, rng.at(key, state.step, "evaluate"), 2500 if source.modes else 64)
         return metrics.coverage(x, *source.modes) if source.modes else {}, x
 
-    return over_seeds(one, seeds, vector=False)(state, keys)
+    return over_seeds(one, seeds)(state, keys)
 
 
 def _stack(batches, length):
@@ -188,7 +196,7 @@ def _stack(batches, length):
 def _finite(state, at, saved, folder):
     """Return the state, or raise UserError where a number in it is not finite: no such state is ever saved."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
-        if jnp.issubdtype(leaf.dtype, jnp.inexact) and not jnp.isfinite(leaf).all():
+        if jnp.issubdtype(leaf.dtype, jnp.inexact) and not np.isfinite(mesh.to_host(leaf)).all():
             _diverged(f"state{jax.tree_util.keystr(path)}", at, saved, folder)
     return state
 

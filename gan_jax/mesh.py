@@ -1,5 +1,6 @@
 """Devices: a one-dimensional mesh along which the batch is divided; the state is a copy on each device."""
 
+import contextlib
 import os
 
 import jax
@@ -10,12 +11,17 @@ from jax.sharding import PartitionSpec as P
 from gan_jax.errors import UserError
 
 
-def choose(platform: str | None = None, distributed: bool = False):
+def choose(platform: str | None = None, distributed: bool = False, seeds: int = 1):
     """Pick the platform ("cpu", "gpu", "tpu"; None: JAX's own choice) and join the other processes of the run.
 
-    Several processes are joined where asked for and, unasked, on a TPU pod and under SLURM with several tasks. Call
-    this before any computation. Raises UserError where there is no such device.
+    Several processes are joined where asked for and, unasked, on a TPU pod and under SLURM with several tasks. For
+    several seeds the CPU becomes as many devices as it has cores that they can be shared out over. Call this before
+    any computation. Raises UserError where there is no such device.
     """
+    if seeds > 1 and jax.config.jax_num_cpu_devices < 1 and "device_count" not in os.environ.get("XLA_FLAGS", ""):
+        cores = max(n for n in range(1, len(os.sched_getaffinity(0)) + 1) if seeds % n == 0)
+        with contextlib.suppress(RuntimeError):  # a backend is up already: its devices stay
+            jax.config.update("jax_num_cpu_devices", cores)
     if platform:
         jax.config.update("jax_platforms", {"gpu": "cuda"}.get(platform, platform))
     pod = "," in os.environ.get("TPU_WORKER_HOSTNAMES", "") or int(os.environ.get("SLURM_NTASKS") or 1) > 1
@@ -38,12 +44,23 @@ def choose(platform: str | None = None, distributed: bool = False):
         ) from None
 
 
-def make(batch_size: int, devices=None) -> Mesh:
+def make(batch_size: int, seeds: int = 1, devices=None) -> Mesh:
     """Return the mesh over `devices` (default: all). Raises UserError where the batch can't be divided over them."""
     devices = jax.devices() if devices is None else devices
-    if batch_size % len(devices):
-        raise UserError(f"a batch of {batch_size} can't be divided over {len(devices)} devices: choose a multiple of that.")
-    return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
+    mesh = jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
+    if not by_seed(mesh, seeds) and batch_size % mesh.size:
+        raise UserError(f"a batch of {batch_size} can't be divided over {mesh.size} devices: choose a multiple of that.")
+    return mesh
+
+
+def by_seed(mesh: Mesh, seeds: int) -> bool:
+    """Return whether whole seeds, rather than the rows of the batch, are divided over the devices."""
+    return seeds > 1 and seeds % mesh.size == 0 and jax.process_count() == 1
+
+
+def seed_spec(mesh: Mesh, seeds: int, axis: int = 0) -> P:
+    """Return the layout of arrays whose `axis` counts seeds: divided over the devices, or a copy on each."""
+    return P(*[None] * axis, "data") if by_seed(mesh, seeds) else P()
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -61,10 +78,11 @@ def put(mesh: Mesh, arrays):
     return jax.tree.map(lambda a: jax.make_array_from_callback(a.shape, replicated(mesh), lambda at: a[at]), arrays)
 
 
-def put_rows(mesh: Mesh, arrays, axis: int):
-    """Return numpy arrays, each process's own rows of the batch along `axis`, as global arrays divided over devices."""
+def put_batches(mesh: Mesh, seeds: int, batches):
+    """Return raw batches [steps, (seeds,) own rows, ...] as global arrays, divided over the devices."""
+    axis = 1 if by_seed(mesh, seeds) or seeds == 1 else 2
     sharding = NamedSharding(mesh, P(*[None] * axis, "data"))
-    return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, a), arrays)
+    return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, a), batches)
 
 
 def own_rows(batch_size: int) -> slice:
@@ -84,6 +102,6 @@ def to_host(tree):
     def one(leaf):
         if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             leaf = jax.random.key_data(leaf)
-        return np.asarray(leaf.addressable_data(0) if isinstance(leaf, jax.Array) else leaf)
+        return np.asarray(leaf if leaf.is_fully_addressable else leaf.addressable_data(0))  # else a copy on each
 
     return jax.tree.map(one, tree)

@@ -1,0 +1,91 @@
+"""The original GAN, as small as it gets: the file to copy when you begin a new one.
+
+Goodfellow et al. 2014, arXiv 1406.2661. D descends -log D(x) - log(1 - D(G(z))), G descends -log D(G(z)).
+
+Differences from the paper: ReLU in both nets (there: maxout and dropout in D, rectifiers and sigmoids in G); Adam
+instead of momentum; both nets are updated at once, from the same noise.
+
+    python -m experiments.vanilla                      8x8 digits, in a minute
+    python -m experiments.vanilla --dataset mnist
+"""
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gan_jax import cli, data, losses, rng
+from gan_jax.loop import fit
+from gan_jax.nets import mlp
+from gan_jax.player import Player, create, descend, forward
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    dataset: str = "digits"  # a toy, or any TFDS image set by name
+    steps: int = 10_000  # joint updates of G and D
+    batch_size: int = 128  # rows of data, and of noise, a step
+    z_dim: int = 64  # the latent, standard normal
+    width: int = 256  # units of a hidden layer
+    lr: float = 2e-4  # Adam's rate for both
+    b1: float = 0.5  # Adam's decay of the first moment
+
+
+PRESETS = {"default": Config(), "images": Config(), "ring": Config("ring8", batch_size=512, z_dim=16, width=128, lr=1e-3)}
+
+
+class State(NamedTuple):
+    step: jax.Array
+    key: jax.Array  # the root of all the run's randomness
+    g: Player
+    d: Player
+
+
+def build(cfg):
+    return mlp.G(data.load(cfg.dataset).shape, cfg.width), mlp.D(cfg.width), optax.adam(cfg.lr, cfg.b1)
+
+
+def init(cfg, key):
+    G, D, tx = build(cfg)
+    z, x = jnp.zeros((1, cfg.z_dim)), jnp.zeros((1, *data.load(cfg.dataset).shape))
+    return State(jnp.int32(0), key, create(G, tx, rng.at(key, 0, "g"), z), create(D, tx, rng.at(key, 0, "d"), x))
+
+
+def step(cfg, state, batch):
+    G, D, tx = build(cfg)
+    x = batch["x"]  # [b, ...]
+    z = jax.random.normal(rng.at(state.key, state.step, "z"), (x.shape[0], cfg.z_dim))  # [b, z]
+
+    def d_loss(d_params, fake):
+        real_score, _ = forward(D, d_params, state.d.stats, x)  # [b]
+        fake_score, _ = forward(D, d_params, state.d.stats, fake)  # [b]
+        return losses.non_saturating.d(real_score, fake_score).mean(), (real_score, fake_score)
+
+    def g_loss(g_params):
+        fake, _ = forward(G, g_params, state.g.stats, z)
+        fake_score, _ = forward(D, state.d.params, state.d.stats, fake)
+        return losses.non_saturating.g(None, fake_score).mean(), fake
+
+    (g_value, fake), g_grads = jax.value_and_grad(g_loss, has_aux=True)(state.g.params)
+    (d_value, (real_score, fake_score)), d_grads = jax.value_and_grad(d_loss, has_aux=True)(state.d.params, fake)
+
+    metrics = {"loss/g": g_value, "loss/d": d_value, "score/real": real_score.mean(), "score/fake": fake_score.mean()}
+    return State(state.step + 1, state.key, descend(state.g, g_grads, tx), descend(state.d, d_grads, tx)), metrics
+
+
+def sample(cfg, state, key, n):
+    G, *_ = build(cfg)
+    return forward(G, state.g.params, state.g.stats, jax.random.normal(key, (n, cfg.z_dim)), train=False)[0]
+
+
+def main(argv=None):
+    cfg, run = cli.parse(Config, PRESETS, argv)
+    parts = (functools.partial(f, cfg) for f in (init, step, sample))
+    return fit(run, data.load(cfg.dataset), *parts, steps=cfg.steps, batch_size=cfg.batch_size)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,116 @@
+"""WGAN-GP: D is a critic whose gradient is held near norm 1, and makes several updates for each one of G.
+
+Gulrajani, Ahmed, Arjovsky, Dumoulin and Courville 2017, arXiv 1704.00028. The critic descends E D(G(z)) - E D(x) +
+lambda E (|grad D| - 1)^2 at random points of the segments between pairs of x and G(z); G descends -E D(G(z)).
+
+A step's batch holds the data of all its critic updates. Differences from the paper: none in the algorithm; on images
+the nets are DCGAN's at the size of the data set, where the paper has several, residual ones among them.
+
+    python -m experiments.wgan_gp                      the ring of eight Gaussians
+    python -m experiments.wgan_gp --dataset mnist      DCGAN nets without batch norm in the critic
+"""
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gan_jax import cli, data, losses, penalties, rng
+from gan_jax.loop import fit
+from gan_jax.nets import dcgan, mlp
+from gan_jax.player import Player, create, descend, forward
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    dataset: str = "ring8"  # a toy, or any TFDS image set by name
+    steps: int = 10_000  # updates of G
+    batch_size: int = 256  # rows of data, and of noise, of each update
+    critic_steps: int = 5  # updates of the critic for each one of G
+    penalty: float = 0.1  # lambda
+    z_dim: int = 2  # the latent, standard normal
+    width: int = 256  # units of a hidden layer (toys); channels at full resolution (images)
+    lr: float = 1e-4  # Adam's rate for both
+    b1: float = 0.5  # Adam's decay of the first moment
+    b2: float = 0.9  # Adam's decay of the second moment
+
+
+PRESETS = {
+    "default": Config(),
+    "images": Config("digits", steps=5000, batch_size=64, penalty=10.0, z_dim=64, width=32, b1=0.0),
+}
+
+
+class State(NamedTuple):
+    step: jax.Array
+    key: jax.Array  # the root of all the run's randomness
+    g: Player
+    d: Player
+
+
+def build(cfg):
+    shape = data.load(cfg.dataset).shape
+    tx = optax.adam(cfg.lr, cfg.b1, cfg.b2)
+    if len(shape) == 1:
+        return mlp.G(shape, cfg.width, 3), mlp.D(cfg.width, 3), tx
+    return dcgan.G(shape, cfg.width), dcgan.D(cfg.width, norm=False), tx
+
+
+def init(cfg, key):
+    G, D, tx = build(cfg)
+    z, x = jnp.zeros((1, cfg.z_dim)), jnp.zeros((1, *data.load(cfg.dataset).shape))
+    return State(jnp.int32(0), key, create(G, tx, rng.at(key, 0, "g"), z), create(D, tx, rng.at(key, 0, "d"), x))
+
+
+def step(cfg, state, batch):
+    G, D, tx = build(cfg)
+    loss = losses.wasserstein
+    xs = batch["x"].reshape(cfg.batch_size, cfg.critic_steps, *batch["x"].shape[1:]).swapaxes(0, 1)  # [critic steps, b, ...]
+
+    def noise(i):
+        key = jax.random.fold_in(rng.at(state.key, state.step, "z"), i)
+        return jax.random.normal(key, (cfg.batch_size, cfg.z_dim))  # [b, z]
+
+    def score(d_params, x):
+        return forward(D, d_params, state.d.stats, x)[0]  # [b]
+
+    def critic_update(d, ix):
+        i, x = ix
+        fake, _ = forward(G, state.g.params, state.g.stats, noise(i))
+        key = jax.random.fold_in(rng.at(state.key, state.step, "penalty"), i)
+
+        def d_loss(d_params):
+            distance = -loss.d(score(d_params, x), score(d_params, fake)).mean()  # the estimate of Wasserstein-1
+            penalty = penalties.wgan_gp(functools.partial(score, d_params), x, fake, key).mean()
+            return -distance + cfg.penalty * penalty, (distance, penalty)
+
+        grads, (distance, penalty) = jax.grad(d_loss, has_aux=True)(d.params)
+        return descend(d, grads, tx), (distance, penalty)
+
+    def g_loss(g_params, d):
+        fake, stats = forward(G, g_params, state.g.stats, noise(cfg.critic_steps))
+        return loss.g(None, score(d.params, fake)).mean(), stats
+
+    d, (distance, penalty) = jax.lax.scan(critic_update, state.d, (jnp.arange(cfg.critic_steps), xs))
+    (g_value, g_stats), g_grads = jax.value_and_grad(g_loss, has_aux=True)(state.g.params, d)
+    metrics = {"wasserstein": distance[-1], "loss/g": g_value, "penalty": penalty[-1]}
+    return State(state.step + 1, state.key, descend(state.g, g_grads, tx, g_stats), d), metrics
+
+
+def sample(cfg, state, key, n):
+    G, *_ = build(cfg)
+    return forward(G, state.g.params, state.g.stats, jax.random.normal(key, (n, cfg.z_dim)), train=False)[0]
+
+
+def main(argv=None):
+    cfg, run = cli.parse(Config, PRESETS, argv)
+    parts = (functools.partial(f, cfg) for f in (init, step, sample))
+    batch_size = cfg.batch_size * cfg.critic_steps
+    return fit(run, data.load(cfg.dataset), *parts, steps=cfg.steps, batch_size=batch_size)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,204 @@
+"""Convolution and its transpose, as functions and as layers, fast on the CPU too.
+
+Convolution, input gradient (= transposed convolution) and kernel gradient are closed under differentiation: each is
+bilinear, and its two gradients are the other two. Here each is lowered as ONE convolution NHWC x HWIO -> NHWC, which is
+what XLA runs fast on the CPU, in a loop body too; the gradients of `lax.conv_general_dilated` are not of that form.
+A `custom_vjp` has no forward mode: for `jax.jvp` set TRIPLE = False.
+
+In all of this: x is the larger side of a convolution [b, h, w, c], y the smaller one [b, n, m, o], kernel
+[kh, kw, c, o]; strides, pads ((low, high) per axis) and sizes are tuples with one entry per spatial axis.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
+from jax import lax
+
+TRIPLE: bool | None = None  # None: on the CPU alone. Read while tracing: what is already compiled stays as it is.
+
+
+# The three, and the one convolution that they all are.
+
+_lax_conv = partial(lax.conv_general_dilated, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def _pad(x, pads, step=(1, 1)):
+    """Return x with step - 1 zeros between neighbours and `pads` around, cut where they are negative."""
+    (top, bottom), (left, right) = pads
+    config = [(0, 0, 0), (top, bottom, step[0] - 1), (left, right, step[1] - 1), (0, 0, 0)]
+    return lax.pad(x, jnp.zeros((), x.dtype), config)
+
+
+def _canonical(x, kernel, strides, pads, step=(1, 1), kernel_step=(1, 1)):
+    if math.prod(kernel.shape[:2]) > math.prod(x.shape[1:3]):  # XLA would swap the two, which costs a factor of ten
+        x, pads, step = lax.optimization_barrier(_pad(x, pads, step)), ((0, 0), (0, 0)), (1, 1)
+    return _lax_conv(x, kernel, strides, pads, lhs_dilation=step, rhs_dilation=kernel_step)
+
+
+def _mirror(kernel):
+    return jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+
+
+def _mirror_pads(y, kernel, strides, pads, size):
+    """Return the pads that make the convolution of y, `strides` - 1 zeros between, with the mirrored kernel `size`."""
+    mirrored = []
+    for n, k, s, (low, _), m in zip(y.shape[1:3], kernel.shape[:2], strides, pads, size, strict=True):
+        low = k - 1 - low
+        mirrored.append((low, m + k - 1 - low - ((n - 1) * s + 1)))
+    return tuple(mirrored)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _forward(x, kernel, strides, pads):
+    return _canonical(x, kernel, strides, pads)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _input_grad(y, kernel, strides, pads, size):  # size: of x
+    # The barrier keeps the mirroring out of the convolution, where it would lose the fast path.
+    mirrored = lax.optimization_barrier(_mirror(kernel))
+    return _canonical(y, mirrored, (1, 1), _mirror_pads(y, kernel, strides, pads, size), step=strides)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _kernel_grad(x, y, strides, pads, size):  # size: of the kernel
+    # x is padded, or cut, to what the kernel sees of it: no pads are then left to make y larger than x.
+    seen = [(n - 1) * s + k for n, s, k in zip(y.shape[1:3], strides, size, strict=True)]
+    x = _pad(x, [(low, m - h - low) for m, h, (low, _) in zip(seen, x.shape[1:3], pads, strict=True)])
+    x, y = lax.optimization_barrier((x.transpose(3, 1, 2, 0), y.transpose(1, 2, 0, 3)))  # the batch is summed over
+    return _canonical(x, y, (1, 1), ((0, 0), (0, 0)), kernel_step=strides).transpose(1, 2, 0, 3)
+
+
+_forward.defvjp(
+    lambda x, kernel, strides, pads: (_forward(x, kernel, strides, pads), (x, kernel)),
+    lambda strides, pads, saved, y: (
+        _input_grad(y, saved[1], strides, pads, saved[0].shape[1:3]),
+        _kernel_grad(saved[0], y, strides, pads, saved[1].shape[:2]),
+    ),
+)
+_input_grad.defvjp(
+    lambda y, kernel, strides, pads, size: (_input_grad(y, kernel, strides, pads, size), (y, kernel)),
+    lambda strides, pads, _, saved, x: (
+        _forward(x, saved[1], strides, pads),
+        _kernel_grad(x, saved[0], strides, pads, saved[1].shape[:2]),
+    ),
+)
+_kernel_grad.defvjp(
+    lambda x, y, strides, pads, size: (_kernel_grad(x, y, strides, pads, size), (x, y)),
+    lambda strides, pads, _, saved, kernel: (
+        _input_grad(saved[1], kernel, strides, pads, saved[0].shape[1:3]),
+        _forward(saved[0], kernel, strides, pads),
+    ),
+)
+
+
+# The two as functions.
+
+
+def _pair(n):
+    return (n, n) if isinstance(n, int) else tuple(n)
+
+
+def _pads(size, kernel_size, strides, padding):
+    """Return padding ("SAME", "VALID", an int, or an int or a pair per axis) as pads for an x of `size`."""
+    if isinstance(padding, str):
+        return tuple(lax.padtype_to_pads(size, kernel_size, strides, padding))
+    return tuple(_pair(p) for p in _pair(padding))
+
+
+def _triple():
+    return jax.default_backend() == "cpu" if TRIPLE is None else TRIPLE
+
+
+def conv(x, kernel, strides=1, padding="SAME"):
+    """Return the convolution of x [b, h, w, c] with kernel [kh, kw, c, o]: [b, n, m, o]."""
+    strides = _pair(strides)
+    pads = _pads(x.shape[1:3], kernel.shape[:2], strides, padding)
+    if _triple():
+        return _forward(x, kernel, strides, pads)
+    return _lax_conv(x, kernel, strides, pads)
+
+
+def conv_transpose(y, kernel, strides=1, padding="SAME", size=None):
+    """Return the adjoint of `conv` with this kernel, these strides and this padding: y [b, n, m, o] -> [b, *size, c].
+
+    kernel: [kh, kw, c, o], as `conv` has it.
+    size: any from which `conv` leads to y's size; by default n * stride for "SAME", else the smallest.
+    """
+    strides, kernel_size = _pair(strides), kernel.shape[:2]
+    if size is None:
+        pads = _pads(y.shape[1:3], kernel_size, strides, padding)  # "SAME" alone looks at the size
+        same = isinstance(padding, str) and padding.upper() != "VALID"
+        size = tuple(
+            n * s if same else (n - 1) * s + k - sum(p)
+            for n, s, k, p in zip(y.shape[1:3], strides, kernel_size, pads, strict=True)
+        )
+    size = _pair(size)
+    pads = _pads(size, kernel_size, strides, padding)
+    small = tuple((m + sum(p) - k) // s + 1 for m, p, k, s in zip(size, pads, kernel_size, strides, strict=True))
+    if small != y.shape[1:3]:
+        raise ValueError(f"size {size} can't be had from {y.shape[1:3]}: the convolution leads from it to {small}.")
+    if _triple():
+        return _input_grad(y, kernel, strides, pads, size)
+    pads = _mirror_pads(y, kernel, strides, pads, size)
+    return _lax_conv(y, _mirror(kernel), (1, 1), pads, lhs_dilation=strides)
+
+
+# The two as layers.
+
+Padding = str | int | Sequence[int | tuple[int, int]]
+
+
+def _parameters(layer, x):
+    """Return x, the layer's kernel and its bias [1, 1, 1, features], or a plain 0, in one dtype."""
+    shape = (*_pair(layer.kernel_size), x.shape[-1], layer.features)
+    kernel = layer.param("kernel", layer.kernel_init, shape, jnp.float32)
+    if not layer.use_bias:
+        return *promote_dtype(x, kernel), 0
+    bias = layer.param("bias", layer.bias_init, (layer.features,), jnp.float32)
+    return promote_dtype(x, kernel, bias.reshape(1, 1, 1, -1))
+
+
+class Conv(nn.Module):
+    """x [b, h, w, c] -> [b, n, m, features], as nn.Conv; its kernel is [kh, kw, c, features]."""
+
+    features: int
+    kernel_size: int | tuple[int, int]
+    strides: int | tuple[int, int] = 1
+    padding: Padding = "SAME"
+    use_bias: bool = True
+    kernel_init: Callable = nn.initializers.lecun_normal()
+    bias_init: Callable = nn.initializers.zeros
+
+    @nn.compact
+    def __call__(self, x):
+        x, kernel, bias = _parameters(self, x)
+        return conv(x, kernel, self.strides, self.padding) + bias
+
+
+class ConvTranspose(nn.Module):
+    """y [b, n, m, c] -> [b, *size, features], the adjoint of the convolution with these strides and this padding.
+
+    Its kernel is [kh, kw, c, features], so that initialisers see c as the inputs; with axes 2 and 3 swapped it is the
+    convolution's. nn.ConvTranspose has the same up to mirroring: its kernel is this one, flipped along kh and kw.
+    size: any from which the convolution leads to y's size; by default n * stride for "SAME", else the smallest.
+    """
+
+    features: int
+    kernel_size: int | tuple[int, int]
+    strides: int | tuple[int, int] = 1
+    padding: Padding = "SAME"
+    size: int | tuple[int, int] | None = None
+    use_bias: bool = True
+    kernel_init: Callable = nn.initializers.lecun_normal()
+    bias_init: Callable = nn.initializers.zeros
+
+    @nn.compact
+    def __call__(self, y):
+        y, kernel, bias = _parameters(self, y)
+        return conv_transpose(y, kernel.swapaxes(2, 3), self.strides, self.padding, self.size) + bias
