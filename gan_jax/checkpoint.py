@@ -78,7 +78,10 @@ class Checkpoints:
                 continue
             if bad and mesh.is_first():
                 for number in bad:
-                    os.rename(self._folder / str(number), self._folder / f"{number}.bad")
+                    aside = self._folder / f"{number}.bad"
+                    while aside.exists():  # of an earlier time
+                        aside = aside.with_name(f"{aside.name}.bad")
+                    os.rename(self._folder / str(number), aside)
             if bad:
                 self._manager.close()
                 self._open()

@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any, Literal
 
+import jax
 import tyro
 
 from gan_jax import data, mesh, rundir
@@ -63,7 +64,7 @@ def parse(Config, presets: dict, argv=None):
         )
 
     first = next(iter(presets))
-    with _one_line():
+    with one_line():
         asked = flags(presets[first], Run(), first)  # every flag is right: now the defaults that they decide
         said = {a.split("=")[0].removeprefix("--").replace("-", "_") for a in argv if a.startswith("--")}
         preset = asked.preset
@@ -94,7 +95,7 @@ def parse(Config, presets: dict, argv=None):
 
 
 @contextlib.contextmanager
-def _one_line():
+def one_line():
     """Turn tyro's framed error into a UserError of one or two lines."""
     said = io.StringIO()
     try:
@@ -110,12 +111,15 @@ def _one_line():
         raise UserError(" ".join(message.split()) + hint + "--help lists every flag.") from None
 
 
-def run(main):
-    """Call `main` as a program: a UserError becomes its lines and exit code 2, Ctrl-C exit code 130."""
-    import jax
+def run(main, cache: bool = True):
+    """Call `main` as a program: a UserError becomes its lines and exit code 2, Ctrl-C exit code 130.
 
-    jax.config.update("jax_compilation_cache_dir", os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(data.CACHE / "xla"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    cache: keep compiled programs on disk, so that the next run of the same step starts at once.
+    """
+    if cache:
+        folder = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(data.CACHE / "xla")
+        jax.config.update("jax_compilation_cache_dir", folder)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
     try:
         main()
@@ -123,5 +127,5 @@ def run(main):
         print(error, file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("stopped before the first step; nothing was lost.", file=sys.stderr)
+        print("stopped at once; what was saved before can be resumed with --resume.", file=sys.stderr)
         sys.exit(130)

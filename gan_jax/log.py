@@ -39,7 +39,8 @@ class Rows:
 def spread(value) -> str:
     """Return a number, or several as mean ± standard deviation (n - 1)."""
     value = np.asarray(value, float)
-    return f"{value:.4g}" if value.ndim == 0 else f"{value.mean():.4g} ± {value.std(ddof=1):.2g}"
+    with np.errstate(invalid="ignore"):  # inf ± nan
+        return f"{value:.4g}" if value.ndim == 0 else f"{value.mean():.4g} ± {value.std(ddof=1):.2g}"
 
 
 class Live:

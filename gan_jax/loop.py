@@ -90,7 +90,7 @@ def fit(run, source, init, step, sample, steps: int, batch_size: int):
     keys = jax.jit(lambda: rundir.initial(lambda key: key, run.seed, run.seeds), out_shardings=placed)()
     begin = jax.jit(lambda: rundir.initial(init, run.seed, run.seeds), out_shardings=placed)
     with rundir.opened(run, first) as folder, contextlib.ExitStack() as stack:
-        checkpoints = Checkpoints(folder / "checkpoints", run.keep)
+        checkpoints = stack.enter_context(contextlib.closing(Checkpoints(folder / "checkpoints", run.keep)))
         state = None
         if run.resume:
             like = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=placed), jax.eval_shape(begin))
@@ -104,7 +104,7 @@ def fit(run, source, init, step, sample, steps: int, batch_size: int):
             print(f"{run.experiment.rpartition('.')[2]} on {source.name}: {_describe(run, devices)} -> {folder}", file=sys.stderr)
 
         advance = advancer(step, source, batch_size, devices, run.seeds, length, streamed)
-        evaluate = jax.jit(functools.partial(_evaluate, sample, source, run.seeds), out_shardings=mesh.replicated(devices))
+        evaluate = jax.jit(functools.partial(evaluate, sample, source, run.seeds), out_shardings=mesh.replicated(devices))
         feed = {} if streamed else mesh.put(devices, data.resident(source))
         batches = data.stream(source, keys, batch_size, at, mesh.own_rows(batch_size)) if streamed else None
 
@@ -145,7 +145,7 @@ def fit(run, source, init, step, sample, steps: int, batch_size: int):
         seconds = time.monotonic() - clock
         if saved != at:
             checkpoints.save(at, _finite(state, at, saved, folder))
-        checkpoints.close()
+        checkpoints.wait()
         if at < steps:
             live.__exit__()
             if first:
@@ -172,7 +172,7 @@ def _describe(run, devices):
     return f"{run.seeds} seed{'s' * (run.seeds > 1)}, {devices.size} x {kind}"
 
 
-def _evaluate(sample, source, seeds, state, keys):
+def evaluate(sample, source, seeds, state, keys):
     """Return (scores, samples): 2,500 points of a toy and its mode coverage, or 64 images."""
 
     def one(state, key):
@@ -232,7 +232,8 @@ def _signals():
     def handler(number, _):
         caught.append(number)
         signal.signal(number, before[number])
-        print("stopping after this stretch of steps; once more stops at once" if number == signal.SIGINT else "", file=sys.stderr)
+        if number == signal.SIGINT:
+            print("stopping after this stretch of steps; once more stops at once", file=sys.stderr)
 
     try:
         before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}

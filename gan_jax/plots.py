@@ -23,22 +23,24 @@ def save_image(file: Path, picture, least: int = 512):
     Image.fromarray(picture).resize((picture.shape[1] * factor, picture.shape[0] * factor), Image.NEAREST).save(file)
 
 
-def _figure(columns=1, size=3.2, height=3.2):
+def figure(columns=1, size=3.2, height=3.2):
+    """Return (figure, axes [columns]) that need no screen."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    return plt.subplots(1, columns, figsize=(size * columns, height), squeeze=False, layout="constrained")
+    fig, axes = plt.subplots(1, columns, figsize=(size * columns, height), squeeze=False, layout="constrained")
+    return fig, axes[0]
 
 
 def scatter(file: Path, panels: dict[str, np.ndarray], means, std):
     """Write points [n, 2] of each panel over circles of 3 std around the true means."""
     import matplotlib.pyplot as plt
 
-    figure, axes = _figure(len(panels))
+    fig, axes = figure(len(panels))
     reach = 1.35 * np.abs(means).max()
-    for axis, (title, points) in zip(axes[0], panels.items(), strict=True):
+    for axis, (title, points) in zip(axes, panels.items(), strict=True):
         axis.add_collection(
             plt.matplotlib.collections.PatchCollection(
                 [plt.Circle(m, max(3 * std, 0.03 * reach)) for m in means], facecolor="none", edgecolor="0.6", zorder=1
@@ -46,8 +48,8 @@ def scatter(file: Path, panels: dict[str, np.ndarray], means, std):
         )
         axis.scatter(*np.asarray(points)[:, :2].T, s=2, alpha=0.5, linewidths=0, color="#1764ab", zorder=2)
         axis.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xticks=[], yticks=[], title=title)
-    figure.savefig(file, dpi=110)
-    plt.close(figure)
+    fig.savefig(file, dpi=110)
+    plt.close(fig)
 
 
 def samples(file: Path, x, source, seeds):
@@ -68,10 +70,10 @@ def curves(file: Path, rows: Path):
     names = list(dict.fromkeys(name for row in table for name in row if name != "step"))
     if not names:
         return
-    figure, axes = _figure(len(names), 3.4, 2.6)
-    for axis, name in zip(axes[0], names, strict=True):
+    fig, axes = figure(len(names), 3.4, 2.6)
+    for axis, name in zip(axes, names, strict=True):
         points = [(row["step"], row[name]) for row in table if name in row]
         axis.plot(*(np.asarray(a, float) for a in zip(*points, strict=True)), linewidth=1)
         axis.set(title=name, xlabel="step")
-    figure.savefig(file, dpi=110)
-    plt.close(figure)
+    fig.savefig(file, dpi=110)
+    plt.close(fig)

@@ -1,6 +1,7 @@
 """Four CPU devices, no silent broadcasting, `--slow`, and the folder of prepared TFDS sets."""
 
 import os
+import tempfile
 
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -9,6 +10,10 @@ import jax
 import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# A run that is resumed compiles what it compiled before: within one session that is read back.
+_cache = tempfile.TemporaryDirectory(prefix="gan_jax-tests-")
+jax.config.update("jax_compilation_cache_dir", _cache.name)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def pytest_addoption(parser):

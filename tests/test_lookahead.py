@@ -94,8 +94,9 @@ def test_finite_differences_through_adam(x64, k):
             direction = np.random.default_rng(seed).normal(size=fake.shape)
             expected = slope(lambda fake, d=d: both(fake, d)[0], fake, direction)
             np.testing.assert_allclose((grad * direction).sum(), expected, rtol=1e-6, atol=1e-9)
-    stopped = jax.jit(jax.grad(lambda fake, d: surrogate(fake, d, True)))(fake, d)
-    assert np.abs(grad - stopped).max() > 1e-3  # the part that flows through D's answer is there
+    if k == 3:
+        stopped = jax.jit(jax.grad(lambda fake, d: surrogate(fake, d, True)))(fake, d)
+        assert np.abs(grad - stopped).max() > 1e-3  # the part that flows through D's answer is there
 
 
 @pytest.mark.parametrize("name", OPTIMISERS)
@@ -166,18 +167,20 @@ def test_zero_steps_is_the_identity():
 def test_choices_change_no_value(x64):
     """With and without recomputation the same player and gradient; with the gradient stopped the same player."""
     tx, (params, loss) = OPTIMISERS["adam"], small_d()
-    d = player(params, tx)
+    d, fake = player(params, tx), jnp.ones((4, 2))
 
-    def surrogate(fake, remat, first_order):
-        ahead = unroll(lambda p, _: loss(p, fake), d, tx, 5, remat=remat, first_order=first_order)
-        return -loss(ahead.params, fake), ahead
+    def ahead(fake, **choice):
+        return unroll(lambda p, _: loss(p, fake), d, tx, 5, **choice)
 
-    grad = jax.jit(jax.grad(surrogate, has_aux=True), static_argnums=(1, 2))
-    usual, no_remat, stopped = (
-        grad(jnp.ones((4, 2)), *choice) for choice in ((True, False), (False, False), (True, True))
-    )
+    def surrogate(fake, remat):
+        now = ahead(fake, remat=remat)
+        return -loss(now.params, fake), now
+
+    grad = jax.jit(jax.grad(surrogate, has_aux=True), static_argnums=1)
+    usual, no_remat = grad(fake, True), grad(fake, False)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), usual, no_remat)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), usual[1], stopped[1])
+    stopped = jax.jit(lambda fake: ahead(fake, first_order=True))(fake)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), usual[1], stopped)
 
 
 def test_loss_is_told_the_number_of_the_update():
@@ -201,7 +204,7 @@ def test_a_new_minibatch_each_time():
 
 def test_under_vmap():
     """A vmap over seeds gives what one seed at a time gives."""
-    tx, (params, loss) = OPTIMISERS["adam"], small_d()
+    tx, (params, loss) = OPTIMISERS["momentum"], small_d()
     ds = [player(jax.tree.map(lambda p, s=s: p * s, params), tx) for s in (1.0, -0.5, 2.0)]
     fakes = jax.random.normal(jax.random.key(0), (3, 4, 2))
     grad = jax.grad(lambda fake, d: -loss(unroll(lambda p, _: loss(p, fake), d, tx, 3).params, fake))
@@ -213,23 +216,23 @@ def test_under_vmap():
 # The square root of Adam
 
 
+@functools.partial(jax.jit, static_argnums=1)
 def relu_gradient(eps_root, biases):
     """Return the surrogate's gradient where D has a ReLU unit for each bias; at bias -100 it is dead."""
     tx = optax.adam(0.05, 0.5, 0.9, eps_root=eps_root)
     params = {"w": jnp.ones((2, len(biases))), "b": jnp.float32([biases]), "v": jnp.full(len(biases), -1.0)}
     loss = lambda p, x: jax.nn.softplus(jax.nn.relu(x @ p["w"] + p["b"]) @ p["v"]).mean()
-    d = player(params, tx)
-    assert not any(leaf.any() for leaf in jax.tree.leaves(d.opt))  # step 0: every moment is 0
+    d = player(params, tx)  # step 0: every moment is 0
     surrogate = lambda x: -loss(unroll(lambda p, _: loss(p, x), d, tx, 3).params, x)
-    return jax.jit(jax.grad(surrogate))(jnp.float32([[0.3, 0.1], [0.2, -0.4]]))
+    return jax.grad(surrogate)(jnp.float32([[0.3, 0.1], [0.2, -0.4]]))
 
 
 def test_dead_unit():
     """A unit whose gradients are exactly 0, at step 0 of Adam, is as if it were not there; without eps_root NaN."""
-    alive = relu_gradient(1e-16, [1])
+    alive = relu_gradient(1e-16, (1,))
     assert np.abs(alive).max() > 1e-3
-    np.testing.assert_allclose(relu_gradient(1e-16, [-100, 1]), alive, rtol=1e-6)
-    assert np.isnan(relu_gradient(0, [-100, 1])).any()
+    np.testing.assert_allclose(relu_gradient(1e-16, (-100, 1)), alive, rtol=1e-6)
+    assert np.isnan(relu_gradient(0.0, (-100, 1))).any()
 
 
 # What it costs
@@ -257,7 +260,7 @@ def test_program_does_not_grow_with_k(remat):
 
 def test_remat_saves_memory():
     """At K = 40 the backward pass needs less than half the temporary memory with recomputation."""
-    tx, (params, _) = OPTIMISERS["adam"], small_d()
+    tx, (params, _) = OPTIMISERS["momentum"], small_d()
     d = player(params, tx)
     loss = lambda p, x: jax.nn.softplus(jnp.tanh(jnp.tanh(x @ p["w"]) @ p["w"].T) @ p["w"] @ p["v"]).mean()
 

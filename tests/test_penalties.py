@@ -119,12 +119,13 @@ def test_flat_critic(name):
     """Where the critic's gradient is exactly 0 the value is exact and its own gradient finite."""
     real, fake = points(0), points(1)
 
-    def loss(w):
-        return ALL[name](lambda x: jax.nn.relu(x - 1e6) @ w, real, fake, KEY)
+    def loss(w, act):
+        return ALL[name](lambda x: act(x) @ w, real, fake, KEY)
 
-    value, grad = loss(jnp.float32(W)), jax.grad(lambda w: loss(w).sum())(jnp.float32(W))
-    np.testing.assert_array_equal(value, np.full(5, 0.0 if name in ("r1", "r2") else 1.0))
-    np.testing.assert_array_equal(grad, np.zeros(3))
+    for w, act in (np.zeros(3), lambda x: x), (W, lambda x: jax.nn.relu(x - 1e6)), (W, lambda x: x * 0):
+        value, grad = loss(jnp.float32(w), act), jax.grad(lambda w, act: loss(w, act).sum())(jnp.float32(w), act)
+        np.testing.assert_array_equal(value, np.full(5, 0.0 if name in ("r1", "r2") else 1.0))
+        np.testing.assert_array_equal(grad, np.zeros(3))
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -12,7 +12,7 @@ def coverage(x, means, std):
     `reverse_kl` is KL(samples || uniform over the m modes) of their histogram in nats: 0 at best, log m for a single
     mode, and infinite where no sample is of high quality.
     """
-    distance = jnp.linalg.norm(x[:, None] - means, axis=-1)  # [n, m]
+    distance = jnp.linalg.norm(x[:, None] - means[None], axis=-1)  # [n, m]
     good = distance.min(1) <= 3 * std
     counts = jnp.zeros(len(means)).at[distance.argmin(1)].add(good)  # [m]
     total = counts.sum()

@@ -1,0 +1,153 @@
+"""What every experiment promises, checked for each file of `experiments/`, found by listing the folder."""
+
+import dataclasses
+import importlib
+import inspect
+import json
+from pathlib import Path
+
+import chex
+import jax
+import jax.flatten_util
+import numpy as np
+import pytest
+
+from gan_jax import loop, mesh, rundir
+
+NAMES = sorted(f.stem for f in Path(__file__).parents[1].glob("experiments/*.py") if f.stem != "__init__")
+TINY = {"batch_size": 8, "width": 8, "z_dim": 4, "steps": 6}
+SETS = ["ring8", "digits"]
+
+
+def tiny(name, dataset, **changes):
+    """Return (module, tiny config) of an experiment."""
+    module = importlib.import_module(f"experiments.{name}")
+    cfg = module.PRESETS["images" if dataset == "digits" and "images" in module.PRESETS else next(iter(module.PRESETS))]
+    fields = {f.name for f in dataclasses.fields(cfg)}
+    return module, dataclasses.replace(cfg, dataset=dataset, **{k: v for k, v in (TINY | changes).items() if k in fields})
+
+
+def parts(name, dataset, monkeypatch, **changes):
+    """Return what the experiment's `main` hands to `fit`, as keyword arguments."""
+    module, cfg = tiny(name, dataset, **changes)
+    monkeypatch.setattr(module, "fit", lambda run, source, init, step, sample, **rest: locals())
+    fields = [f"--{k.replace('_', '-')}={v}" for k, v in dataclasses.asdict(cfg).items() if not isinstance(v, bool)]
+    given = module.main(fields)
+    return given | given.pop("rest")
+
+
+def trained(p, devices, n=3):
+    """Return (state, metrics) after n steps over the first `devices` devices."""
+    devices = mesh.make(p["batch_size"], devices=jax.devices()[:devices])
+    key = jax.random.key(0)
+    from gan_jax import data
+
+    feed = mesh.put(devices, data.resident(p["source"]))
+    advance = loop.advancer(p["step"], p["source"], p["batch_size"], devices, 1, n, False)
+    state = jax.jit(p["init"], out_shardings=mesh.replicated(devices))(key)
+    state, metrics = advance(state, jax.device_put(key, mesh.replicated(devices)), feed, n)
+    return mesh.to_host(state), mesh.to_host(metrics)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_parts_stand_in_the_file_in_order(name):
+    """An experiment reads top to bottom: docstring, Config, PRESETS, State, build, init, step, sample, main."""
+    module = importlib.import_module(f"experiments.{name}")
+    text = inspect.getsource(module)
+    order = ["class Config", "\nPRESETS", "class State", "def build(", "def init(", "def step(", "def sample(", "def main("]
+    places = [text.index(part) for part in order]
+    assert places == sorted(places)
+    assert "arXiv" in module.__doc__ and "ifferences from the paper" in module.__doc__
+    assert f"python -m experiments.{name}" in module.__doc__
+    assert text.count("\n") <= 165
+    assert dataclasses.fields(module.Config) and module.Config.__dataclass_params__.frozen
+    assert all(isinstance(cfg, module.Config) for cfg in module.PRESETS.values())
+    assert module.State._fields[:2] == ("step", "key")
+
+
+@pytest.mark.parametrize("dataset", SETS)
+@pytest.mark.parametrize("name", NAMES)
+def test_step_keeps_the_state_and_one_device_equals_four(name, dataset, monkeypatch):
+    """The state keeps structure, shapes and dtypes, counts steps, and does not depend on the number of devices."""
+    p = parts(name, dataset, monkeypatch)
+    before = jax.eval_shape(p["init"], jax.random.key(0))
+    one, metrics = trained(p, 1)
+    chex.assert_trees_all_equal_shapes_and_dtypes(one, jax.eval_shape(mesh_host_shapes, before))
+    assert one.step == 3
+    assert metrics and all(np.isfinite(m).all() and m.shape == (3,) for m in metrics.values())
+    four, _ = trained(p, 4)
+    chex.assert_trees_all_close(one, four, atol=1e-4, rtol=1e-4)
+    start = mesh.to_host(jax.jit(p["init"])(jax.random.key(0)))
+    assert not np.array_equal(jax.flatten_util.ravel_pytree(start.g.params)[0], jax.flatten_util.ravel_pytree(one.g.params)[0])
+
+
+def mesh_host_shapes(state):
+    """The state with its keys as their data, as `mesh.to_host` gives it."""
+    return jax.tree.map(lambda a: jax.random.key_data(a) if jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key) else a, state)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_step_is_traced_once(name, monkeypatch):
+    """Any number of steps, in any stretches, compiles one program."""
+    p = parts(name, "ring8", monkeypatch)
+    devices, traces = mesh.make(p["batch_size"], devices=jax.devices()[:1]), []
+
+    def counted(state, batch):
+        traces.append(1)
+        return p["step"](state, batch)
+
+    advance = loop.advancer(counted, p["source"], p["batch_size"], devices, 1, 4, False)
+    key = jax.device_put(jax.random.key(0), mesh.replicated(devices))
+    state, _ = advance(jax.jit(p["init"], out_shardings=mesh.replicated(devices))(key), key, {}, 1)
+    first = len(traces)
+    for n in (4, 2):
+        state, _ = advance(state, key, {}, n)
+    assert len(traces) == first
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_player_moves_by_its_own_rate(name, monkeypatch):
+    """With a player's rate at 0 it stays where it is; the others move."""
+    module, cfg = tiny(name, "ring8")
+    rates = [f.name for f in dataclasses.fields(cfg) if f.name == "lr" or f.name.endswith("_lr")]
+    assert rates
+    for rate in rates:
+        p = parts(name, "ring8", monkeypatch, **{rate: 0.0})
+        start = mesh.to_host(jax.jit(p["init"])(jax.random.key(0)))
+        end, _ = trained(p, 1, n=2)
+        for player in module.State._fields:
+            if hasattr(getattr(start, player), "params"):
+                still = rate == "lr" or rate == f"{player}_lr"
+                moved = [not np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (getattr(start, player).params, getattr(end, player).params)), strict=True)]  # fmt: skip
+                assert any(moved) != still, (rate, player)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sample_is_a_function_of_the_key(name, monkeypatch):
+    """Samples have the shape of the data; equal keys give equal samples, others others."""
+    p = parts(name, "digits", monkeypatch)
+    state = jax.jit(p["init"])(jax.random.key(0))
+    draw = jax.jit(p["sample"], static_argnums=2)
+    a, b, c = (draw(state, jax.random.key(i), 5) for i in (0, 0, 1))
+    assert a.shape == (5, 8, 8, 1) and a.dtype == np.float32
+    assert (a == b).all() and not (a == c).all() and np.abs(a).max() <= 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_resume_is_exact(name, tmp_path):
+    """2N steps in one go equal N, a restart, and N more, byte for byte, rows included."""
+    module = importlib.import_module(f"experiments.{name}")
+
+    def flags(out, steps):
+        small = [f"--{k.replace('_', '-')}={v}" for k, v in TINY.items() if k != "steps"]
+        return [*small, "--dataset=digits", f"--steps={steps}", "--log-every=2", "--save-every=4", "--eval-every=0", f"--out={out}"]
+
+    whole, _ = module.main(flags(tmp_path / "whole", 6))
+    module.main(flags(tmp_path / "parts", 3))
+    again, _ = module.main([*flags(tmp_path / "parts", 6), "--resume"])
+    chex.assert_trees_all_equal(mesh.to_host(whole), mesh.to_host(again))
+    rows = [(tmp_path / d / "metrics.jsonl").read_bytes() for d in ("whole", "parts")]
+    assert rows[0] == rows[1] and [json.loads(row)["step"] for row in rows[0].splitlines()] == [2, 4, 6]
+    loaded = rundir.load(tmp_path / "parts")
+    chex.assert_trees_all_equal(mesh.to_host(loaded.state), mesh.to_host(whole))
+    assert loaded.sample(jax.random.key(0), 3).shape == (3, 8, 8, 1)
