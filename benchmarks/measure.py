@@ -18,7 +18,9 @@ from gan_jax import data, loop, mesh, rundir
 
 def machine() -> dict:
     """Return hardware and versions."""
-    cpu = next((l.split(":")[1].strip() for l in _lines("/proc/cpuinfo") if l.startswith("model name")), platform.machine())
+    cpu = next(
+        (l.split(":")[1].strip() for l in _lines("/proc/cpuinfo") if l.startswith("model name")), platform.machine()
+    )
     return {
         "device": jax.devices()[0].device_kind,
         "devices": jax.device_count(),
@@ -93,9 +95,14 @@ def _parts(module, cfg, seeds) -> dict:
         module.fit = fit
 
 
-def middle(values) -> str:
-    """Return "median (least-most)"."""
-    return f"{np.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
+HEAD = ("ms/step: median (least-most)", "CPU ms/step", "compile s", "temporary MB", "peak MB")
+
+
+def cells(row: dict) -> tuple[str, ...]:
+    """Return what `times` measured as cells of a table under HEAD."""
+    middle = lambda values: f"{np.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
+    peak = f"{row['peak'] / 1e6:.0f}" if row["peak"] else "-"
+    return middle(row["ms"]), middle(row["cpu_ms"]), f"{row['compile']:.1f}", f"{row['temporary'] / 1e6:.1f}", peak
 
 
 def experiment(name: str):

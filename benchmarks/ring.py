@@ -35,7 +35,9 @@ def main(
     for k in ks:
         cfg = dataclasses.replace(unrolled.PRESETS[preset], unroll=k)
         state, keys, feed, advance, _, given = measure.prepared(unrolled, cfg, seeds)
-        score = jax.jit(lambda state, keys, given=given: loop.evaluate(given["sample"], given["source"], seeds, state, keys))
+        score = jax.jit(
+            lambda state, keys, given=given: loop.evaluate(given["sample"], given["source"], seeds, state, keys)
+        )
         at = 0
         for moment in moments:
             while at < moment:
@@ -45,7 +47,9 @@ def main(
                 at += n
             scores, x = mesh.to_host(score(state, keys))
             samples[k, moment] = x[0] if seeds > 1 else x
-            rows.append({"preset": preset, "k": k, "step": moment, "seeds": seeds} | {n: v.tolist() for n, v in scores.items()})
+            rows.append(
+                {"preset": preset, "k": k, "step": moment, "seeds": seeds} | {n: v.tolist() for n, v in scores.items()}
+            )
             print(f"K {k}, step {moment}: " + ", ".join(f"{n} {log.spread(v)}" for n, v in scores.items()), flush=True)
     names = ("modes", "high_quality", "reverse_kl")
     measure.table(
@@ -61,7 +65,9 @@ def draw(file, samples, ks, moments, source):
     import matplotlib.pyplot as plt
 
     file.parent.mkdir(parents=True, exist_ok=True)
-    fig, grid = plt.subplots(len(ks), len(moments) + 1, figsize=(1.5 * len(moments) + 1.5, 1.6 * len(ks)), squeeze=False)
+    fig, grid = plt.subplots(
+        len(ks), len(moments) + 1, figsize=(1.5 * len(moments) + 1.5, 1.6 * len(ks)), squeeze=False
+    )
     reach = 1.35 * np.abs(source.modes[0]).max()
     real = np.asarray(source.draw(jax.random.key(0), 2500))
     for line, k in zip(grid, ks, strict=True):

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.step_time`: what a step of each experiment costs, on its presets for the ring and for digits."""
+"""`python -m benchmarks.step_time`: what a step of each experiment costs, on the ring and on digits."""
 
 import dataclasses
 from pathlib import Path
@@ -31,20 +31,16 @@ def main(
     rows = []
     for name in names:
         module = measure.experiment(name)
-        chosen = [preset] if preset else [p for p in dict.fromkeys([next(iter(module.PRESETS)), "images"]) if p in module.PRESETS]
-        for p in chosen:
+        usual = dict.fromkeys([next(iter(module.PRESETS)), "images"])
+        for p in [preset] if preset else [p for p in usual if p in module.PRESETS]:
             cfg = module.PRESETS[p]
             cfg = dataclasses.replace(cfg, dataset="digits") if p == "images" else cfg
             for s in seeds:
-                rows.append({"experiment": name, "preset": p, "seeds": s} | measure.times(module, cfg, s, steps, repeats))
-    measure.table(
-        ("experiment", "preset", "seeds", "compile s", "ms/step: median (least-most)", "CPU ms/step", "temporary MB", "peak MB"),
-        [
-            (r["experiment"], r["preset"], r["seeds"], f"{r['compile']:.1f}", measure.middle(r["ms"]), measure.middle(r["cpu_ms"]),
-             f"{r['temporary'] / 1e6:.1f}", f"{r['peak'] / 1e6:.0f}" if r["peak"] else "-")
-            for r in rows
-        ],
-    )  # fmt: skip
+                rows.append(
+                    {"experiment": name, "preset": p, "seeds": s} | measure.times(module, cfg, s, steps, repeats)
+                )
+    head = ("experiment", "preset", "seeds", *measure.HEAD)
+    measure.table(head, [(r["experiment"], r["preset"], r["seeds"], *measure.cells(r)) for r in rows])
     measure.record("step_time", rows, out)
 
 

@@ -38,15 +38,10 @@ def main(
         for k in ks:
             cfg = dataclasses.replace(unrolled.PRESETS[preset], unroll=k, remat=r)
             rows.append({"k": k, "remat": r} | measure.times(unrolled, cfg, steps=steps, repeats=repeats))
-    base = {r: np.median(next(row["ms"] for row in rows if row["remat"] == r and row["k"] == min(ks))) for r in remat}
-    measure.table(
-        ("K", "remat", "ms/step: median (least-most)", "CPU ms/step", f"over K = {min(ks)}", "compile s", "temporary MB"),
-        [
-            (row["k"], row["remat"], measure.middle(row["ms"]), measure.middle(row["cpu_ms"]),
-             f"{np.median(row['ms']) / base[row['remat']]:.2f}", f"{row['compile']:.1f}", f"{row['temporary'] / 1e6:.1f}")
-            for row in rows
-        ],
-    )  # fmt: skip
+    base = {row["remat"]: np.median(row["ms"]) for row in rows if row["k"] == min(ks)}
+    ratio = lambda row: f"{np.median(row['ms']) / base[row['remat']]:.2f}"
+    head = ("K", "remat", f"over K = {min(ks)}", *measure.HEAD)
+    measure.table(head, [(row["k"], row["remat"], ratio(row), *measure.cells(row)) for row in rows])
     measure.record("unroll_cost", [{"preset": preset} | row for row in rows], out)
     chart(rows, remat, f"{out}/unroll_cost.png")
 

@@ -68,7 +68,9 @@ PRESETS = {
     "veegan_grid": Config("grid25", steps=25_000, d_scale=0.25),
     "images": _images,  # any TFDS set: `--dataset NAME`
     # The paper's MNIST experiment, as we read it: an LSTM writes the image column by column. (There K is 20.)
-    "lstm": dataclasses.replace(_images, dataset="mnist", nets="lstm", batch_size=128, z_dim=256, width=256, g_lr=1e-4, d_lr=1e-4),
+    "lstm": dataclasses.replace(
+        _images, dataset="mnist", nets="lstm", batch_size=128, z_dim=256, width=256, g_lr=1e-4, d_lr=1e-4
+    ),
 }
 
 
@@ -127,7 +129,9 @@ def step(cfg, state, batch):
         return loss.g(real_score, fake_score).mean(), (fake, stats)
 
     (g_value, (fake, g_stats)), g_grads = jax.value_and_grad(g_loss, has_aux=True)(state.g.params)
-    (d_value, (real_score, fake_score, d_stats)), d_grads = jax.value_and_grad(d_loss, has_aux=True)(state.d.params, fake)
+    (d_value, (real_score, fake_score, d_stats)), d_grads = jax.value_and_grad(d_loss, has_aux=True)(
+        state.d.params, fake
+    )
 
     g = descend(state.g, g_grads, g_tx, g_stats)
     d = descend(state.d, d_grads, d_tx, d_stats)

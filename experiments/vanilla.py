@@ -34,7 +34,11 @@ class Config:
     b1: float = 0.5  # Adam's decay of the first moment
 
 
-PRESETS = {"default": Config(), "images": Config(), "ring": Config("ring8", batch_size=512, z_dim=16, width=128, lr=1e-3)}
+PRESETS = {
+    "default": Config(),
+    "images": Config(),
+    "ring": Config("ring8", batch_size=512, z_dim=16, width=128, lr=1e-3),
+}
 
 
 class State(NamedTuple):

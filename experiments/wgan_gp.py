@@ -68,7 +68,9 @@ def init(cfg, key):
 def step(cfg, state, batch):
     G, D, tx = build(cfg)
     loss = losses.wasserstein
-    xs = batch["x"].reshape(cfg.batch_size, cfg.critic_steps, *batch["x"].shape[1:]).swapaxes(0, 1)  # [critic steps, b, ...]
+    xs = (
+        batch["x"].reshape(cfg.batch_size, cfg.critic_steps, *batch["x"].shape[1:]).swapaxes(0, 1)
+    )  # [critic steps, b, ...]
 
     def noise(i):
         key = jax.random.fold_in(rng.at(state.key, state.step, "z"), i)

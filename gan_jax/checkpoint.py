@@ -4,6 +4,7 @@ Orbax restores a flipped byte in silence and casts to the dtype of the target; s
 beside them and checked on restore, dtypes and shapes included.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -44,12 +45,10 @@ class Checkpoints:
     def save(self, step: int, state):
         """Begin to save; the state may be donated to the next step at once. Waits for an earlier save to end."""
         args = self._ocp.args
-        try:
-            self._manager.save(
-                step, args=args.Composite(state=args.StandardSave(state), digests=args.JsonSave(digests(state))), force=True
-            )
-        except self._ocp.checkpoint_manager.StepAlreadyExistsError:
-            pass  # the step is a function of the run: what is there is what would be written
+        items = args.Composite(state=args.StandardSave(state), digests=args.JsonSave(digests(state)))
+        # A step is a function of the run: what is there already is what would be written.
+        with contextlib.suppress(self._ocp.checkpoint_manager.StepAlreadyExistsError):
+            self._manager.save(step, args=items, force=True)
 
     def wait(self):
         """Return when all is written. Raises what an earlier save met (a full disk, say)."""
@@ -87,7 +86,9 @@ class Checkpoints:
                 self._open()
             return restored.state
         if bad:
-            raise UserError(f"none of the checkpoints in {self._folder} can be restored; begin anew with another --out.")
+            raise UserError(
+                f"none of the checkpoints in {self._folder} can be restored; begin anew with another --out."
+            )
         return None
 
     def close(self):

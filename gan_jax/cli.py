@@ -38,14 +38,19 @@ class Run:
     config: tyro.conf.Suppress[Any] = None  # the Config as a dict, for config.json
 
 
+POSITIVE = {"steps", "batch_size", "z_dim", "width", "critic_steps", "seeds", "log_every", "save_every", "keep"}
+
+
 def parse(Config, presets: dict, argv=None):
     """Return (cfg, run) from the flags, choose the devices, and open no file.
 
-    Without --preset: the first preset for the data set asked for, else "images" for an image set. With --resume the
-    run's own config is the default. A wrong flag ends in one or two lines and exit code 2.
+    Without --preset: for an image set "images", for a toy the first preset with it, else the first one. With --resume
+    the run's own config is the default. A wrong flag ends in one or two lines and exit code 2.
     """
     module = sys.modules[Config.__module__]
-    experiment = module.__spec__.name if module.__spec__ else f"{Path(module.__file__).parent.name}.{Path(module.__file__).stem}"
+    experiment = (
+        module.__spec__.name if module.__spec__ else f"{Path(module.__file__).parent.name}.{Path(module.__file__).stem}"
+    )
     argv = sys.argv[1:] if argv is None else list(argv)
 
     def args_type(cfg, run, preset):
@@ -70,8 +75,9 @@ def parse(Config, presets: dict, argv=None):
         preset = asked.preset
         if "preset" not in said and "dataset" in said:
             of_set = [p for p, c in presets.items() if c.dataset == asked.cfg.dataset]
-            images = "images" in presets and len(data.load(asked.cfg.dataset).shape) == 3
-            preset = of_set[0] if of_set else "images" if images else first
+            if "images" in presets and len(data.load(asked.cfg.dataset).shape) == 3:
+                of_set = ["images"]
+            preset = of_set[0] if of_set else first
         cfg, run = presets[preset], Run()
         out = asked.run.out
         if asked.run.resume:
@@ -87,9 +93,9 @@ def parse(Config, presets: dict, argv=None):
     if len(platforms) > 1:
         raise UserError(f"choose one of --{' and --'.join(platforms)}.")
     for name, value in {**dataclasses.asdict(cfg), **dataclasses.asdict(run)}.items():
-        least = {"steps": 1, "batch_size": 1, "seeds": 1, "log_every": 1, "save_every": 1, "keep": 1}.get(name, 0)
-        if isinstance(value, int | float) and not (value >= least and value < float("inf")):
-            raise UserError(f"--{name.replace('_', '-')} is {value}; it must be a number, {least} or more.")
+        least = int(name in POSITIVE)
+        if isinstance(value, int | float) and not least <= value < 2**31:
+            raise UserError(f"--{name.replace('_', '-')} is {value}; it must be a number, {least} or more, under 2^31.")
     mesh.choose(platforms[0] if platforms else None, run.distributed, run.seeds)
     return cfg, dataclasses.replace(run, out=out, experiment=experiment, config=dataclasses.asdict(cfg))
 

@@ -139,7 +139,7 @@ def decode(raw) -> dict[str, jax.Array]:
 def stream(source: Source, keys, b: int, start: int, rows=slice(None)) -> Iterator[dict[str, np.ndarray]]:
     """Yield raw batches start, start + 1, ... read ahead by Grain: bit for bit those of `batch`, before `decode`.
 
-    keys: one key, or one for each of S seeds (batches then are [S, b, ...]). rows: the part of b that this process reads.
+    keys: one key, or one for each of S seeds (batches then are [S, b, ...]). rows: the part of b to read here.
     """
     import grain
 
@@ -223,10 +223,14 @@ def _tfds(name: str) -> Source:
     features = builder.info.features
     images = [k for k, f in features.items() if len(f.shape or ()) == 3 and f.np_dtype == np.uint8]
     if not images:
-        raise UserError(f"{name} has no image feature (it has {', '.join(features)}); only image sets can be trained on.")
+        raise UserError(
+            f"{name} has no image feature (it has {', '.join(features)}); only image sets can be trained on."
+        )
     image = "image" if "image" in images else images[0]
     if None in features[image].shape:
-        raise UserError(f"the images of {name} have several sizes {features[image].shape}; only sets of one size can be used.")
+        raise UserError(
+            f"the images of {name} have several sizes {features[image].shape}; only sets of one size can be used."
+        )
     labels = [k for k, f in features.items() if isinstance(f, tfds.features.ClassLabel)]
     try:
         records = builder.as_data_source(split=split)
@@ -249,7 +253,9 @@ def _tfds(name: str) -> Source:
             ) from None
 
     info = builder.data_path / "dataset_info.json"
-    fingerprint = hashlib.blake2b(f"{builder.data_path} {split} {image}".encode() + Path(info).read_bytes(), digest_size=8)
+    fingerprint = hashlib.blake2b(
+        f"{builder.data_path} {split} {image}".encode() + Path(info).read_bytes(), digest_size=8
+    )
     return Source(
         name,
         tuple(features[image].shape),

@@ -93,7 +93,9 @@ def fit(run, source, init, step, sample, steps: int, batch_size: int):
         checkpoints = stack.enter_context(contextlib.closing(Checkpoints(folder / "checkpoints", run.keep)))
         state = None
         if run.resume:
-            like = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=placed), jax.eval_shape(begin))
+            like = jax.tree.map(
+                lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=placed), jax.eval_shape(begin)
+            )
             state = checkpoints.restore(like)
         if state is None:
             state = begin()
@@ -101,10 +103,13 @@ def fit(run, source, init, step, sample, steps: int, batch_size: int):
         at = start = int(mesh.to_host(state.step).ravel()[0])
         if first:
             rows = stack.enter_context(contextlib.closing(log.Rows(folder / "metrics.jsonl", at)))
-            print(f"{run.experiment.rpartition('.')[2]} on {source.name}: {_describe(run, devices)} -> {folder}", file=sys.stderr)
+            print(
+                f"{run.experiment.rpartition('.')[2]} on {source.name}: {_describe(run, devices)} -> {folder}",
+                file=sys.stderr,
+            )
 
         advance = advancer(step, source, batch_size, devices, run.seeds, length, streamed)
-        evaluate = jax.jit(functools.partial(evaluate, sample, source, run.seeds), out_shardings=mesh.replicated(devices))
+        scored = jax.jit(functools.partial(evaluate, sample, source, run.seeds), out_shardings=mesh.replicated(devices))
         feed = {} if streamed else mesh.put(devices, data.resident(source))
         batches = data.stream(source, keys, batch_size, at, mesh.own_rows(batch_size)) if streamed else None
 
@@ -132,7 +137,7 @@ def fit(run, source, init, step, sample, steps: int, batch_size: int):
             now = {name: value[n - 1] for name, value in history.items()}
             live.say(at, now)
             if run.eval_every and at % run.eval_every == 0:
-                scores, x = mesh.to_host(evaluate(state, keys))
+                scores, x = mesh.to_host(scored(state, keys))
                 now |= scores
                 picture(x, f"{at:08d}.png")
             if first and at % run.log_every == 0:
@@ -154,7 +159,7 @@ def fit(run, source, init, step, sample, steps: int, batch_size: int):
                     file=sys.stderr,
                 )
             raise SystemExit(128 + (stop[0] if stop else signal.SIGTERM))
-        scores, x = mesh.to_host(evaluate(state, keys))
+        scores, x = mesh.to_host(scored(state, keys))
         picture(x, "final.png")
         results = scores | {"steps": at, "seconds": round(seconds, 1)}
         if first:

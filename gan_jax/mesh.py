@@ -49,7 +49,9 @@ def make(batch_size: int, seeds: int = 1, devices=None) -> Mesh:
     devices = jax.devices() if devices is None else devices
     mesh = jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
     if not by_seed(mesh, seeds) and batch_size % mesh.size:
-        raise UserError(f"a batch of {batch_size} can't be divided over {mesh.size} devices: choose a multiple of that.")
+        raise UserError(
+            f"a batch of {batch_size} can't be divided over {mesh.size} devices: choose a multiple of that."
+        )
     return mesh
 
 

@@ -36,5 +36,7 @@ def descend(player: Player, grads, tx, stats=None) -> Player:
 def ema(average, new, decay):
     """Return decay * average + (1 - decay) * new, leaf by leaf (params and stats alike; whole numbers are copied)."""
     return jax.tree.map(
-        lambda a, n: a * decay + n * (1 - decay) if jax.numpy.issubdtype(n.dtype, jax.numpy.inexact) else n, average, new
+        lambda a, n: a * decay + n * (1 - decay) if jax.numpy.issubdtype(n.dtype, jax.numpy.inexact) else n,
+        average,
+        new,
     )

@@ -17,7 +17,7 @@ def grid(images, columns: int | None = None):
 
 
 def save_image(file: Path, picture, least: int = 512):
-    """Write a picture [h, w, c] (c = 1, 3; other counts: the first three, or one) as PNG, enlarged by a whole factor."""
+    """Write a picture [h, w, c] as PNG, enlarged by a whole factor; of c channels the first three, or one, show."""
     picture = picture[..., :3] if picture.shape[-1] >= 3 else picture[..., 0]
     factor = max(1, -(-least // max(picture.shape[:2])))
     Image.fromarray(picture).resize((picture.shape[1] * factor, picture.shape[0] * factor), Image.NEAREST).save(file)

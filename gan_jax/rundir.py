@@ -79,13 +79,17 @@ def opened(run, first: bool = True):
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise UserError(f"another process is training in {run_folder}: wait for it, or choose another --out.") from None
+                raise UserError(
+                    f"another process is training in {run_folder}: wait for it, or choose another --out."
+                ) from None
             packages = ("gan_jax", "jax", "flax", "optax")
             config["versions"] = {p: importlib.metadata.version(p) for p in packages}
             (run_folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
             yield run_folder
     except OSError as error:
-        raise UserError(f"{error.filename or run_folder}: {error.strerror}. Free it, or choose another --out.") from None
+        raise UserError(
+            f"{error.filename or run_folder}: {error.strerror}. Free it, or choose another --out."
+        ) from None
 
 
 class Loaded(NamedTuple):
@@ -118,7 +122,9 @@ def load(folder, experiment=None) -> Loaded:
     saved = read(folder)
     if experiment is None:
         if not re.fullmatch(r"experiments\.[A-Za-z_]\w*", saved["experiment"]):
-            raise UserError(f"{folder} was trained by {saved['experiment']}: pass that module, load(folder, experiment).")
+            raise UserError(
+                f"{folder} was trained by {saved['experiment']}: pass that module, load(folder, experiment)."
+            )
         experiment = importlib.import_module(saved["experiment"])
     cfg = experiment.Config(**saved["config"])
     shapes = jax.eval_shape(lambda: initial(lambda key: experiment.init(cfg, key), saved["seed"], saved["seeds"]))

@@ -13,7 +13,7 @@ import numpy as np
 from experiments import unrolled
 from gan_jax import mesh
 
-RING = "--batch-size=8 --width=8 --unroll=2 --log-every=2 --save-every=2 --eval-every=0".split()
+RING = ["--batch-size=8", "--width=8", "--unroll=2", "--log-every=2", "--save-every=2", "--eval-every=0"]
 DIGITS = [*RING, "--unroll=0", "--preset=default", "--dataset=digits", "--nets=mlp"]
 
 

@@ -24,7 +24,9 @@ def tiny(name, dataset, **changes):
     module = importlib.import_module(f"experiments.{name}")
     cfg = module.PRESETS["images" if dataset == "digits" and "images" in module.PRESETS else next(iter(module.PRESETS))]
     fields = {f.name for f in dataclasses.fields(cfg)}
-    return module, dataclasses.replace(cfg, dataset=dataset, **{k: v for k, v in (TINY | changes).items() if k in fields})
+    return module, dataclasses.replace(
+        cfg, dataset=dataset, **{k: v for k, v in (TINY | changes).items() if k in fields}
+    )
 
 
 def parts(name, dataset, monkeypatch, **changes):
@@ -54,7 +56,16 @@ def test_the_parts_stand_in_the_file_in_order(name):
     """An experiment reads top to bottom: docstring, Config, PRESETS, State, build, init, step, sample, main."""
     module = importlib.import_module(f"experiments.{name}")
     text = inspect.getsource(module)
-    order = ["class Config", "\nPRESETS", "class State", "def build(", "def init(", "def step(", "def sample(", "def main("]
+    order = [
+        "class Config",
+        "\nPRESETS",
+        "class State",
+        "def build(",
+        "def init(",
+        "def step(",
+        "def sample(",
+        "def main(",
+    ]
     places = [text.index(part) for part in order]
     assert places == sorted(places)
     assert "arXiv" in module.__doc__ and "ifferences from the paper" in module.__doc__
@@ -78,12 +89,16 @@ def test_step_keeps_the_state_and_one_device_equals_four(name, dataset, monkeypa
     four, _ = trained(p, 4)
     chex.assert_trees_all_close(one, four, atol=1e-4, rtol=1e-4)
     start = mesh.to_host(jax.jit(p["init"])(jax.random.key(0)))
-    assert not np.array_equal(jax.flatten_util.ravel_pytree(start.g.params)[0], jax.flatten_util.ravel_pytree(one.g.params)[0])
+    assert not np.array_equal(
+        jax.flatten_util.ravel_pytree(start.g.params)[0], jax.flatten_util.ravel_pytree(one.g.params)[0]
+    )
 
 
 def mesh_host_shapes(state):
     """The state with its keys as their data, as `mesh.to_host` gives it."""
-    return jax.tree.map(lambda a: jax.random.key_data(a) if jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key) else a, state)
+    return jax.tree.map(
+        lambda a: jax.random.key_data(a) if jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key) else a, state
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -140,7 +155,15 @@ def test_resume_is_exact(name, tmp_path):
 
     def flags(out, steps):
         small = [f"--{k.replace('_', '-')}={v}" for k, v in TINY.items() if k != "steps"]
-        return [*small, "--dataset=digits", f"--steps={steps}", "--log-every=2", "--save-every=4", "--eval-every=0", f"--out={out}"]
+        return [
+            *small,
+            "--dataset=digits",
+            f"--steps={steps}",
+            "--log-every=2",
+            "--save-every=4",
+            "--eval-every=0",
+            f"--out={out}",
+        ]
 
     whole, _ = module.main(flags(tmp_path / "whole", 6))
     module.main(flags(tmp_path / "parts", 3))

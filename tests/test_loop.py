@@ -261,11 +261,11 @@ def test_divergence(tmp_path, monkeypatch, step, where):
     with pytest.raises(UserError, match=f"^{where}.*; the last good checkpoint, of step 4, is in {tmp_path}"):
         train(tmp_path / "run", "--steps=9")
     assert steps(tmp_path / "run") == ["0", "2", "4"]
-    assert all(row["step"] <= 4 for row in rows(tmp_path / "run"))
     state = gan_jax.load(tmp_path / "run").state
     assert state.step == 4 and all(np.isfinite(a).all() for a in jax.tree.leaves(state.d))
     monkeypatch.setattr(unrolled, "step", counting)
     assert train(tmp_path / "run", "--steps=9", "--resume")[0].step == 9
+    assert [row["step"] for row in rows(tmp_path / "run")] == [2, 4, 6, 8]
 
 
 # Signals

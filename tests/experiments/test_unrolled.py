@@ -13,7 +13,9 @@ from experiments import unrolled
 from gan_jax import data, losses, mesh, rng
 from gan_jax.loop import scan_fit
 
-CFG = dataclasses.replace(unrolled.PRESETS["paper"], batch_size=8, width=8, z_dim=4, unroll=3, g_lr=1e-2, d_lr=2e-2, ema=0.9)
+CFG = dataclasses.replace(
+    unrolled.PRESETS["paper"], batch_size=8, width=8, z_dim=4, unroll=3, g_lr=1e-2, d_lr=2e-2, ema=0.9
+)
 
 
 def net(params, x, scale=1.0):

@@ -31,11 +31,15 @@ def paper(state, xs, ascend=1):
         z = jax.random.normal(rng.at(state.key, t, "z"), (8, CFG.z_dim))
         (g, *_), (d, *_) = players
         g_grads = jax.grad(lambda g, d=d, z=z: -jnp.log(D(d, net(g, z))).mean())(g)
-        d_grads = jax.grad(lambda d, g=g, z=z, x=x: -(jnp.log(D(d, x)) + jnp.log(1 - D(d, net(g, z)))).mean() * ascend)(d)
+        d_grads = jax.grad(lambda d, g=g, z=z, x=x: -(jnp.log(D(d, x)) + jnp.log(1 - D(d, net(g, z)))).mean() * ascend)(
+            d
+        )
         for player, grads in zip(players, (g_grads, d_grads), strict=True):
             player[1] = jax.tree.map(lambda m, g: CFG.b1 * m + (1 - CFG.b1) * g, player[1], grads)
             player[2] = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, player[2], grads)
-            move = lambda p, m, v, t=t: p - CFG.lr * m / (1 - CFG.b1 ** (t + 1)) / (jnp.sqrt(v / (1 - 0.999 ** (t + 1))) + 1e-8)
+            move = lambda p, m, v, t=t: (
+                p - CFG.lr * m / (1 - CFG.b1 ** (t + 1)) / (jnp.sqrt(v / (1 - 0.999 ** (t + 1))) + 1e-8)
+            )
             player[0] = jax.tree.map(move, *player)
     return players[0][0], players[1][0]
 
