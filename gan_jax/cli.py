@@ -8,7 +8,7 @@ import re
 import sys
 import warnings
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import tyro
@@ -54,7 +54,8 @@ def parse(Config, presets: dict, argv=None):
     argv = sys.argv[1:] if argv is None else list(argv)
 
     def args_type(cfg, run, preset):
-        Preset = Literal[tuple(presets)]
+        help = tyro.conf.arg(help="the Config to begin with; the flags below change it")
+        Preset = Annotated[Literal[tuple(presets)], help]
         fields = [
             ("preset", Preset, preset),
             ("cfg", tyro.conf.OmitArgPrefixes[Config], cfg),

@@ -36,7 +36,7 @@ def choose(platform: str | None = None, distributed: bool = False, seeds: int = 
             ) from None
     try:
         jax.devices()
-    except RuntimeError:
+    except (RuntimeError, AssertionError):  # jax 0.10 asserts where no GPU plugin is installed
         raise UserError(
             f"no {platform.upper()} found here; leave --{platform} out to run on what there is, or install JAX for it."
             if platform

@@ -23,15 +23,18 @@ def save_image(file: Path, picture, least: int = 512):
     Image.fromarray(picture).resize((picture.shape[1] * factor, picture.shape[0] * factor), Image.NEAREST).save(file)
 
 
-def figure(columns=1, size=3.2, height=3.2):
-    """Return (figure, axes [columns]) that need no screen."""
+def figure(panels=1, width=3.2, height=3.2, across=4):
+    """Return (figure, axes [panels]), `across` of them side by side at most; needs no screen."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    fig, axes = plt.subplots(1, columns, figsize=(size * columns, height), squeeze=False, layout="constrained")
-    return fig, axes[0]
+    down, across = -(-panels // across), min(panels, across)
+    fig, axes = plt.subplots(down, across, figsize=(width * across, height * down), squeeze=False, layout="constrained")
+    for spare in axes.ravel()[panels:]:
+        spare.remove()
+    return fig, axes.ravel()[:panels]
 
 
 def scatter(file: Path, panels: dict[str, np.ndarray], means, std):

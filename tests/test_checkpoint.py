@@ -138,7 +138,7 @@ def test_none_is_good(tmp_path, capfd):
     """Where all are bad that is an error, and all stay where they are."""
     saved(tmp_path, 1, 2)
     flip(tmp_path, 1), flip(tmp_path, 2)
-    with pytest.raises(UserError, match="none of the checkpoints in .* can be restored"):
+    with pytest.raises(UserError, match=r"none of the checkpoints in .* can be restored"):
         restored(tmp_path)
     assert steps(tmp_path) == ["1", "2"] and "checkpoint 1 is bad: its digest differs at ['noise']" in capfd.readouterr().err
 

@@ -35,7 +35,9 @@ def _pad(x, pads, step=(1, 1)):
 
 
 def _canonical(x, kernel, strides, pads, step=(1, 1), kernel_step=(1, 1)):
-    if math.prod(kernel.shape[:2]) > math.prod(x.shape[1:3]):  # XLA would swap the two, which costs a factor of ten
+    # Where the kernel is larger than the image, XLA swaps the two, which costs a factor of ten: it must see the pads as
+    # pixels. The barrier keeps it from making them pads again.
+    if math.prod(kernel.shape[:2]) > math.prod(x.shape[1:3]):
         x, pads, step = lax.optimization_barrier(_pad(x, pads, step)), ((0, 0), (0, 0)), (1, 1)
     return _lax_conv(x, kernel, strides, pads, lhs_dilation=step, rhs_dilation=kernel_step)
 
@@ -60,17 +62,15 @@ def _forward(x, kernel, strides, pads):
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _input_grad(y, kernel, strides, pads, size):  # size: of x
-    # The barrier keeps the mirroring out of the convolution, where it would lose the fast path.
-    mirrored = lax.optimization_barrier(_mirror(kernel))
-    return _canonical(y, mirrored, (1, 1), _mirror_pads(y, kernel, strides, pads, size), step=strides)
+    return _canonical(y, _mirror(kernel), (1, 1), _mirror_pads(y, kernel, strides, pads, size), step=strides)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _kernel_grad(x, y, strides, pads, size):  # size: of the kernel
-    # x is padded, or cut, to what the kernel sees of it: no pads are then left to make y larger than x.
+    # x is padded, or cut, to what the kernel sees of it, so that it is no smaller than y, the convolution's kernel here.
     seen = [(n - 1) * s + k for n, s, k in zip(y.shape[1:3], strides, size, strict=True)]
     x = _pad(x, [(low, m - h - low) for m, h, (low, _) in zip(seen, x.shape[1:3], pads, strict=True)])
-    x, y = lax.optimization_barrier((x.transpose(3, 1, 2, 0), y.transpose(1, 2, 0, 3)))  # the batch is summed over
+    x, y = lax.optimization_barrier(x.transpose(3, 1, 2, 0)), y.transpose(1, 2, 0, 3)  # the batch is summed over
     return _canonical(x, y, (1, 1), ((0, 0), (0, 0)), kernel_step=strides).transpose(1, 2, 0, 3)
 
 

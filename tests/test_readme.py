@@ -1,0 +1,45 @@
+"""What the README tells people to type is there."""
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from experiments import unrolled
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text()
+PAGES = TEXT + "".join(Path(f).read_text() for f in ROOT.glob("experiments/*.py"))
+COMMANDS = sorted(set(re.findall(r"python -m (experiments\.\w+[^`\n#&]*?)(?:\s{2,}|[`\n&]|$)", PAGES)))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_is_understood(command, monkeypatch):
+    """Every flag of every command is one that the experiment has."""
+    name, *flags = shlex.split(command)
+    module = importlib.import_module(name)
+    monkeypatch.setattr(module, "fit", lambda run, *parts, **rest: run.experiment)
+    monkeypatch.setattr(module.data, "load", lambda name: unrolled.data.Source(name, (28, 28, 1)))
+    monkeypatch.setattr("gan_jax.mesh.choose", lambda *args: None)
+    monkeypatch.setattr("gan_jax.rundir.newest", lambda name: pytest.skip("resumes a run"))
+    if "<name>" not in command:
+        assert module.main(flags) == name
+
+
+def test_first_edit_applies():
+    """The line that "your first edit" takes out is in the file that it names."""
+    for page, file in (("README.md", "experiments/unrolled.py"), ("CONTRIBUTING.md", "gan_jax/lookahead.py")):
+        taken = re.findall(r"^-(?!--)(.*)$", (ROOT / page).read_text(), re.M)
+        taken = [line for line in taken if line.startswith("    ")]
+        assert all(line in (ROOT / file).read_text() for line in taken)
+        assert taken or page == "CONTRIBUTING.md"
+
+
+def test_links_and_presets_are_there():
+    """Files and presets that the README names exist."""
+    for link in re.findall(r"\]\((?!http)([^)]+)\)", TEXT):
+        assert (ROOT / link).exists(), link
+    for preset in ("paper", "notebook", "veegan_ring", "veegan_grid", "images", "lstm"):
+        assert preset in unrolled.PRESETS
