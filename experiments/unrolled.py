@@ -70,7 +70,7 @@ PRESETS = {
     "images": _images,  # any TFDS set: `--dataset NAME`
     # The paper's MNIST experiment, as we read it: an LSTM writes the image column by column. (There K is 20.)
     "lstm": dataclasses.replace(
-        _images, dataset="mnist", nets="lstm", batch_size=128, z_dim=256, width=256, g_lr=1e-4, d_lr=1e-4
+        _images, dataset="mnist", nets="lstm", unroll=5, batch_size=128, z_dim=256, width=256, g_lr=1e-4, d_lr=1e-4
     ),
 }
 

@@ -40,7 +40,7 @@ class Config:
 
 PRESETS = {
     "default": Config(),
-    "images": Config("digits", steps=5000, batch_size=64, penalty=10.0, z_dim=64, width=32, b1=0.0),
+    "images": Config("digits", steps=5000, batch_size=64, penalty=10.0, z_dim=64, width=16, b1=0.0),
 }
 
 

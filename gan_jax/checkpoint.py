@@ -72,7 +72,8 @@ class Checkpoints:
                     raise ValueError(f"its digest differs at {wrong[0] if wrong else 'a leaf that is no longer there'}")
             except Exception as error:  # whatever is wrong with one checkpoint, an earlier one may be good
                 reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-                print(f"checkpoint {step} is bad: {reason.strip()[:200]}", file=sys.stderr)
+                if mesh.is_first():
+                    print(f"checkpoint {step} is bad: {reason.strip()[:200]}", file=sys.stderr)
                 bad.append(step)
                 continue
             if bad and mesh.is_first():

@@ -97,6 +97,8 @@ def parse(Config, presets: dict, argv=None):
         least = int(name in POSITIVE)
         if isinstance(value, int | float) and not least <= value < 2**31:
             raise UserError(f"--{name.replace('_', '-')} is {value}; it must be a number, {least} or more, under 2^31.")
+    if run.seed + run.seeds > 2**31:
+        raise UserError(f"--seed is {run.seed} and --seeds {run.seeds}; the last seed must be under 2^31.")
     mesh.choose(platforms[0] if platforms else None, run.distributed, run.seeds)
     return cfg, dataclasses.replace(run, out=out, experiment=experiment, config=dataclasses.asdict(cfg))
 

@@ -122,7 +122,7 @@ def order(key, i, b: int, n: int):
 
 
 def batch(source: Source, arrays, key, i, b: int) -> dict[str, jax.Array]:
-    """Return batch i for use inside jit; `arrays` is what `resident` returned."""
+    """Return batch i for use inside jit; `arrays` is what `resident` returned, as an argument of the jitted function."""
     key = rng.at(key, 0, "data")
     if source.draw:
         return {"x": source.draw(jax.random.fold_in(key, i), b)}
@@ -168,7 +168,7 @@ def resident(source: Source) -> dict[str, np.ndarray]:
         return {}
     file = CACHE / "arrays" / f"{source.fingerprint}.npz"
     try:
-        with np.load(file) as arrays:
+        with file.open("rb") as opened, np.load(opened) as arrays:
             return dict(arrays)
     except Exception:  # missing, or cut short: read the records again
         print(f"reading {source.name}: {source.n} records", file=sys.stderr)
@@ -220,13 +220,15 @@ def _tfds(name: str) -> Source:
     split = "train" if "train" in builder.info.splits else next(iter(builder.info.splits), None)
     if split is None:
         raise UserError(f"{name} in {data_dir} has no splits. Prepare it again: {prepare_command}")
-    features = builder.info.features
+    features = dict(sorted(builder.info.features.items()))  # TFDS lists them in another order in each process
     images = [k for k, f in features.items() if len(f.shape or ()) == 3 and f.np_dtype == np.uint8]
     if not images:
         raise UserError(
             f"{name} has no image feature (it has {', '.join(features)}); only image sets can be trained on."
         )
-    image = "image" if "image" in images else images[0]
+    image = min(
+        images, key=lambda k: (k != "image", "label" in k or "mask" in k, k)
+    )  # rather a photo than its label map
     if None in features[image].shape:
         raise UserError(
             f"the images of {name} have several sizes {features[image].shape}; only sets of one size can be used."

@@ -83,7 +83,7 @@ def fit(run, source, init, step, sample, steps: int, batch_size: int):
     devices, first = mesh.make(batch_size, run.seeds), mesh.is_first()
     streamed = not source.draw and (run.stream or not source.fits)
     raw_bytes = run.seeds * batch_size * int(np.prod(source.shape))
-    length = min(run.log_every, max(1, 2**26 // raw_bytes)) if streamed else run.log_every
+    length = min(run.log_every, max(1, 2**26 // raw_bytes) if streamed else 10_000)  # steps a dispatch, at most
     placed = NamedSharding(devices, mesh.seed_spec(devices, run.seeds))
     seeds = run.seed + np.arange(run.seeds)
 

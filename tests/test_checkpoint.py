@@ -140,7 +140,10 @@ def test_none_is_good(tmp_path, capfd):
     flip(tmp_path, 1), flip(tmp_path, 2)
     with pytest.raises(UserError, match=r"none of the checkpoints in .* can be restored"):
         restored(tmp_path)
-    assert steps(tmp_path) == ["1", "2"] and "checkpoint 1 is bad: its digest differs at ['noise']" in capfd.readouterr().err
+    assert (
+        steps(tmp_path) == ["1", "2"]
+        and "checkpoint 1 is bad: its digest differs at ['noise']" in capfd.readouterr().err
+    )
 
 
 @leftovers
@@ -176,7 +179,10 @@ def test_other_numbers_of_devices(tmp_path, writers, readers):
 def test_a_divided_state(tmp_path):
     """Leaves divided over four devices, as the seeds of a run are, come back whole on one."""
     of_seed = jax.sharding.NamedSharding(mesh.make(8), P("data"))
-    state = {"w": jax.device_put(jnp.arange(8.0), of_seed), "key": jax.device_put(jax.random.split(jax.random.key(0), 4), of_seed)}
+    state = {
+        "w": jax.device_put(jnp.arange(8.0), of_seed),
+        "key": jax.device_put(jax.random.split(jax.random.key(0), 4), of_seed),
+    }
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     checkpoints.save(1, state)
     checkpoints.close()

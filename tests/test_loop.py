@@ -254,7 +254,9 @@ def bad_state(cfg, state, batch):
     return counting(cfg, state, batch)
 
 
-@pytest.mark.parametrize("step, where", [(bad_loss, "loss is not finite at step 5"), (bad_state, r"state\.d\.params.* at step 6")])
+@pytest.mark.parametrize(
+    "step, where", [(bad_loss, "loss is not finite at step 5"), (bad_state, r"state\.d\.params.* at step 6")]
+)
 def test_divergence(tmp_path, monkeypatch, step, where):
     """The message names the step and the last good checkpoint, which is there at once; nothing bad is saved."""
     monkeypatch.setattr(unrolled, "step", step)
@@ -298,7 +300,12 @@ def signalled(tmp_path_factory):
         wait_for(lambda: "20" in steps(out / "kill"), processes["kill"])
         with pytest.raises(UserError, match="another process is training in"):
             train(out / "kill", "--resume")
-        for name, number in [("int", signal.SIGINT), ("term", signal.SIGTERM), ("kill", signal.SIGKILL), ("twice", signal.SIGINT)]:
+        for name, number in [
+            ("int", signal.SIGINT),
+            ("term", signal.SIGTERM),
+            ("kill", signal.SIGKILL),
+            ("twice", signal.SIGINT),
+        ]:
             processes[name].send_signal(number)
         wait_for(lambda: processes["int"].poll() is not None, processes["twice"])
         processes["twice"].send_signal(signal.SIGINT)
@@ -313,7 +320,11 @@ def test_a_signal_stops_after_the_stretch(signalled, name, code):
     """Exit code 128 + the signal's number, and on stderr one line that says how to go on."""
     out, returned, stdout, stderr = signalled[name]
     at = int(gan_jax.load(out).state.step)
-    lines = [line for line in stderr.splitlines() if not line.startswith(("unrolled on ring8", "stopping after this", "step "))]
+    lines = [
+        line
+        for line in stderr.splitlines()
+        if not line.startswith(("unrolled on ring8", "stopping after this", "step "))
+    ]
     assert lines == [f"stopped at step {at}, saved; to go on: python -m experiments.unrolled --resume --out {out}"]
     assert returned == code and stdout == "" and at > 4 and not (out / "results.json").exists()
 

@@ -23,7 +23,9 @@ def test_four_devices():
     assert mesh.make(8).size == 4 and over(2).size == 2 and mesh.make(8).axis_names == ("data",)
 
 
-@pytest.mark.parametrize("batch_size, seeds, fits", [(6, 1, False), (8, 1, True), (6, 4, True), (6, 8, True), (6, 2, False)])
+@pytest.mark.parametrize(
+    "batch_size, seeds, fits", [(6, 1, False), (8, 1, True), (6, 4, True), (6, 8, True), (6, 2, False)]
+)
 def test_what_can_be_divided(batch_size, seeds, fits):
     """Rows must be a multiple of the devices; whole seeds need not."""
     error = pytest.raises(UserError, match="a batch of 6 can't be divided over 4 devices: choose a multiple of that")

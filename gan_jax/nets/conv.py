@@ -35,8 +35,8 @@ def _pad(x, pads, step=(1, 1)):
 
 
 def _canonical(x, kernel, strides, pads, step=(1, 1), kernel_step=(1, 1)):
-    # Where the kernel is larger than the image, XLA swaps the two, which costs a factor of ten: it must see the pads as
-    # pixels. The barrier keeps it from making them pads again.
+    # XLA swaps a kernel with an image that is smaller, which costs a factor of ten: give it the pads as pixels then.
+    # The barrier, here and below, keeps it from turning them into pads again.
     if math.prod(kernel.shape[:2]) > math.prod(x.shape[1:3]):
         x, pads, step = lax.optimization_barrier(_pad(x, pads, step)), ((0, 0), (0, 0)), (1, 1)
     return _lax_conv(x, kernel, strides, pads, lhs_dilation=step, rhs_dilation=kernel_step)
@@ -67,7 +67,7 @@ def _input_grad(y, kernel, strides, pads, size):  # size: of x
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _kernel_grad(x, y, strides, pads, size):  # size: of the kernel
-    # x is padded, or cut, to what the kernel sees of it, so that it is no smaller than y, the convolution's kernel here.
+    # x is padded, or cut, to what the kernel sees of it: never smaller, then, than y, the kernel of this convolution.
     seen = [(n - 1) * s + k for n, s, k in zip(y.shape[1:3], strides, size, strict=True)]
     x = _pad(x, [(low, m - h - low) for m, h, (low, _) in zip(seen, x.shape[1:3], pads, strict=True)])
     x, y = lax.optimization_barrier(x.transpose(3, 1, 2, 0)), y.transpose(1, 2, 0, 3)  # the batch is summed over

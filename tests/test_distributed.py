@@ -1,0 +1,98 @@
+"""Two real processes, one device each, are the same run as one process with two devices."""
+
+import signal
+import socket
+
+import pytest
+from runs import DIGITS, RING, end, rows, same, start, start_training, steps, train, wait_for
+
+import gan_jax
+
+ONE_DEVICE = {"XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
+TWO_DEVICES = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+
+
+def pair(out, *flags, meanwhile=lambda processes: None, **more):
+    """Train in two processes that share a folder, and return (exit code, stdout, stderr) of each."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        cluster = {"JAX_COORDINATOR_ADDRESS": f"localhost:{free.getsockname()[1]}", "JAX_NUM_PROCESSES": "2"}
+    processes = [
+        start_training(out, "--cpu", "--distributed", *flags, JAX_PROCESS_ID=str(i), **cluster, **ONE_DEVICE, **more)
+        for i in range(2)
+    ]
+    try:
+        meanwhile(processes)
+        return [end(process) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def ring(tmp_path_factory):
+    """(folder of two processes, folder of one, what was said): stopped by a signal, and begun again from step 0."""
+    out = tmp_path_factory.mktemp("distributed")
+
+    def stop(processes):
+        wait_for(lambda: (out / "two" / "metrics.jsonl").exists() and rows(out / "two"), processes[0])
+        processes[1].send_signal(signal.SIGTERM)
+
+    one = start_training(out / "one", "--steps=6", **TWO_DEVICES)
+    stopped = pair(out / "two", "--steps=1000000", "--save-every=1000000", meanwhile=stop)
+    at = steps(out / "two")[-1]
+    (out / "two" / "checkpoints" / at / "digests" / "metadata").write_text("{}")
+    ended = pair(out / "two", "--steps=6", "--resume")
+    assert end(one)[0] == 0
+    return out / "two", out / "one", at, stopped, ended
+
+
+def test_a_signal_to_one_stops_both(ring):
+    """They stop after the same step with exit code 143, and the first one says how to go on."""
+    folder, _, at, stopped, _ = ring
+    assert [code for code, *_ in stopped] == [143, 143], stopped
+    assert f"stopped at step {at}, saved; to go on" in stopped[0][2] and int(at) > 0
+    assert f"{at}.bad" in steps(folder)
+
+
+def test_only_the_first_speaks(ring):
+    """The second process says nothing at all; the first names its devices, and the checkpoint that it set aside."""
+    *_, at, stopped, ended = ring
+    assert [code for code, *_ in ended] == [0, 0], ended
+    for first, second in (stopped, ended):
+        assert second[1:] == ("", "") and "unrolled on ring8: 1 seed, 2 x cpu" in first[2]
+    assert f"checkpoint {at} is bad: its digest differs" in ended[0][2] and "steps 6" in ended[0][1]
+
+
+def test_two_processes_are_one_run(ring):
+    """State and rows are those of one process with two devices (1e-6)."""
+    two, one, *_ = ring
+    same(gan_jax.load(two).state, gan_jax.load(one).state, atol=1e-6)
+    assert [row["step"] for row in rows(two)] == [2, 4, 6]
+    for ours, theirs in zip(rows(two), rows(one), strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-6)
+
+
+def test_one_process_goes_on(ring):
+    """A run of two processes is resumed by one with four devices, to the state of the run of one (1e-6)."""
+    states = [train(folder, "--steps=8", "--resume")[0] for folder in ring[:2]]
+    assert states[0].step == 8
+    same(*states, atol=1e-6)
+
+
+def test_a_streamed_run(tmp_path):
+    """Each process reads its half of the records, both prepare the set at once, and the state is that of one (1e-6)."""
+    ended = pair(tmp_path / "two", "--steps=4", "--stream", of=DIGITS, XDG_CACHE_HOME=str(tmp_path / "cache"))
+    assert [code for code, *_ in ended] == [0, 0] and ended[1][1:] == ("", ""), ended
+    state, _ = train(tmp_path / "one", "--steps=4", of=DIGITS)
+    same(gan_jax.load(tmp_path / "two").state, state, atol=1e-6)
+
+
+@pytest.mark.parametrize("environment", [{}, {"JAX_COORDINATOR_ADDRESS": "localhost:1", "JAX_NUM_PROCESSES": "two"}])
+def test_no_cluster(tmp_path, environment):
+    """Where it is not said who the others are, that is two lines that name the variables."""
+    process = start("-m", "experiments.unrolled", *RING, "--distributed", cwd=str(tmp_path), **environment)
+    code, stdout, stderr = end(process)
+    assert code == 2 and stdout == "" and len(stderr.splitlines()) == 2, stderr
+    assert "the processes could not be joined: " in stderr and "set JAX_COORDINATOR_ADDRESS, JAX_NUM_PR" in stderr
+    assert not list(tmp_path.iterdir())
