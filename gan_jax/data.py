@@ -8,6 +8,7 @@ or, where they are too large, read ahead on the host; `order` says in both cases
 import contextlib
 import dataclasses
 import difflib
+import fcntl
 import functools
 import hashlib
 import importlib.util
@@ -122,7 +123,7 @@ def order(key, i, b: int, n: int):
 
 
 def batch(source: Source, arrays, key, i, b: int) -> dict[str, jax.Array]:
-    """Return batch i for use inside jit; `arrays` is what `resident` returned, as an argument of the jitted function."""
+    """Return batch i for use inside jit; `arrays`: what `resident` returned, passed as an argument of that jit."""
     key = rng.at(key, 0, "data")
     if source.draw:
         return {"x": source.draw(jax.random.fold_in(key, i), b)}
@@ -198,11 +199,14 @@ def _tfds(name: str) -> Source:
     if name == "digits":
         from gan_jax.digits import Digits
 
-        builder = Digits(data_dir=CACHE / "tfds", file_format="array_record")
-        if not builder.is_prepared():
-            tfds.disable_progress_bar()
-            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-                builder.download_and_prepare()
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with (CACHE / "digits.lock").open("w") as lock, contextlib.redirect_stdout(io.StringIO()):
+            fcntl.flock(lock, fcntl.LOCK_EX)  # several processes may begin at once: the first one prepares
+            builder = Digits(data_dir=CACHE / "tfds", file_format="array_record")
+            if not builder.is_prepared():
+                tfds.disable_progress_bar()
+                with contextlib.redirect_stderr(io.StringIO()):
+                    builder.download_and_prepare()
     else:
         try:
             builder = tfds.builder(name, data_dir=data_dir)

@@ -1,5 +1,6 @@
 """Two real processes, one device each, are the same run as one process with two devices."""
 
+import re
 import signal
 import socket
 
@@ -13,7 +14,7 @@ TWO_DEVICES = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
 
 
 def pair(out, *flags, meanwhile=lambda processes: None, **more):
-    """Train in two processes that share a folder, and return (exit code, stdout, stderr) of each."""
+    """Train in two processes that share a folder, and return (exit code, stdout without Gloo's, stderr) of each."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         cluster = {"JAX_COORDINATOR_ADDRESS": f"localhost:{free.getsockname()[1]}", "JAX_NUM_PROCESSES": "2"}
@@ -23,7 +24,8 @@ def pair(out, *flags, meanwhile=lambda processes: None, **more):
     ]
     try:
         meanwhile(processes)
-        return [end(process) for process in processes]
+        ended = [end(process) for process in processes]
+        return [(code, re.sub(r"\[Gloo\].*\n", "", stdout), stderr) for code, stdout, stderr in ended]
     finally:
         for process in processes:
             process.kill()
