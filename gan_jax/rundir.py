@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.experimental import multihost_utils
 
 from gan_jax import checkpoint
 from gan_jax.errors import UserError
@@ -52,6 +53,9 @@ def opened(run, first: bool = True):
     Raises UserError where a run is already there and --resume was not said, where its config differs (naming the
     field), and where another process trains in it. The lock goes with the process, however it ends.
     """
+    several = jax.process_count() > 1
+    if not run.out and several:
+        raise UserError("several processes need the same --out: a folder that all of them see.")
     if not run.out:
         stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         run_folder = Path("runs", run.experiment.rpartition(".")[2], stamp)
@@ -70,6 +74,8 @@ def opened(run, first: bool = True):
                     f"--{name.replace('_', '-')} differs: the run in {run_folder} has {was.get(name)}, asked for is "
                     f"{now.get(name)}.\nLeave it out to resume, or begin anew with another --out."
                 )
+    if several:  # every process has looked before the first one writes
+        multihost_utils.sync_global_devices("run folder")
     if not first:
         yield run_folder
         return

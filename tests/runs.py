@@ -1,5 +1,6 @@
 """Tiny runs for the tests: in this process, or in one of their own that reads the same compile cache."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -39,11 +40,20 @@ def start_training(out, *flags, of=RING, **environment):
 
 def end(process, seconds=150):
     """Wait for a process, no longer than that, and return (exit code, stdout, stderr)."""
-    try:
+    with killing(process):
         stdout, stderr = process.communicate(timeout=seconds)
+        return process.returncode, stdout, stderr
+
+
+@contextlib.contextmanager
+def killing(*processes):
+    """See to it that no process is left behind."""
+    try:
+        yield
     finally:
-        process.kill()
-    return process.returncode, stdout, stderr
+        for process in processes:
+            process.kill()
+            process.communicate()
 
 
 def wait_for(what, process, seconds=150):

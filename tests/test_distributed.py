@@ -4,31 +4,41 @@ import re
 import signal
 import socket
 
+import jax
 import pytest
-from runs import DIGITS, RING, end, rows, same, start, start_training, steps, train, wait_for
+from runs import DIGITS, RING, end, killing, rows, same, start, start_training, steps, train, wait_for
 
 import gan_jax
+from experiments import unrolled
+from gan_jax import UserError
 
+# The second process comes late, and must not take what the first one has written by then for another run.
+LATE = """
+import sys, time
+from experiments import unrolled
+from gan_jax import cli, rundir
+opened = rundir.opened
+rundir.opened = lambda *given: time.sleep(2) or opened(*given)
+cli.run(unrolled.main)
+"""
 ONE_DEVICE = {"XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
 TWO_DEVICES = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
 
 
-def pair(out, *flags, meanwhile=lambda processes: None, **more):
+def pair(out, *flags, of=RING, meanwhile=lambda processes: None, **more):
     """Train in two processes that share a folder, and return (exit code, stdout without Gloo's, stderr) of each."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         cluster = {"JAX_COORDINATOR_ADDRESS": f"localhost:{free.getsockname()[1]}", "JAX_NUM_PROCESSES": "2"}
+    flags = [*of, f"--out={out}", "--cpu", "--distributed", *flags]
     processes = [
-        start_training(out, "--cpu", "--distributed", *flags, JAX_PROCESS_ID=str(i), **cluster, **ONE_DEVICE, **more)
-        for i in range(2)
+        start(*program, *flags, JAX_PROCESS_ID=str(i), **cluster, **ONE_DEVICE, **more)
+        for i, program in enumerate([("-m", "experiments.unrolled"), ("-c", LATE)])
     ]
-    try:
+    with killing(*processes):
         meanwhile(processes)
         ended = [end(process) for process in processes]
         return [(code, re.sub(r"\[Gloo\].*\n", "", stdout), stderr) for code, stdout, stderr in ended]
-    finally:
-        for process in processes:
-            process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +51,12 @@ def ring(tmp_path_factory):
         processes[1].send_signal(signal.SIGTERM)
 
     one = start_training(out / "one", "--steps=6", **TWO_DEVICES)
-    stopped = pair(out / "two", "--steps=1000000", "--save-every=1000000", meanwhile=stop)
-    at = steps(out / "two")[-1]
-    (out / "two" / "checkpoints" / at / "digests" / "metadata").write_text("{}")
-    ended = pair(out / "two", "--steps=6", "--resume")
-    assert end(one)[0] == 0
+    with killing(one):
+        stopped = pair(out / "two", "--steps=1000000", "--save-every=1000000", meanwhile=stop)
+        at = steps(out / "two")[-1]
+        (out / "two" / "checkpoints" / at / "digests" / "metadata").write_text("{}")
+        ended = pair(out / "two", "--steps=6", "--resume")
+        assert end(one)[0] == 0
     return out / "two", out / "one", at, stopped, ended
 
 
@@ -88,6 +99,15 @@ def test_a_streamed_run(tmp_path):
     assert [code for code, *_ in ended] == [0, 0] and ended[1][1:] == ("", ""), ended
     state, _ = train(tmp_path / "one", "--steps=4", of=DIGITS)
     same(gan_jax.load(tmp_path / "two").state, state, atol=1e-6)
+
+
+def test_several_processes_need_a_folder(monkeypatch, tmp_path):
+    """Without --out each would choose one by its own clock."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with pytest.raises(UserError, match="several processes need the same --out"):
+        unrolled.main([*RING, "--steps=2"])
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("environment", [{}, {"JAX_COORDINATOR_ADDRESS": "localhost:1", "JAX_NUM_PROCESSES": "two"}])

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from runs import DIGITS, RING, end, rows, same, start, start_training, steps, train, wait_for
+from runs import DIGITS, RING, end, killing, rows, same, start, start_training, steps, train, wait_for
 
 import gan_jax
 from experiments import unrolled
@@ -293,7 +293,7 @@ def signalled(tmp_path_factory):
         "kill": start_training(out / "kill", *long, "--save-every=20"),
         "twice": start("-c", SLEEPY, *RING, f"--out={out / 'twice'}", *long),
     }
-    try:
+    with killing(*processes.values()):
         for name, process in processes.items():
             file = out / name / "metrics.jsonl"
             wait_for(lambda file=file: file.exists() and file.read_text().count("\n") > 2, process)
@@ -310,9 +310,6 @@ def signalled(tmp_path_factory):
         wait_for(lambda: processes["int"].poll() is not None, processes["twice"])
         processes["twice"].send_signal(signal.SIGINT)
         return {name: (out / name, *end(process, 50)) for name, process in processes.items()}
-    finally:
-        for process in processes.values():
-            process.kill()
 
 
 @pytest.mark.parametrize("name, code", [("int", 130), ("term", 143)])
