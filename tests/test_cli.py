@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import os
 import re
 from pathlib import Path
 
@@ -190,6 +191,7 @@ def programs(tmp_path_factory):
     """{command: (folder it ran in, exit code, stdout, stderr)}, where importing tensorflow would end the process."""
     fake = tmp_path_factory.mktemp("fake")
     (fake / "tensorflow.py").write_text("raise SystemExit('tensorflow was imported')")
+    path = os.pathsep.join([str(fake), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     commands = [
         "experiments.unrolled --steps x",
         "experiments.unrolled --dataset ring9",
@@ -197,12 +199,13 @@ def programs(tmp_path_factory):
         "experiments.unrolled --batch-size 6",
         "gan_jax.sample nowhere",
     ]
-    started = []
-    for command in commands:
-        cwd = tmp_path_factory.mktemp("cwd")
-        process = runs.start("-m", *command.split(), cwd=str(cwd), PYTHONPATH=str(fake), JAX_PLATFORMS="")
-        started.append((command, cwd, process))
-    return {command: (cwd, *runs.end(process)) for command, cwd, process in started}
+    cwd = {command: tmp_path_factory.mktemp("cwd") for command in commands}
+    started = {
+        command: runs.start("-m", *command.split(), cwd=str(cwd[command]), PYTHONPATH=path, JAX_PLATFORMS="")
+        for command in commands
+    }
+    with runs.killing(*started.values()):
+        return {command: (cwd[command], *runs.end(process)) for command, process in started.items()}
 
 
 @pytest.mark.parametrize(
