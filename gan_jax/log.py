@@ -40,9 +40,9 @@ def spread(value) -> str:
     """Return a number, or several as mean ± standard deviation (n - 1)."""
     value = np.asarray(value, float)
     with np.errstate(invalid="ignore"):  # inf ± nan
-        if value.ndim == 0 and value == value.round():
-        return f"{value:.0f}"
-    return f"{value:.4g}" if value.ndim == 0 else f"{value.mean():.4g} ± {value.std(ddof=1):.2g}"
+        if value.ndim == 0:
+        return f"{value:.0f}" if value == value.round() else f"{value:.4g}"
+    return f"{value.mean():.4g} ± {value.std(ddof=1):.2g}"
 
 
 class Live:
