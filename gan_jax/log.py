@@ -39,9 +39,10 @@ class Rows:
 def spread(value) -> str:
     """Return a number, or several as mean ± standard deviation (n - 1)."""
     value = np.asarray(value, float)
-    with np.errstate(invalid="ignore"):  # inf ± nan
-        if value.ndim == 0:
+    if value.ndim == 0:
         return f"{value:.0f}" if value == value.round() else f"{value:.4g}"
+    if not np.isfinite(value).all():
+        return f"inf in {(~np.isfinite(value)).sum()} of {value.size}"
     return f"{value.mean():.4g} ± {value.std(ddof=1):.2g}"
 
 
