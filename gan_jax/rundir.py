@@ -132,7 +132,10 @@ def load(folder, experiment=None) -> Loaded:
                 f"{folder} was trained by {saved['experiment']}: pass that module, load(folder, experiment)."
             )
         experiment = importlib.import_module(saved["experiment"])
-    cfg = experiment.Config(**saved["config"])
+    try:
+        cfg = experiment.Config(**saved["config"])
+    except TypeError as error:
+        raise UserError(f"{folder} is not a run of {experiment.__name__} as it is now: {error}.") from None
     shapes = jax.eval_shape(lambda: initial(lambda key: experiment.init(cfg, key), saved["seed"], saved["seeds"]))
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     like = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=device), shapes)

@@ -1,5 +1,7 @@
 """Samples of a trained run: from `load` in a notebook, and as a picture from the command line."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -85,6 +87,14 @@ def test_load_of_another_module(ring, tmp_path):
     with pytest.raises(UserError, match=r"was trained by mine\.unrolled: pass that module, load\(folder, experiment\)"):
         gan_jax.load(tmp_path)
     same(gan_jax.load(tmp_path, unrolled).state, ring[1])
+
+
+def test_load_of_an_older_config(ring, tmp_path):
+    """Where the Config has lost a field, the message names it."""
+    config = json.loads((ring[0] / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"config": config["config"] | {"lost": 1}}))
+    with pytest.raises(UserError, match=r"is not a run of experiments\.unrolled as it is now: .*'lost'"):
+        gan_jax.load(tmp_path)
 
 
 def test_a_grid_of_digits(digits, tmp_path):
