@@ -1,6 +1,8 @@
 """Four CPU devices, no silent broadcasting, `--slow`, and the folder of prepared TFDS sets."""
 
+import atexit
 import os
+import shutil
 import tempfile
 
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
@@ -11,8 +13,9 @@ import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # A run that is resumed compiles what it compiled before: within one session that is read back.
-_cache = tempfile.TemporaryDirectory(prefix="gan_jax-tests-")
-jax.config.update("jax_compilation_cache_dir", _cache.name)
+_cache = tempfile.mkdtemp(prefix="gan_jax-tests-")
+atexit.register(shutil.rmtree, _cache, ignore_errors=True)
+jax.config.update("jax_compilation_cache_dir", _cache)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
