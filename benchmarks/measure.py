@@ -88,7 +88,8 @@ def _parts(module, cfg, seeds) -> dict:
         for k, v in dataclasses.asdict(cfg).items()
     ]
     fit = module.fit
-    module.fit = lambda run, *parts, **rest: dict(zip(("source", "init", "step", "sample"), parts, strict=True)) | rest
+    names = ("source", "init", "step", "sample", "measure")
+    module.fit = lambda run, *parts, **rest: dict(zip(names, parts, strict=False)) | rest
     try:
         return module.main([*flags, f"--seeds={seeds}"])
     finally:

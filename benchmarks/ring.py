@@ -36,7 +36,7 @@ def main(
         cfg = dataclasses.replace(unrolled.PRESETS[preset], unroll=k)
         state, keys, feed, advance, _, given = measure.prepared(unrolled, cfg, seeds)
         score = jax.jit(
-            lambda state, keys, given=given: loop.evaluate(given["sample"], given["source"], seeds, state, keys)
+            lambda state, keys, given=given: loop.evaluate(given["sample"], None, given["source"], seeds, state, keys)
         )
         at = 0
         for moment in moments:
@@ -45,7 +45,7 @@ def main(
                 state, _ = advance(state, keys, feed, np.int32(n))
                 jax.block_until_ready(state)
                 at += n
-            scores, x = mesh.to_host(score(state, keys))
+            scores, _, x = mesh.to_host(score(state, keys))
             samples[k, moment] = x[0] if seeds > 1 else x
             rows.append(
                 {"preset": preset, "k": k, "step": moment, "seeds": seeds} | {n: v.tolist() for n, v in scores.items()}
@@ -69,7 +69,7 @@ def draw(file, samples, ks, moments, source):
         len(ks), len(moments) + 1, figsize=(1.5 * len(moments) + 1.5, 1.6 * len(ks)), squeeze=False
     )
     reach = 1.35 * np.abs(source.modes[0]).max()
-    real = np.asarray(source.draw(jax.random.key(0), 2500))
+    real = np.asarray(source.draw(jax.random.key(0), 2500)["x"])
     for line, k in zip(grid, ks, strict=True):
         for axis, moment in zip(line, [*moments, None], strict=True):
             x = real if moment is None else samples[k, moment]

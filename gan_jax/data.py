@@ -2,7 +2,7 @@
 
 Toys are drawn from a key inside the jitted step. Record sets (TFDS) are kept on the device as uint8 and gathered there,
 or, where they are too large, read ahead on the host; `order` says in both cases which records make batch i.
-`x` is float32 in [-1, 1], NHWC (toys: points [b, 2]); `y` is an int32 label where the set has labels.
+`x` is float32 in [-1, 1], NHWC (toys: points [b, 2]); `y` is an int32 label where the set has labels (toys: the mode).
 """
 
 import contextlib
@@ -38,17 +38,35 @@ class Source:
 
     name: str
     shape: tuple[int, ...]  # of one x
-    draw: Callable | None = None  # toys: (key, n) -> x [n, *shape]
+    draw: Callable | None = None  # toys: (key, n) -> {"x": [n, *shape], "y": [n]}
     modes: tuple | None = None  # toys that are mixtures: (means [m, c], std)
     n: int = 0  # record sets: how many records
     read: Callable | None = None  # record sets: indices -> {"x": uint8 [.., h, w, c], "y": int32 [..]}, numpy
     classes: int = 0  # how many labels y may take; 0 where there is no y
     fingerprint: str = ""  # names the cached copy of the decoded records
+    test: "Source | None" = None  # the records that are held out, where the set has a split called test
+    labelled: int = 0  # of these records alone, equally many of each class, batches are made; 0: of all
+    parts: "dict[str, Source] | None" = None  # several sources: a batch is a dict of theirs
 
     @property
     def fits(self) -> bool:
         """Whether the whole set may live on the device (a toy takes no room at all)."""
         return self.n * int(np.prod(self.shape)) <= DEVICE_BYTES
+
+
+def join(**parts: Source) -> Source:
+    """Return the source whose batch is {name: batch of that part}. Name, shape and modes are those of the first one."""
+    first, *_ = parts.values()
+    test = {name: part.test for name, part in parts.items() if part.test}
+    return dataclasses.replace(first, draw=None, parts=parts, test=join(**test) if len(test) == len(parts) else None)
+
+
+def only_labelled(source: Source, n: int) -> Source:
+    """Return the source of n labelled records, equally many of each class; which ones is a function of the run's key.
+
+    Of a toy, which has no records, nothing is held back.
+    """
+    return dataclasses.replace(source, labelled=0 if source.draw else n)
 
 
 # Toys: mixtures of Gaussians
@@ -60,10 +78,13 @@ def mixture(name, means, std) -> Source:
 
     def draw(key, n):
         which, noise = jax.random.split(key)
-        centre = jnp.asarray(means)[jax.random.randint(which, (n,), 0, len(means))]
-        return centre + std * jax.random.normal(noise, centre.shape)
+        drawn = jax.random.randint(which, (n,), 0, len(means))
+        centre = jnp.asarray(means)[drawn]
+        return {"x": centre + std * jax.random.normal(noise, centre.shape), "y": jnp.asarray(labels)[drawn]}
 
-    return Source(name, means.shape[1:], draw, modes=(np.unique(means, axis=0), std))
+    modes, labels = np.unique(means, axis=0, return_inverse=True)
+    labels = labels.reshape(-1).astype(np.int32)
+    return Source(name, means.shape[1:], draw, modes=(modes, std), classes=len(modes))
 
 
 def ring(name, modes=8, radius=2.0, std=0.02, turn=1.0) -> Source:
@@ -124,11 +145,24 @@ def order(key, i, b: int, n: int):
 
 def batch(source: Source, arrays, key, i, b: int) -> dict[str, jax.Array]:
     """Return batch i for use inside jit; `arrays`: what `resident` returned, passed as an argument of that jit."""
+    if source.parts:
+        return {name: batch(part, arrays[name], rng.at(key, 0, name), i, b) for name, part in source.parts.items()}
     key = rng.at(key, 0, "data")
     if source.draw:
-        return {"x": source.draw(jax.random.fold_in(key, i), b)}
-    rows = order(key, i, b, source.n)
+        return source.draw(jax.random.fold_in(key, i), b)
+    rows = _labelled(source, arrays["y"], key, i, b) if source.labelled else order(key, i, b, source.n)
     return decode({name: a[rows] for name, a in arrays.items()})
+
+
+def _labelled(source, y, key, i, b):
+    """Return the indices [b] of batch i of `source.labelled` records; they come around again and again, shuffled."""
+    n, each = source.labelled, source.labelled // source.classes
+    seen = min(source.n, 20 * n)  # records to find them among: enough, unless a class is very rare
+    first = order(rng.at(key, 0, "labelled"), 0, seen, source.n)
+    of_class = y[first][:, None] == jnp.arange(source.classes)[None]  # [seen, classes]
+    rows = jax.vmap(lambda is_c: first[jnp.nonzero(is_c, size=each)[0]], 1)(of_class).reshape(-1)  # [n]
+    at = i * b + jnp.arange(b)
+    return rows[jax.vmap(lambda j: order(key, j, 1, n)[0])(at)]
 
 
 def decode(raw) -> dict[str, jax.Array]:
@@ -159,12 +193,18 @@ def stream(source: Source, keys, b: int, start: int, rows=slice(None)) -> Iterat
 
 def check_batch(source: Source, b: int):
     """Raise UserError where batches of b can't be made."""
-    if source.n and b > source.n:
+    for part in (source.parts or {}).values():
+        check_batch(part, b)
+    if source.labelled and (source.labelled % max(source.classes, 1) or not source.classes):
+        raise UserError(f"{source.name} has {source.classes} classes: {source.labelled} labels can't be shared out.")
+    if source.n and not source.labelled and b > source.n:
         raise UserError(f"{source.name} has {source.n} records, fewer than a batch of {b}: lower --batch-size.")
 
 
 def resident(source: Source) -> dict[str, np.ndarray]:
     """Return the whole set, decoded, as numpy arrays ({} for a toy); the decoded copy is cached on disk."""
+    if source.parts:
+        return {name: resident(part) for name, part in source.parts.items()}
     if source.draw:
         return {}
     file = CACHE / "arrays" / f"{source.fingerprint}.npz"
@@ -224,6 +264,7 @@ def _tfds(name: str) -> Source:
     split = "train" if "train" in builder.info.splits else next(iter(builder.info.splits), None)
     if split is None:
         raise UserError(f"{name} in {data_dir} has no splits. Prepare it again: {prepare_command}")
+    test = "test" if split != "test" and "test" in builder.info.splits else None
     features = dict(sorted(builder.info.features.items()))  # TFDS lists them in another order in each process
     images = [k for k, f in features.items() if len(f.shape or ()) == 3 and f.np_dtype == np.uint8]
     if not images:
@@ -238,38 +279,43 @@ def _tfds(name: str) -> Source:
             f"the images of {name} have several sizes {features[image].shape}; only sets of one size can be used."
         )
     labels = [k for k, f in features.items() if isinstance(f, tfds.features.ClassLabel)]
-    try:
-        records = builder.as_data_source(split=split)
-    except NotImplementedError:
-        raise UserError(
-            f"{name} in {data_dir} is prepared as {builder.info.file_format.value}, which has no random access.\n"
-            f"Prepare it as array_record: {prepare_command}"
-        ) from None
 
-    def read(indices):
+    def of(split, test=None):
         try:
-            rows = records.__getitems__([int(i) for i in indices])
-            raw = {"x": np.stack([row[image] for row in rows])}
-            if labels:
-                raw["y"] = np.array([row[labels[0]] for row in rows], np.int32)
-            return raw
-        except Exception as error:
+            records = builder.as_data_source(split=split)
+        except NotImplementedError:
             raise UserError(
-                f"{name} in {data_dir} can't be read: {_line(error)}\nPrepare it again: {prepare_command}"
+                f"{name} in {data_dir} is prepared as {builder.info.file_format.value}, which has no random access.\n"
+                f"Prepare it as array_record: {prepare_command}"
             ) from None
 
-    info = builder.data_path / "dataset_info.json"
-    fingerprint = hashlib.blake2b(
-        f"{builder.data_path} {split} {image}".encode() + Path(info).read_bytes(), digest_size=8
-    )
-    return Source(
-        name,
-        tuple(features[image].shape),
-        n=builder.info.splits[split].num_examples,
-        read=read,
-        classes=features[labels[0]].num_classes if labels else 0,
-        fingerprint=f"{name.replace('/', '-')}-{fingerprint.hexdigest()}",
-    )
+        def read(indices):
+            try:
+                rows = records.__getitems__([int(i) for i in indices])
+                raw = {"x": np.stack([row[image] for row in rows])}
+                if labels:
+                    raw["y"] = np.array([row[labels[0]] for row in rows], np.int32)
+                return raw
+            except Exception as error:
+                raise UserError(
+                    f"{name} in {data_dir} can't be read: {_line(error)}\nPrepare it again: {prepare_command}"
+                ) from None
+
+        info = builder.data_path / "dataset_info.json"
+        fingerprint = hashlib.blake2b(
+            f"{builder.data_path} {split} {image}".encode() + Path(info).read_bytes(), digest_size=8
+        )
+        return Source(
+            name,
+            tuple(features[image].shape),
+            n=builder.info.splits[split].num_examples,
+            read=read,
+            classes=features[labels[0]].num_classes if labels else 0,
+            fingerprint=f"{name.replace('/', '-')}-{fingerprint.hexdigest()}",
+            test=test,
+        )
+
+    return of(split, of(test) if test else None)
 
 
 def _prepare(name, data_dir, command):

@@ -71,17 +71,21 @@ def advancer(step, source, batch_size, devices, seeds, length, streamed):
     return jax.jit(advance, donate_argnums=0, out_shardings=shardings)
 
 
-def fit(run, source, init, step, sample, steps: int, batch_size: int):
+def fit(run, source, init, step, sample, measure=None, *, steps: int, batch_size: int):
     """Train, with checkpoints, rows and pictures in the run's folder, and return (state, results).
 
     run: what `cli.parse` returned. init: key -> state. step: (state, batch) -> (state, metrics). sample: (state, key,
-    n) -> x. results: the row that is printed at the end and written to results.json, a list a name where there are
+    n) -> x. measure: (state, key, train, test) -> {name: number, or images [rows, columns, h, w, c]}, called beside
+    sample where the source has a test split and fits on the device; train and test are raw batches of the whole splits (`data.decode`). A
+    metric called "stop" that is 1 in a row ends the run there. results: the row that is printed at the end and written to results.json, a list a name where there are
     several seeds. Ctrl-C and SIGTERM save and exit (130, 143), a second Ctrl-C stops at once. Raises UserError
     where something that the user can mend is wrong, and where a metric stops being finite.
     """
     data.check_batch(source, batch_size)
     devices, first = mesh.make(batch_size, run.seeds), mesh.is_first()
     streamed = not source.draw and (run.stream or not source.fits)
+    if streamed and (source.parts or source.labelled):
+        raise UserError(f"{run.experiment} keeps its data on the device: leave --stream out, or take smaller sets.")
     raw_bytes = run.seeds * batch_size * int(np.prod(source.shape))
     length = min(run.log_every, max(1, 2**26 // raw_bytes) if streamed else 10_000)  # steps a dispatch, at most
     placed = NamedSharding(devices, mesh.seed_spec(devices, run.seeds))
@@ -109,14 +113,23 @@ def fit(run, source, init, step, sample, steps: int, batch_size: int):
             )
 
         advance = advancer(step, source, batch_size, devices, run.seeds, length, streamed)
-        scored = jax.jit(functools.partial(evaluate, sample, source, run.seeds), out_shardings=mesh.replicated(devices))
         feed = {} if streamed else mesh.put(devices, data.resident(source))
+        if not (source.test and feed):
+            measure = None
+        scored = jax.jit(
+            functools.partial(evaluate, sample, measure, source, run.seeds), out_shardings=mesh.replicated(devices)
+        )
+        held_out = (feed, mesh.put(devices, data.resident(source.test))) if measure else ()
         batches = data.stream(source, keys, batch_size, at, mesh.own_rows(batch_size)) if streamed else None
 
-        def picture(x, name):
+        def evaluated(name):
+            scores, pictures, x = mesh.to_host(scored(state, keys, *held_out))
             if first:
                 (folder / "samples").mkdir(exist_ok=True)
-                plots.samples(folder / "samples" / name, x, source, seeds)
+                plots.samples(folder / "samples" / f"{name}.png", x, source, seeds)
+                for kind, images in pictures.items():
+                    plots.rows(folder / "samples" / f"{kind}-{name}.png", images if run.seeds == 1 else images[0])
+            return scores
 
         stop, live = stack.enter_context(_signals()), stack.enter_context(log.Live(steps, at, quiet=not first))
         clock, pace, saved = time.monotonic(), 1, at
@@ -137,9 +150,8 @@ def fit(run, source, init, step, sample, steps: int, batch_size: int):
             now = {name: value[n - 1] for name, value in history.items()}
             live.say(at, now)
             if run.eval_every and at % run.eval_every == 0:
-                scores, x = mesh.to_host(scored(state, keys))
+                scores = evaluated(f"{at:08d}")
                 now |= scores
-                picture(x, f"{at:08d}.png")
             if first and at % run.log_every == 0:
                 rows.write(at, now)
             elif first and run.eval_every and at % run.eval_every == 0:
@@ -147,6 +159,8 @@ def fit(run, source, init, step, sample, steps: int, batch_size: int):
             if at % run.save_every == 0:
                 checkpoints.save(at, _finite(state, at, saved, folder))
                 saved = at
+            if at % run.log_every == 0 and np.all(now.get("stop", 0)):
+                steps = at
         seconds = time.monotonic() - clock
         if saved != at:
             checkpoints.save(at, _finite(state, at, saved, folder))
@@ -159,8 +173,7 @@ def fit(run, source, init, step, sample, steps: int, batch_size: int):
                     file=sys.stderr,
                 )
             raise SystemExit(128 + (stop[0] if stop else signal.SIGTERM))
-        scores, x = mesh.to_host(scored(state, keys))
-        picture(x, "final.png")
+        scores = evaluated("final")
         results = scores | {"steps": at, "seconds": round(seconds, 1)}
         if first:
             plots.curves(folder / "curves.png", folder / "metrics.jsonl")
@@ -177,12 +190,16 @@ def _describe(run, devices):
     return f"{run.seeds} seed{'s' * (run.seeds > 1)}, {devices.size} x {kind}"
 
 
-def evaluate(sample, source, seeds, state, keys):
-    """Return (scores, samples): 2,500 points of a toy and its mode coverage, or 64 images."""
+def evaluate(sample, measure, source, seeds, state, keys, train=None, test=None):
+    """Return (scores, pictures, samples): 2,500 points of a toy and its mode coverage, or 64 images, and `measure`'s."""
 
     def one(state, key):
         x = sample(state, rng.at(key, state.step, "evaluate"), 2500 if source.modes else 64)
-        return metrics.coverage(x, *source.modes) if source.modes else {}, x
+        found = metrics.coverage(x, *source.modes) if source.modes else {}
+        if measure:
+            found |= measure(state, rng.at(key, state.step, "measure"), train, test)
+        pictures = {name: value for name, value in found.items() if value.ndim}
+        return {name: value for name, value in found.items() if not value.ndim}, pictures, x
 
     return over_seeds(one, seeds)(state, keys)
 

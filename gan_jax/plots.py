@@ -23,6 +23,11 @@ def save_image(file: Path, picture, least: int = 512):
     Image.fromarray(picture).resize((picture.shape[1] * factor, picture.shape[0] * factor), Image.NEAREST).save(file)
 
 
+def rows(file: Path, images):
+    """Write images [rows, columns, h, w, c] in [-1, 1] as they stand."""
+    save_image(file, grid(np.reshape(images, (-1, *images.shape[2:])), images.shape[1]))
+
+
 def figure(panels=1, width=3.2, height=3.2, across=4):
     """Return (figure, axes [panels]), `across` of them side by side at most; needs no screen."""
     import matplotlib

@@ -24,15 +24,14 @@ def tiny(name, dataset, **changes):
     module = importlib.import_module(f"experiments.{name}")
     cfg = module.PRESETS["images" if dataset == "digits" and "images" in module.PRESETS else next(iter(module.PRESETS))]
     fields = {f.name for f in dataclasses.fields(cfg)}
-    return module, dataclasses.replace(
-        cfg, dataset=dataset, **{k: v for k, v in (TINY | changes).items() if k in fields}
-    )
+    small = TINY | {"dataset": dataset, "source": dataset} | changes
+    return module, dataclasses.replace(cfg, **{k: v for k, v in small.items() if k in fields})
 
 
 def parts(name, dataset, monkeypatch, **changes):
     """Return what the experiment's `main` hands to `fit`, as keyword arguments."""
     module, cfg = tiny(name, dataset, **changes)
-    monkeypatch.setattr(module, "fit", lambda run, source, init, step, sample, **rest: locals())
+    monkeypatch.setattr(module, "fit", lambda run, source, init, step, sample, measure=None, **rest: locals())
     fields = [f"--{k.replace('_', '-')}={v}" for k, v in dataclasses.asdict(cfg).items() if not isinstance(v, bool)]
     given = module.main(fields)
     return given | given.pop("rest")

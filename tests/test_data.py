@@ -117,7 +117,7 @@ def test_order_of_a_large_set():
 
 @functools.cache
 def draw(name, n=40_000):
-    return np.asarray(jax.jit(data.load(name).draw, static_argnums=1)(KEY, n), np.float64)
+    return np.asarray(jax.jit(data.load(name).draw, static_argnums=1)(KEY, n)["x"], np.float64)
 
 
 def nearest(x, means):
@@ -182,13 +182,62 @@ def test_toy_batches():
     assert one(KEY, 3).shape == (6, 2) and one(KEY, 3).dtype == np.float32
     np.testing.assert_allclose(one(KEY, 3), batch(source, {}, KEY, 3, 6)["x"], rtol=1e-6)
     assert (one(KEY, 3) != one(KEY, 4)).any() and (one(KEY, 3) != one(jax.random.key(1), 3)).any()
-    assert data.resident(source) == {} and source.fits and source.classes == 0
+    assert data.resident(source) == {} and source.fits and source.classes == 8
+
+
+def test_a_toy_s_label_is_its_mode():
+    """y is the number of the mode, in the order of `modes`, also where a mean is given twice."""
+    for name in ("ring8_notebook", "grid25"):
+        source = data.load(name)
+        drawn = source.draw(KEY, 500)
+        assert (nearest(np.asarray(drawn["x"]), source.modes[0]) == np.asarray(drawn["y"])).all()
+        assert source.classes == len(source.modes[0]) and drawn["y"].dtype == np.int32
+
+
+# Several sources, and few labels
+
+
+def test_joined_batches(digits):
+    """A batch of joined sources has a batch of each, by a key of its own; name and test split are kept."""
+    source = data.join(x=digits[0], other=digits[0], toy=data.load("ring8"))
+    arrays = jax.tree.map(jnp.asarray, data.resident(source))
+    drawn = jax.jit(lambda i: data.batch(source, arrays, KEY, i, 8))(2)
+    assert set(drawn) == {"x", "other", "toy"} and drawn["toy"]["x"].shape == (8, 2)
+    assert source.name == "digits" and source.shape == (8, 8, 1) and source.test is None
+    assert (np.asarray(drawn["x"]["x"]) != np.asarray(drawn["other"]["x"])).any()
+    alone = data.batch(digits[0], digits[1], rng.at(KEY, 0, "x"), 2, 8)
+    np.testing.assert_array_equal(drawn["x"]["x"], alone["x"])
+    assert set(data.resident(data.join(a=digits[0], b=digits[0]).test)) == {"a", "b"}
+    with pytest.raises(UserError, match="digits has 1497 records"):
+        data.check_batch(source, 1498)
+
+
+def test_only_labelled(digits):
+    """50 records, 5 of each class, the same ones in every epoch and shuffled in each; others for another key."""
+    source, arrays = digits[0], jax.tree.map(jnp.asarray, digits[1])
+    few = data.only_labelled(source, 50)
+    data.check_batch(few, 2000)
+    epoch = jax.jit(lambda key, i: data.batch(few, arrays, key, i, 50))
+    rows = [epoch(KEY, i) for i in range(2)] + [epoch(jax.random.key(1), 0)]
+    images = [[x.tobytes() for x in np.asarray(r["x"])] for r in rows]
+    assert np.bincount(rows[0]["y"]).tolist() == [5] * 10
+    assert set(images[0]) == set(images[1]) != set(images[2]) and images[0] != images[1]
+    everyone = {
+        x.tobytes(): y
+        for x, y in zip(np.asarray(data.decode(arrays)["x"]), np.asarray(arrays["y"]).tolist(), strict=True)
+    }
+    assert [everyone[x] for x in images[0]] == np.asarray(rows[0]["y"]).tolist()
+    halves = [data.batch(few, arrays, KEY, i, 25)["x"] for i in (0, 1)]
+    np.testing.assert_array_equal(np.concatenate(halves), rows[0]["x"])
+    with pytest.raises(UserError, match="10 classes: 55 labels can't be shared out"):
+        data.check_batch(data.only_labelled(source, 55), 8)
+    assert data.only_labelled(data.load("ring8"), 8).labelled == 0
 
 
 def test_repeated_modes_weigh_double():
     """`mixture` draws a mean that is given twice twice as often, and tells it once."""
     source = data.mixture("twice", [[0.0], [5], [5], [9]], 0.0)
-    x = np.asarray(source.draw(KEY, 8000))[:, 0]
+    x = np.asarray(source.draw(KEY, 8000)["x"])[:, 0]
     assert source.modes[0].ravel().tolist() == [0, 5, 9]
     assert chi_square_is_small(np.array([(x == m).sum() for m in (0, 5, 9)]), np.array([2000, 4000, 2000]))
 
@@ -217,13 +266,16 @@ def test_digits(digits):
     from sklearn.datasets import load_digits
 
     source, arrays = digits
-    assert (source.n, source.shape, source.classes, source.fits) == (1797, (8, 8, 1), 10, True)
-    assert arrays["x"].shape == (1797, 8, 8, 1) and arrays["x"].dtype == np.uint8 and arrays["y"].dtype == np.int32
+    assert (source.n, source.shape, source.classes, source.fits) == (1497, (8, 8, 1), 10, True)
+    assert source.test.n == 300 and source.test.test is None
+    assert arrays["x"].shape == (1497, 8, 8, 1) and arrays["x"].dtype == np.uint8 and arrays["y"].dtype == np.int32
     assert set(arrays["x"].ravel().tolist()) == {round(v * 255 / 16) for v in range(17)}
     truth = load_digits()
     theirs = sorted((tuple(x), y) for x, y in zip(truth.data.astype(int).tolist(), truth.target.tolist(), strict=True))
-    ours = np.round(arrays["x"].reshape(1797, 64) * (16 / 255)).astype(int)
-    assert sorted((tuple(x), y) for x, y in zip(ours.tolist(), arrays["y"].tolist(), strict=True)) == theirs
+    held_out = data.resident(source.test)
+    x, y = (np.concatenate([arrays[name], held_out[name]]) for name in "xy")
+    ours = np.round(x.reshape(1797, 64) * (16 / 255)).astype(int)
+    assert sorted((tuple(x), y) for x, y in zip(ours.tolist(), y.tolist(), strict=True)) == theirs
 
 
 def test_digits_need_neither_network_nor_tensorflow(tmp_path):
@@ -233,7 +285,7 @@ import socket, sys
 def refuse(*_, **__): raise OSError("no network")
 socket.socket.connect = socket.getaddrinfo = refuse
 from gan_jax import data
-assert data.resident(data.load("digits"))["x"].shape == (1797, 8, 8, 1)
+assert data.resident(data.load("digits"))["x"].shape == (1497, 8, 8, 1)
 assert "tensorflow" not in sys.modules
 print("read", data.CACHE)
 """
@@ -247,7 +299,7 @@ def test_batch_is_its_records(digits):
     """Batch i is the records that `order` names, decoded, with their labels."""
     source, arrays = digits
     made = batch(source, arrays, KEY, 400, 5)
-    rows = np.asarray(data.order(rng.at(KEY, 0, "data"), 400, 5, 1797))
+    rows = np.asarray(data.order(rng.at(KEY, 0, "data"), 400, 5, 1497))
     np.testing.assert_allclose(made["x"], 2 * np.float64(arrays["x"][rows]) / 255 - 1, atol=1e-7)
     np.testing.assert_array_equal(made["y"], arrays["y"][rows])
     assert made["x"].dtype == jnp.float32 and made["x"].shape == (5, 8, 8, 1)
@@ -263,7 +315,7 @@ def same_both_ways(source, arrays, b, start, keys=KEY, steps=4):
     return raw["x"]
 
 
-@pytest.mark.parametrize("b, start", [(64, 7), (64, 26), (1797, 1)])
+@pytest.mark.parametrize("b, start", [(64, 7), (64, 22), (1497, 1)])
 def test_streamed_and_resident_are_the_same(digits, b, start):
     """Bit for bit, also from a later step, and across the end of an epoch (28 batches of 64)."""
     same_both_ways(*digits, b, start)
@@ -303,7 +355,7 @@ def test_resident_is_cached(digits, cache, monkeypatch):
     file.write_bytes(whole[: len(whole) // 2])
     jax.tree.map(np.testing.assert_array_equal, data.resident(source), arrays)
     jax.tree.map(np.testing.assert_array_equal, data.resident(silent), arrays)
-    assert [f.name for f in file.parent.iterdir()] == [file.name]  # no temporary is left
+    assert {f.suffix for f in file.parent.iterdir()} == {".npz"}  # no temporary is left
     monkeypatch.setattr(data, "CACHE", file)  # not a folder: no cache can be written
     jax.tree.map(np.testing.assert_array_equal, data.resident(source), arrays)
 
@@ -370,9 +422,9 @@ def test_set_of_several_sizes(cache, tfds_dir):
 def test_batch_larger_than_the_set(digits):
     """Both numbers and the flag; a batch of the whole set is fine, and a toy has no end."""
     with pytest.raises(UserError) as error:
-        data.check_batch(digits[0], 1798)
-    assert str(error.value) == "digits has 1797 records, fewer than a batch of 1798: lower --batch-size."
-    data.check_batch(digits[0], 1797)
+        data.check_batch(digits[0], 1498)
+    assert str(error.value) == "digits has 1497 records, fewer than a batch of 1498: lower --batch-size."
+    data.check_batch(digits[0], 1497)
     data.check_batch(data.load("ring8"), 10**6)
 
 

@@ -11,11 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 from runs import DIGITS, RING, end, killing, rows, same, start, start_training, steps, train, wait_for
 
 import gan_jax
 from experiments import unrolled
-from gan_jax import UserError, data, loop, rng
+from gan_jax import UserError, data, loop, plots, rng
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +188,45 @@ def test_rows_of_evaluations(tmp_path, monkeypatch):
         ["high_quality", "loss", "modes", "reverse_kl", "step"],
     ]  # fmt: skip
     assert {p.name for p in (tmp_path / "run" / "samples").iterdir()} == {"00000003.png", "00000006.png", "final.png"}
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_what_an_experiment_measures(tmp_path, monkeypatch, seeds):
+    """`measure` sees both splits whole; its numbers go to the rows and the results, its images become pictures."""
+
+    def measured(state, key, train, test):
+        x = data.decode(test)["x"]
+        return {"records": jnp.float32(len(train["x"]) + len(x) / 1000), "first": x[:6].reshape(2, 3, 8, 8, 1)}
+
+    fit = lambda run, source, *parts, **rest: loop.fit(run, source, *parts, measured, **rest)
+    monkeypatch.setattr(unrolled, "fit", fit)
+    _, results = train(tmp_path / "run", "--steps=2", "--eval-every=1", f"--seeds={seeds}", of=DIGITS)
+    assert np.shape(results["records"]) == (() if seeds == 1 else (2,)) and np.allclose(results["records"], 1497.3)
+    assert all("records" in row and "first" not in row for row in rows(tmp_path / "run"))
+    pictures = tmp_path / "run" / "samples"
+    assert {f"first-{at}.png" for at in ("00000001", "00000002", "final")} < {p.name for p in pictures.iterdir()}
+    x = data.decode(data.resident(data.load("digits").test))["x"][:6]
+    with Image.open(pictures / "first-final.png") as picture:
+        small = np.asarray(picture.resize((24, 16), Image.NEAREST))
+    np.testing.assert_array_equal(small, plots.grid(x, 3)[..., 0])
+
+
+def test_nothing_is_measured_without_a_test_split(tmp_path, monkeypatch):
+    """On a toy, and on a set that holds nothing out, `measure` is not called."""
+    fit = lambda run, source, *parts, **rest: loop.fit(run, source, *parts, lambda *_: 1 / 0, **rest)
+    monkeypatch.setattr(unrolled, "fit", fit)
+    train(tmp_path / "run", "--steps=1")
+
+
+def test_a_step_may_end_the_run(tmp_path, monkeypatch):
+    """A metric "stop" of 1 ends the run at the next row, as a finished one."""
+
+    def until_four(cfg, state, batch):
+        return state._replace(step=state.step + 1), {"stop": (state.step >= 2).astype(jnp.float32)}
+
+    monkeypatch.setattr(unrolled, "step", until_four)
+    state, results = train(tmp_path / "run", "--steps=20")
+    assert state.step == results["steps"] == 4 and [row["stop"] for row in rows(tmp_path / "run")] == [0, 1]
 
 
 @pytest.mark.parametrize("flags", [[], ["--dataset=digits", "--stream"]], ids=["resident", "streamed"])

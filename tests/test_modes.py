@@ -57,7 +57,7 @@ def test_by_loops(seed):
 def test_perfect_sampler(name, modes):
     """The data itself: every mode, and 1 - exp(-4.5) = 98.9 % of high quality within four standard errors."""
     source, n = data.load(name), 20_000
-    scores = jax.jit(lambda key: metrics.coverage(source.draw(key, n), *source.modes))(jax.random.key(0))
+    scores = jax.jit(lambda key: metrics.coverage(source.draw(key, n)["x"], *source.modes))(jax.random.key(0))
     share = 1 - math.exp(-4.5)
     assert scores["modes"] == modes
     assert abs(scores["high_quality"] - share) < 4 * math.sqrt(share * (1 - share) / n)
@@ -66,7 +66,7 @@ def test_perfect_sampler(name, modes):
 def test_floor_of_the_kl():
     """A perfect sampler's KL is (m - 1) / 2n on average: 0.0014 for 8 modes and 2,500 draws."""
     source = data.load("ring8")
-    kl = lambda key: metrics.coverage(source.draw(key, 2500), *source.modes)["reverse_kl"]
+    kl = lambda key: metrics.coverage(source.draw(key, 2500)["x"], *source.modes)["reverse_kl"]
     kls = np.asarray(jax.lax.map(kl, jax.random.split(jax.random.key(0), 100)))
     assert abs(kls.mean() - 0.0014) < 4 * kls.std() / 10
     assert 0 < kls.std() / 10 < 0.0001
