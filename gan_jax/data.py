@@ -215,6 +215,12 @@ def resident(source: Source) -> dict[str, np.ndarray]:
         print(f"reading {source.name}: {source.n} records", file=sys.stderr)
     parts = [source.read(np.arange(a, min(a + 1000, source.n))) for a in range(0, source.n, 1000)]
     arrays = {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
+    write_arrays(file, arrays)
+    return arrays
+
+
+def write_arrays(file: Path, arrays: dict[str, np.ndarray]):
+    """Write arrays to an .npz in the cache, whole or not at all."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as temporary:
@@ -222,7 +228,6 @@ def resident(source: Source) -> dict[str, np.ndarray]:
         os.replace(temporary.name, file)
     except OSError:  # the cache saves time and nothing else
         pass
-    return arrays
 
 
 # TFDS

@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 
 
 class Digits(tfds.core.GeneratorBasedBuilder):
-    """digits/1.1.0: image uint8 [8, 8, 1] (0 is paper, 255 is ink), label 0..9; train 1497, test 300 (the last ones)."""
+    """digits/1.1.0: image uint8 [8, 8, 1] (0 is paper, 255 is ink), label 0..9; train 1497, test the last 300."""
 
     VERSION = tfds.core.Version("1.1.0")
     pkg_dir_path = None  # no metadata files: all is said below

@@ -76,10 +76,11 @@ def fit(run, source, init, step, sample, measure=None, *, steps: int, batch_size
 
     run: what `cli.parse` returned. init: key -> state. step: (state, batch) -> (state, metrics). sample: (state, key,
     n) -> x. measure: (state, key, train, test) -> {name: number, or images [rows, columns, h, w, c]}, called beside
-    sample where the source has a test split and fits on the device; train and test are raw batches of the whole splits (`data.decode`). A
-    metric called "stop" that is 1 in a row ends the run there. results: the row that is printed at the end and written to results.json, a list a name where there are
-    several seeds. Ctrl-C and SIGTERM save and exit (130, 143), a second Ctrl-C stops at once. Raises UserError
-    where something that the user can mend is wrong, and where a metric stops being finite.
+    sample where the set has a test split and fits on the device; train and test are raw batches of whole splits
+    (`data.decode`). A metric called "stop" that is 1 in a row ends the run there. results: the row that is printed at
+    the end and written to results.json, a list a name where there are several seeds. Ctrl-C and SIGTERM save and exit
+    (130, 143), a second Ctrl-C stops at once. Raises UserError where something that the user can mend is wrong, and
+    where a metric stops being finite.
     """
     data.check_batch(source, batch_size)
     devices, first = mesh.make(batch_size, run.seeds), mesh.is_first()
@@ -191,7 +192,7 @@ def _describe(run, devices):
 
 
 def evaluate(sample, measure, source, seeds, state, keys, train=None, test=None):
-    """Return (scores, pictures, samples): 2,500 points of a toy and its mode coverage, or 64 images, and `measure`'s."""
+    """Return (scores, pictures, samples): what `measure` finds too, and 2,500 points of a toy or 64 images."""
 
     def one(state, key):
         x = sample(state, rng.at(key, state.step, "evaluate"), 2500 if source.modes else 64)

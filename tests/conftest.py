@@ -5,17 +5,25 @@ import os
 import shutil
 import tempfile
 
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+# Nothing here runs long enough to be worth optimising: compiling is most of a test's time, and this halves it.
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_force_host_platform_device_count=4",
+        "--xla_backend_optimization_level=0",
+        "--xla_llvm_disable_expensive_passes=true",
+    ]
+)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# What one test compiled, all later ones, of the other worker and in processes of their own too, read back.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="gan_jax-tests-")
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 import jax
 import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# A run that is resumed compiles what it compiled before: within one session that is read back.
-_cache = tempfile.mkdtemp(prefix="gan_jax-tests-")
-atexit.register(shutil.rmtree, _cache, ignore_errors=True)
-jax.config.update("jax_compilation_cache_dir", _cache)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
@@ -27,7 +35,11 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes long; runs with --slow only")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
+    for item in items:  # a file goes to one worker, for its fixtures; of the contract, an experiment
+        of = item.callspec.params.get("name") if item.path.name == "test_contract.py" else None
+        item.add_marker(pytest.mark.xdist_group(of or item.path.name))
     if not config.getoption("--slow"):
         for item in items:
             if "slow" in item.keywords:
