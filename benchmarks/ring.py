@@ -12,7 +12,7 @@ import tyro
 
 from benchmarks import measure
 from experiments import unrolled
-from gan_jax import cli, log, loop, mesh
+from gan_jax import cli, data, log, loop, mesh
 
 
 def main(
@@ -35,8 +35,11 @@ def main(
     for k in ks:
         cfg = dataclasses.replace(unrolled.PRESETS[preset], unroll=k)
         state, keys, feed, advance, _, given = measure.prepared(unrolled, cfg, seeds)
+        real = data.reference(given["source"])
         score = jax.jit(
-            lambda state, keys, given=given: loop.evaluate(given["sample"], None, given["source"], seeds, state, keys)
+            lambda state, keys, given=given, real=real: loop.evaluate(
+                given["sample"], None, given["source"], seeds, state, keys, real, {}, {}
+            )
         )
         at = 0
         for moment in moments:
@@ -48,9 +51,14 @@ def main(
             scores, _, x = mesh.to_host(score(state, keys))
             samples[k, moment] = x[0] if seeds > 1 else x
             rows.append(
-                {"preset": preset, "k": k, "step": moment, "seeds": seeds} | {n: v.tolist() for n, v in scores.items()}
+                {"preset": preset, "k": k, "step": moment, "seeds": seeds}
+                | {n: v.tolist() for n, v in scores.items() if n != "labels"}
             )
-            print(f"K {k}, step {moment}: " + ", ".join(f"{n} {log.spread(v)}" for n, v in scores.items()), flush=True)
+            print(
+                f"K {k}, step {moment}: "
+                + ", ".join(f"{n} {log.spread(v)}" for n, v in scores.items() if n != "labels"),
+                flush=True,
+            )
     names = ("modes", "high_quality", "reverse_kl")
     measure.table(
         ("K", "step", *(n.replace("_", " ") for n in names)),

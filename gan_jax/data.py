@@ -219,6 +219,21 @@ def resident(source: Source) -> dict[str, np.ndarray]:
     return arrays
 
 
+def reference(source: Source) -> dict[str, np.ndarray]:
+    """Return real data to hold samples against: "real" [up to 256, *shape], and "anchors" [a, *shape].
+
+    The anchors are a toy's modes, the means of the classes that the first 1,000 records have, or ten of the records.
+    """
+    source = next(iter(source.parts.values())) if source.parts else source
+    if source.draw:
+        real = np.asarray(source.draw(jax.random.key(0), 256)["x"])
+        return {"real": real, "anchors": np.asarray(source.modes[0] if source.modes else real[:10], np.float32)}
+    raw = source.read(np.arange(min(1000, source.n)))
+    x = (raw["x"].astype(np.float32) * 2 - 255) / 255
+    means = [x[raw["y"] == y].mean(0) for y in np.unique(raw["y"])] if source.classes else x[:10]
+    return {"real": x[:256], "anchors": np.asarray(means)}
+
+
 def write_arrays(file: Path, arrays: dict[str, np.ndarray]):
     """Write arrays to an .npz in the cache, whole or not at all."""
     try:

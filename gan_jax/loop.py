@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 import json
 import signal
 import sys
@@ -14,7 +15,7 @@ from jax import lax
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from gan_jax import data, log, mesh, metrics, plots, rng, rundir
+from gan_jax import data, health, log, mesh, metrics, plots, rng, rundir
 from gan_jax.checkpoint import Checkpoints
 from gan_jax.errors import UserError
 
@@ -120,11 +121,12 @@ def fit(run, source, init, step, sample, measure=None, *, steps: int, batch_size
         scored = jax.jit(
             functools.partial(evaluate, sample, measure, source, run.seeds), out_shardings=mesh.replicated(devices)
         )
-        held_out = (feed, mesh.put(devices, data.resident(source.test))) if measure else ()
+        held_out = mesh.put(devices, data.resident(source.test)) if measure else {}
+        real = mesh.put(devices, data.reference(source))
         batches = data.stream(source, keys, batch_size, at, mesh.own_rows(batch_size)) if streamed else None
 
         def evaluated(name):
-            scores, pictures, x = mesh.to_host(scored(state, keys, *held_out))
+            scores, pictures, x = mesh.to_host(scored(state, keys, real, feed if measure else {}, held_out))
             if first:
                 (folder / "samples").mkdir(exist_ok=True)
                 plots.samples(folder / "samples" / f"{name}.png", x, source, seeds)
@@ -177,11 +179,16 @@ def fit(run, source, init, step, sample, measure=None, *, steps: int, batch_size
         scores = evaluated("final")
         results = scores | {"steps": at, "seconds": round(seconds, 1)}
         if first:
+            past = [json.loads(row) for row in (folder / "metrics.jsonl").read_text().splitlines()]
+            results["health"] = health.diagnose([*past, scores], run.seeds)
             plots.curves(folder / "curves.png", folder / "metrics.jsonl")
+            del results["labels"]
             text = {k: np.asarray(v).tolist() for k, v in results.items()}
             (folder / "results.json").write_text(json.dumps(text) + "\n")
     if first:
-        print("  ".join(f"{name} {log.spread(value)}" for name, value in results.items()))
+        print("  ".join(f"{name} {log.spread(value)}" for name, value in results.items() if name != "health"))
+        for words, of in itertools.groupby(sorted(zip(results["health"], seeds.tolist(), strict=True)), lambda w: w[0]):
+            print(f"health of seed {', '.join(str(s) for _, s in of)}: {words}")
         print(f"pictures, rows and checkpoints are in {folder}")
     return state, results
 
@@ -191,16 +198,15 @@ def _describe(run, devices):
     return f"{run.seeds} seed{'s' * (run.seeds > 1)}, {devices.size} x {kind}"
 
 
-def evaluate(sample, measure, source, seeds, state, keys, train=None, test=None):
+def evaluate(sample, measure, source, seeds, state, keys, real, train, test):
     """Return (scores, pictures, samples): what `measure` finds too, and 2,500 points of a toy or 64 images."""
 
     def one(state, key):
         x = sample(state, rng.at(key, state.step, "evaluate"), 2500 if source.modes else 64)
-        found = metrics.coverage(x, *source.modes) if source.modes else {}
-        if measure:
-            found |= measure(state, rng.at(key, state.step, "measure"), train, test)
-        pictures = {name: value for name, value in found.items() if value.ndim}
-        return {name: value for name, value in found.items() if not value.ndim}, pictures, x
+        scores = (metrics.coverage(x, *source.modes) if source.modes else {}) | health.signs(x, **real)
+        found = measure(state, rng.at(key, state.step, "measure"), train, test) if measure else {}
+        scores |= {name: value for name, value in found.items() if not value.ndim}
+        return scores, {name: value for name, value in found.items() if value.ndim}, x
 
     return over_seeds(one, seeds)(state, keys)
 

@@ -81,7 +81,8 @@ def curves(file: Path, rows: Path):
     fig, axes = figure(len(names), 3.4, 2.6)
     for axis, name in zip(axes, names, strict=True):
         points = [(row["step"], row[name]) for row in table if name in row]
-        axis.plot(*(np.asarray(a, float) for a in zip(*points, strict=True)), linewidth=1)
+        at, values = (np.asarray(a, float) for a in zip(*points, strict=True))
+        axis.plot(at, values[:, 0] if values.ndim == 3 else values, linewidth=1)  # of several lists, the first seed's
         axis.set(title=name, xlabel="step")
     fig.savefig(file, dpi=110)
     plt.close(fig)

@@ -161,7 +161,10 @@ def test_files(whole):
     assert config.pop("versions").keys() == {"gan_jax", "jax", "flax", "optax"}
     assert config == {"experiment": "experiments.unrolled", "config": dataclasses.asdict(cfg), "seed": 0, "seeds": 1}
     written = json.loads((out / "results.json").read_text())
-    assert written == results and list(written) == ["high_quality", "modes", "reverse_kl", "steps", "seconds"]
+    assert written == results and list(written) == [
+        "diversity", "high_quality", "modes", "reverse_kl", "steps", "seconds", "health"
+    ]  # fmt: skip
+    assert len(written["health"]) == 1
     assert [row["step"] for row in rows(out)] == [2, 4, 6] and state.step == 7
     assert all(row.keys() == {"step", "loss/g", "loss/d", "score/real", "score/fake"} for row in rows(out))
     assert (out / "curves.png").stat().st_size > 0 and (out / "samples" / "final.png").stat().st_size > 0
@@ -184,8 +187,8 @@ def test_rows_of_evaluations(tmp_path, monkeypatch):
     monkeypatch.setattr(unrolled, "step", counting)
     train(tmp_path / "run", "--steps=6", "--eval-every=3")
     assert [sorted(row) for row in rows(tmp_path / "run")] == [
-        ["loss", "step"], ["high_quality", "modes", "reverse_kl", "step"], ["loss", "step"],
-        ["high_quality", "loss", "modes", "reverse_kl", "step"],
+        ["loss", "step"], ["diversity", "high_quality", "labels", "modes", "reverse_kl", "step"], ["loss", "step"],
+        ["diversity", "high_quality", "labels", "loss", "modes", "reverse_kl", "step"],
     ]  # fmt: skip
     assert {p.name for p in (tmp_path / "run" / "samples").iterdir()} == {"00000003.png", "00000006.png", "final.png"}
 
