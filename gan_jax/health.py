@@ -4,6 +4,7 @@ Four findings, each on the last quarter of the rows (at least the last three). T
 so speak only of games with a logistic loss (minimax, non-saturating), where D's loss is 2 log 2 when it can't tell.
 """
 
+import itertools
 import math
 
 import jax.numpy as jnp
@@ -53,7 +54,7 @@ def _of_seed(rows, seed):
     if diversity and diversity[-1] < DIVERSE:
         found.append(f"collapsed: samples differ {diversity[-1]:.2f} times as much as data")
     if len(labels) >= 3:
-        moved = np.mean([np.abs(b - a).sum() / 2 for a, b in zip(labels[:-1], labels[1:], strict=True)])
+        moved = np.mean([np.abs(b - a).sum() / 2 for a, b in itertools.pairwise(labels)])
         if moved > SWITCHED:
             found.append(f"oscillates: {moved:.0%} of the samples change their mode between evaluations")
     if d and not found and abs(np.mean(d) / (2 * math.log(2)) - 1) < REST:
