@@ -71,18 +71,32 @@ def samples(file: Path, x, source, seeds):
 
 
 def curves(file: Path, rows: Path):
-    """Write every metric of a metrics.jsonl against the step, one panel a metric, a line a seed."""
+    """Write every metric of a metrics.jsonl against the step: "loss/g" and "loss/d" share a panel, a line a seed.
+
+    In the panel of "p/real" and "p/fake", D's probabilities, a line at 0.5 is where D can't tell.
+    """
     import matplotlib.pyplot as plt
 
     table = [json.loads(line) for line in rows.read_text().splitlines()]
     names = list(dict.fromkeys(name for row in table for name in row if name != "step"))
-    if not names:
+    panels = {}
+    for name in names:
+        panels.setdefault(name.rpartition("/")[0] or name, []).append(name)
+    if not panels:
         return
-    fig, axes = figure(len(names), 3.4, 2.6)
-    for axis, name in zip(axes, names, strict=True):
-        points = [(row["step"], row[name]) for row in table if name in row]
-        at, values = (np.asarray(a, float) for a in zip(*points, strict=True))
-        axis.plot(at, values[:, 0] if values.ndim == 3 else values, linewidth=1)  # of several lists, the first seed's
-        axis.set(title=name, xlabel="step")
+    fig, axes = figure(len(panels), 3.4, 2.6)
+    for axis, (title, names) in zip(axes, panels.items(), strict=True):
+        for colour, name in enumerate(names):
+            points = [(row["step"], row[name]) for row in table if name in row]
+            at, values = (np.asarray(a, float) for a in zip(*points, strict=True))
+            values = values[:, 0] if values.ndim == 3 else values  # of several lists, the first seed's
+            style = {} if name == "labels" else {"color": f"C{colour}"}
+            lines = axis.plot(at, values, linewidth=1, alpha=0.8, **style)
+            lines[0].set_label(name.rpartition("/")[2])
+        if title == "p":
+            axis.axhline(0.5, color="0.6", linewidth=1, linestyle="--")
+        if len(names) > 1:
+            axis.legend(fontsize="small")
+        axis.set(title=title, xlabel="step")
     fig.savefig(file, dpi=110)
     plt.close(fig)
