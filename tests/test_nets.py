@@ -173,3 +173,37 @@ def test_lstm_draws_from_the_left():
     variables, x, _ = run(lstm.G((3, 4, 1), width=4), normal(0, 2, 6))
     wider = lstm.G((3, 9, 1), width=4).apply(variables, normal(0, 2, 6))
     np.testing.assert_allclose(wider[:, :, :4], x, rtol=1e-5, atol=1e-6)
+
+
+def test_spectral_norm():
+    """The score does not depend on the kernels' scale; without `train` the singular vectors stay as they are."""
+    D, x = dcgan.D(width=4, spectral=True), normal(0, 4, 9, 9, 1)
+    variables = jit(D.init)(jax.random.key(0), x)
+    apply = jit(lambda v, x: D.apply(v, x, mutable=["batch_stats"]))
+
+    def settled(factor):
+        now = {"params": jax.tree.map(lambda a: a * factor if a.ndim > 1 else a, variables["params"])}
+        now["batch_stats"] = variables["batch_stats"]
+        for _ in range(40):
+            score, stats = apply(now, x)
+            now |= stats
+        return score, now
+
+    (one, now), (ten, _) = settled(1.0), settled(10.0)
+    np.testing.assert_allclose(one, ten, rtol=1e-3)
+    norms = now["batch_stats"].values()
+    sigmas = {k.partition("/")[0]: value for norm in norms for k, value in norm.items() if k.endswith("kernel/sigma")}
+    for name, layer in now["params"].items():
+        sigma = np.linalg.svd(layer["kernel"].reshape(-1, layer["kernel"].shape[-1]), compute_uv=False)[0]
+        np.testing.assert_allclose(sigmas[name], sigma, rtol=1e-2)
+    _, kept = jit(lambda v, x: D.apply(v, x, train=False, mutable=["batch_stats"]))(now, x)
+    assert jax.tree.all(jax.tree.map(np.array_equal, kept["batch_stats"], now["batch_stats"]))
+
+
+def test_minibatch_std():
+    """One more channel holds the mean over pixels and channels of the standard deviation over the batch."""
+    x = np.asarray(normal(0, 6, 3, 4, 5))
+    seen = np.asarray(dcgan.minibatch_std(x))
+    np.testing.assert_array_equal(seen[..., :5], x)
+    np.testing.assert_allclose(seen[..., 5], np.full((6, 3, 4), np.std(x, axis=0).mean()), rtol=1e-5)
+    assert run(dcgan.D(width=4, std=True), normal(1, 4, 9, 9, 1))[1].shape == (4,)

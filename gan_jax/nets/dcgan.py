@@ -47,16 +47,32 @@ class G(nn.Module):
         return jnp.tanh(ConvTranspose(self.shape[-1], 4, 2, size=sizes[0], kernel_init=init)(x))
 
 
+def minibatch_std(x):
+    """Return x [b, h, w, c] with one more channel: the mean over pixels of the batch's deviation (PGGAN, 1710.10196)."""
+    spread = jnp.sqrt(x.var(0) + 1e-8).mean()
+    return jnp.concatenate([x, jnp.broadcast_to(spread, (*x.shape[:3], 1))], 3)
+
+
 class D(nn.Module):
-    """x [b, h, w, c] -> score [b]; norm=False for critics whose score of one x must not depend on the others."""
+    """x [b, h, w, c] -> score [b]; norm=False for critics whose score of one x must not depend on the others.
+
+    spectral: each layer divided by its largest singular value (Miyato et al. 2018, arXiv 1802.05957), instead of norm.
+    std: the last layer also sees how much the batch's features differ (Karras et al. 2018, arXiv 1710.10196).
+    """
 
     width: int = 64
     norm: bool = True
+    spectral: bool = False
+    std: bool = False
 
     @nn.compact
     def __call__(self, x, train=True):
+        def layer(module, x):
+            return nn.SpectralNorm(module)(x, update_stats=train) if self.spectral else module(x)
+
         for i, c in enumerate(levels(x.shape[1:], self.width)[1]):
-            norm = self.norm and i > 0  # not on the data
-            x = Conv(c, 4, 2, use_bias=not norm, kernel_init=init)(x)
+            norm = self.norm and not self.spectral and i > 0  # not on the data
+            x = layer(Conv(c, 4, 2, use_bias=not norm, kernel_init=init), x)
             x = nn.leaky_relu(batch_norm(x, train) if norm else x, 0.2)
-        return nn.Dense(1, kernel_init=init)(x.reshape(x.shape[0], -1))[:, 0]
+        x = minibatch_std(x) if self.std else x
+        return layer(nn.Dense(1, kernel_init=init), x.reshape(x.shape[0], -1))[:, 0]
