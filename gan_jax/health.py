@@ -14,6 +14,7 @@ LOST_D, LOST_G = 0.1, 4.0  # D's loss below, and G's above: G learns nothing any
 DIVERSE = 0.5  # mean distance of two samples, as a share of that of two real ones: below it, collapsed
 SWITCHED = 0.4  # share of samples that change their label from one evaluation to the next: above it, oscillating
 REST = 0.05  # D's loss, as a share off 2 log 2: below it, at rest
+WELL = "no sign of trouble"
 
 
 def signs(x, real, anchors):
@@ -38,7 +39,7 @@ def _spread(x):
 
 
 def diagnose(rows: list[dict], seeds: int = 1) -> list[str]:
-    """Return a line for each seed about rows of a metrics.jsonl: what is wrong, "at rest", or "no sign of trouble"."""
+    """Return a line for each seed about rows of a metrics.jsonl: what is wrong, "at rest", or WELL."""
     return [_of_seed(rows, s if seeds > 1 else None) for s in range(seeds)]
 
 
@@ -59,4 +60,4 @@ def _of_seed(rows, seed):
             found.append(f"oscillates: {moved:.0%} of the samples change their mode between evaluations")
     if d and not found and abs(np.mean(d) / (2 * math.log(2)) - 1) < REST:
         found.append("at rest: D can't tell real from fake")
-    return "; ".join(found) or "no sign of trouble"
+    return "; ".join(found) or WELL

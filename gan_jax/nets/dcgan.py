@@ -48,7 +48,7 @@ class G(nn.Module):
 
 
 def minibatch_std(x):
-    """Return x [b, h, w, c] with one more channel: the mean over pixels of the batch's deviation (PGGAN, 1710.10196)."""
+    """Return x [b, h, w, c] with one more channel: the deviation over the batch, on average (PGGAN, 1710.10196)."""
     spread = jnp.sqrt(x.var(0) + 1e-8).mean()
     return jnp.concatenate([x, jnp.broadcast_to(spread, (*x.shape[:3], 1))], 3)
 

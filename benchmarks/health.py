@@ -1,0 +1,54 @@
+"""`python -m benchmarks.health`: how often runs that fail are flagged, and runs that go well are not."""
+
+import importlib
+import re
+import tempfile
+
+import tyro
+
+from benchmarks import measure
+from gan_jax import cli, health
+
+# Games on the ring that are known to go wrong, and how; the others are known to cover it.
+SETTINGS = {
+    "G moves 20 times a turn": ("alternating", ["--preset=helvetica", "--steps=2000"], "collapsed"),
+    "D learns 1000 times as fast": ("alternating", ["--g-lr=1e-6", "--steps=4000"], "failed to converge"),
+    "plain GAN, paper's setting": ("unrolled", ["--preset=paper", "--unroll=0", "--steps=10000"], "oscillates|collapsed"),
+    "unrolled GAN": ("unrolled", ["--steps=8000"], ""),
+    "WGAN-GP": ("wgan_gp", ["--steps=6000"], ""),
+    "R3GAN": ("r3gan", ["--steps=6000"], ""),
+}  # fmt: skip
+
+
+def main(seeds: int = 8, out: str = "benchmarks/results"):
+    """Train good and bad games on the ring and read what their health says.
+
+    Args:
+        seeds: runs of each, with seeds 0, 1, ...
+        out: folder of health.jsonl.
+    """
+    rows = []
+    for what, (name, flags, wrong) in SETTINGS.items():
+        module = importlib.import_module(f"experiments.{name}")
+        with tempfile.TemporaryDirectory() as folder:
+            often = ["--eval-every=500", f"--seeds={seeds}", f"--out={folder}/run"]
+            _, results = module.main([*flags, *often])
+        words = results["health"]
+        flagged = sum(not (w == health.WELL or w.startswith("at rest")) for w in words)
+        named = sum(bool(re.match(wrong, w)) for w in words) if wrong else 0
+        rows.append(
+            {"setting": what, "flags": [name, *flags], "expected": wrong, "flagged": flagged, "named": named, "seeds": seeds}
+            | {"modes": results["modes"].tolist(), "words": words}
+        )  # fmt: skip
+    head = ("setting", "should be", "flagged", "so named", "modes")
+    share = lambda row, key: f"{row[key]} of {seeds}"
+    table = [
+        (r["setting"], r["expected"] or "not flagged", share(r, "flagged"), share(r, "named") if r["expected"] else "", f"{min(r['modes'])}-{max(r['modes'])}")
+        for r in rows
+    ]  # fmt: skip
+    measure.table(head, table)
+    measure.record("health", rows, out)
+
+
+if __name__ == "__main__":
+    cli.run(lambda: tyro.cli(main))
