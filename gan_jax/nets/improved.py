@@ -12,11 +12,12 @@ class NormedDense(nn.Module):
     """x [b, i] -> [b, out] by weights whose columns have a direction v and, apart from it, a length `scale`."""
 
     out: int
+    scale: float = 1.0  # at first
 
     @nn.compact
     def __call__(self, x):
         v = self.param("v", nn.initializers.normal(0.1), (x.shape[1], self.out))
-        scale = self.param("scale", nn.initializers.ones, (self.out,))
+        scale = self.param("scale", nn.initializers.constant(self.scale), (self.out,))
         bias = self.param("bias", nn.initializers.zeros, (self.out,))
         return x @ (v * (scale / jnp.linalg.norm(v, axis=0))[None]) + bias[None]
 
@@ -106,8 +107,8 @@ class D(nn.Module):
         if train:  # drawn at once: one generator to compile
             first, *rest = jnp.split(jax.random.normal(key, (x.shape[0], ends[-1]), x.dtype), ends[:-1], axis=1)
             noises = [self.x_noise * first, *(self.noise * one for one in rest)]
-        for n, noise in zip(widths, noises, strict=False):
-            x = nn.relu(NormedDense(n)(x + noise))
+        for i, (n, noise) in enumerate(zip(widths, noises, strict=False)):
+            x = nn.relu(NormedDense(n, 1.3 if i else 2.0)(x + noise))  # digits then have a variance near 1 before ReLU
         h, x = x, x + noises[-1]
         x = MinibatchDiscrimination(self.kernels)(x) if self.kernels else x
         return NormedDense(self.classes)(x), h
