@@ -4,9 +4,8 @@ Donahue, Krähenbühl and Darrell 2017, arXiv 1605.09782. D descends -log D(x, E
 descend the same with the answers swapped. With --stochastic it is ALI (Dumoulin et al. 2017, arXiv 1606.00704): E(x) is
 normal, with a mean and a deviation for each number, and so is z.
 
-Differences from the paper: images lie in [-1, 1] and G ends in tanh (there: [0, 1], sigmoid); batch norm keeps its gain
-and bias, layers without it their bias; weights begin by LeCun's rule (there: deviation 0.02); and, except in the preset
-`paper`, hidden layers are half as wide and training is shorter. ALI's own nets are convolutional and have dropout.
+Differences from the paper: batch norm has its gain and bias, and the other layers a bias (in the authors' code: none); except in the preset `paper`, hidden layers are half as wide and training is shorter; on points there is no
+batch norm. ALI's own nets are convolutional and have dropout. The rule for the rate is that of the authors' code.
 
     python -m experiments.bigan                        8x8 digits
     python -m experiments.bigan --dataset mnist        1-NN in the codes of E; in the pixels it is right on 96.9 %
@@ -59,12 +58,11 @@ class State(NamedTuple):
 
 def build(cfg):
     shape = data.load(cfg.dataset).shape
-    norm = len(shape) > 1
-    E = bigan.E(cfg.z_dim, cfg.width, norm, cfg.stochastic)
+    G, E, D = bigan.G(shape, cfg.width), bigan.E(cfg.z_dim, cfg.width, cfg.stochastic), bigan.D(cfg.width)
     rate = lambda count: cfg.lr * 0.01 ** jnp.maximum(0, count * (1 / cfg.decay_from) - 1)
     matrices = functools.partial(jax.tree.map, lambda a: a.ndim > 1)
     tx = optax.chain(optax.add_decayed_weights(cfg.weight_decay, matrices), optax.adam(rate, cfg.b1))
-    return bigan.G(shape, cfg.width, norm), E, bigan.D(cfg.width, norm), tx
+    return G, E, D, tx
 
 
 def init(cfg, key):
@@ -97,7 +95,7 @@ def step(cfg, state, batch):
 
     def ge_loss(params):
         fake, g_stats = forward(G, params[0], state.g.stats, z)
-        code, e_stats = forward(E, params[1], state.e.stats, x, noise)  # [b, z]
+        (code, _), e_stats = forward(E, params[1], state.e.stats, x, noise)  # [b, z]
         real_score, fake_score, _ = scores(state.d.params, fake, code)
         g_value, e_value = loss.g(None, fake_score).mean(), loss.g(None, -real_score).mean()
         return g_value + e_value, (g_value, e_value, fake, code, g_stats, e_stats)
@@ -121,26 +119,27 @@ def sample(cfg, state, key, n):
 
 
 def encode(cfg, state, raw):
-    """Return the codes [n, z] of images uint8 [n, h, w, c]; a stochastic E's means."""
+    """Return (the codes, what E says before it squashes them), both [n, z], of images uint8 [n, h, w, c]."""
     _, E, *_ = build(cfg)
 
     def one(x):
         x, no_noise = data.decode({"x": x})["x"][None], jnp.zeros((1, cfg.z_dim))
-        return forward(E, state.e.params, state.e.stats, x, no_noise, train=False)[0][0]
+        (z, mean), _ = forward(E, state.e.params, state.e.stats, x, no_noise, train=False)
+        return z[0], mean[0]
 
     return jax.lax.map(one, raw, batch_size=500)
 
 
 def measure(cfg, state, key, train, test):
-    """Return test images above what G makes of their codes, and how often the nearest training code has their label."""
+    """Return test images above what G makes of their codes, and how often the nearest train image has their label."""
     G, *_ = build(cfg)
-    codes, shown = encode(cfg, state, test["x"]), 16
+    (codes, means), shown = encode(cfg, state, test["x"]), 16
     again = forward(G, state.g.params, state.g.stats, codes[:shown], train=False)[0]
     found = {"reconstruction": jnp.stack([data.decode({"x": test["x"][:shown]})["x"], again])}
     if "y" in test:
-        known = encode(cfg, state, train["x"])  # [m, z]
+        known = encode(cfg, state, train["x"])[1]  # [m, z]; nearest before the squashing, as in the authors' code
         squared = jnp.sum(known**2, 1)
-        nearest = jax.lax.map(lambda code: jnp.argmin(squared - 2 * known @ code), codes, batch_size=200)  # [n]
+        nearest = jax.lax.map(lambda mean: jnp.argmin(squared - 2 * known @ mean), means, batch_size=200)  # [n]
         found["accuracy"] = jnp.mean(train["y"][nearest] == test["y"])
     return found
 

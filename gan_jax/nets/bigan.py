@@ -1,6 +1,6 @@
 """BiGAN's perceptrons (Donahue et al. 2017, arXiv 1605.09782): G, its inverse E, and a D of pairs (x, z).
 
-Each has two hidden layers of `width` units. norm=True puts batch norm on both of G and on the second of E and of D.
+Each has two hidden layers of `width` units, on images with batch norm: on both of G, on the second of E and of D.
 """
 
 import math
@@ -15,9 +15,20 @@ def leaky(x):
     return nn.leaky_relu(x, 0.2)
 
 
-def layer(x, width, act, norm, train):
-    x = nn.Dense(width, use_bias=not norm)(x)
-    return act(batch_norm(x, train) if norm else x)
+def dense(width, images, bias=True):
+    """Return the layer; the deviation 0.02 suits images and batch norm."""
+    return nn.Dense(width, bias, kernel_init=nn.initializers.normal(0.02) if images else nn.initializers.lecun_normal())
+
+
+def normed(x, width, act, images, train):
+    x = dense(width, images, bias=not images)(x)
+    return act(batch_norm(x, train) if images else x)
+
+
+def first(x, width):
+    """Return the first hidden layer on x [b, ...]; images enter as [0, 1], mostly 0 for black."""
+    images = x.ndim > 2
+    return leaky(dense(width, images)((x.reshape(x.shape[0], -1) + 1) / 2 if images else x))
 
 
 class G(nn.Module):
@@ -25,42 +36,44 @@ class G(nn.Module):
 
     shape: tuple[int, ...]
     width: int = 1024
-    norm: bool = True
 
     @nn.compact
     def __call__(self, z, train=True):
+        images = len(self.shape) > 1
         for _ in range(2):
-            z = layer(z, self.width, nn.relu, self.norm, train)
-        x = nn.Dense(math.prod(self.shape))(z).reshape(-1, *self.shape)
-        return jnp.tanh(x) if len(self.shape) > 1 else x
+            z = normed(z, self.width, nn.relu, images, train)
+        x = dense(math.prod(self.shape), images)(z).reshape(-1, *self.shape)
+        return jnp.tanh(x / 2) if images else x  # 2 sigmoid(x) - 1
 
 
 class E(nn.Module):
-    """x [b, ...], noise [b, z] -> z [b, z]: in (-1, 1) and without a look at the noise, or, stochastic, normal."""
+    """x [b, ...], noise [b, z] -> (z [b, z], its mean or, without noise, what is squashed into (-1, 1)).
+
+    stochastic: z = mean + deviation * noise, the deviation a function of x too.
+    """
 
     z_dim: int
     width: int = 1024
-    norm: bool = True
     stochastic: bool = False
 
     @nn.compact
     def __call__(self, x, noise, train=True):
-        x = layer(x.reshape(x.shape[0], -1), self.width, leaky, False, train)
-        x = layer(x, self.width, leaky, self.norm, train)
-        mean = nn.Dense(self.z_dim)(x)
+        images = x.ndim > 2
+        h = normed(first(x, self.width), self.width, leaky, images, train)
+        mean = dense(self.z_dim, images)(h)
         if self.stochastic:
-            return mean + jnp.exp(nn.Dense(self.z_dim)(x) / 2) * noise
-        return jnp.tanh(mean / 2)
+            return mean + jnp.exp(dense(self.z_dim, images)(h) / 2) * noise, mean
+        return jnp.tanh(mean / 2), mean
 
 
 class D(nn.Module):
     """x [b, ...], z [b, z] -> score [b]; z enters at the second hidden layer."""
 
     width: int = 1024
-    norm: bool = True
 
     @nn.compact
     def __call__(self, x, z, train=True):
-        x = layer(x.reshape(x.shape[0], -1), self.width, leaky, False, train)
-        x = layer(jnp.concatenate([x, z], 1), self.width, leaky, self.norm, train)
-        return nn.Dense(1)(x)[:, 0]
+        images = x.ndim > 2
+        h = jnp.concatenate([first(x, self.width), z], 1)
+        h = normed(h, self.width, leaky, images, train)
+        return dense(1, images)(h)[:, 0]
