@@ -4,8 +4,9 @@ Donahue, Krähenbühl and Darrell 2017, arXiv 1605.09782. D descends -log D(x, E
 descend the same with the answers swapped. With --stochastic it is ALI (Dumoulin et al. 2017, arXiv 1606.00704): E(x) is
 normal, with a mean and a deviation for each number, and so is z.
 
-Differences from the paper: batch norm has its gain and bias, and the other layers a bias (in the authors' code: none); except in the preset `paper`, hidden layers are half as wide and training is shorter; on points there is no
-batch norm. ALI's own nets are convolutional and have dropout. The rule for the rate is that of the authors' code.
+Differences from the paper: batch norm has its gain and bias, and the other layers a bias (in the authors' code: none);
+except in the preset `paper`, hidden layers are half as wide and training is shorter; on points there is no batch norm.
+ALI's own nets are convolutional and have dropout. How the rate falls is that of the authors' code.
 
     python -m experiments.bigan                        8x8 digits
     python -m experiments.bigan --dataset mnist        1-NN in the codes of E; in the pixels it is right on 96.9 %
