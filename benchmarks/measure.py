@@ -111,11 +111,12 @@ def experiment(name: str):
     return importlib.import_module(f"experiments.{name}")
 
 
-def table(head, rows):
-    """Print a Markdown table."""
-    print("| " + " | ".join(head) + " |\n|" + " --- |" * len(head))
-    for row in rows:
-        print("| " + " | ".join(map(str, row)) + " |", flush=True)
+def table(head, rows) -> str:
+    """Print a Markdown table, and return it."""
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in (head, *rows)]
+    lines.insert(1, "|" + " --- |" * len(head))
+    print("\n".join(lines), flush=True)
+    return "\n".join(lines)
 
 
 def record(benchmark: str, rows: list[dict], out: str):

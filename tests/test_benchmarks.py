@@ -2,7 +2,11 @@
 
 import json
 
-from benchmarks import ring, step_time, unroll_cost
+import pytest
+
+from benchmarks import compare, ring, step_time, unroll_cost
+from experiments import vanilla
+from gan_jax import UserError
 
 
 def lines(file):
@@ -36,3 +40,21 @@ def test_ring(tmp_path):
     (line,) = lines(tmp_path / "ring.jsonl")
     assert [(r["k"], r["step"], len(r["modes"])) for r in line["rows"]] == [(k, s, 4) for k in (0, 1) for s in (0, 2)]
     assert (tmp_path / "ring-default.png").stat().st_size > 1000
+
+
+def test_compare(tmp_path, monkeypatch, capsys):
+    """A table with a row for each experiment, a line, a picture; what is trained already is not trained again."""
+    given = {"out": str(tmp_path), "runs": str(tmp_path / "runs"), "samples": 60}
+    compare.main(("vanilla", "wgan_gp"), "ring8", 2, 2, **given)
+    compare.main(("vanilla",), "digits", 2, 1, **given)
+    table = (tmp_path / "compare-ring8.md").read_text()
+    assert table.startswith("ring8, 2 updates of G, 2 seeds") and "| vanilla | " in table and "| wgan_gp | " in table
+    (line,) = lines(tmp_path / "compare-digits.jsonl")
+    protocol, row = line["rows"]
+    assert "60 samples a seed against the first 60 images" in protocol["protocol"]
+    assert 1 <= row["modes"] <= 10 and row["frechet"] > 0 and 0 <= row["precision"] <= 1 and row["config"]["steps"] == 2
+    assert all((tmp_path / f"compare-{name}.png").stat().st_size > 1000 for name in ("ring8", "digits"))
+    monkeypatch.setattr(vanilla, "main", lambda _: pytest.fail("trained again"))
+    compare.main(("vanilla",), "digits", 2, 1, **given)
+    with pytest.raises(UserError, match="no experiment 'nosuch'"):
+        compare.main(("nosuch",), **given)
