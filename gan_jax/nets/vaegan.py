@@ -18,9 +18,13 @@ class Trunk(nn.Module):
             for _ in range(2):
                 x = nn.relu(nn.Dense(self.width)(x))
             return x
-        for i, c in enumerate(dcgan.levels(x.shape[1:], self.width)[1]):
-            x = Conv(c, 4, 2, use_bias=i == 0, kernel_init=dcgan.init)(x)
-            x = nn.leaky_relu(dcgan.batch_norm(x, train) if i else x, 0.2)
+        channels = dcgan.levels(x.shape[1:], self.width)[1]
+        for i, c in enumerate(channels):
+            norm = (
+                i > 0 or len(channels) == 1
+            )  # not on the data; but the features have unit variance, for |f(x) - f(x')|
+            x = Conv(c, 4, 2, use_bias=not norm, kernel_init=dcgan.init)(x)
+            x = nn.leaky_relu(dcgan.batch_norm(x, train) if norm else x, 0.2)
         return x.reshape(x.shape[0], -1)
 
 
