@@ -122,6 +122,7 @@ def measure(cfg, state, key, train, test):
 
     filters = jnp.moveaxis(state.d.params["Conv_0"]["kernel"], -1, 0)  # [width, 4, 4, c]
     filters /= jnp.abs(filters).max((1, 2, 3), keepdims=True)
+    filters = jnp.pad(filters, ((0, 0), (0, 1), (0, 1), (0, 0)), constant_values=-1)  # a line between them
     filters = filters.reshape(-1, math.gcd(cfg.width, 16), *filters.shape[1:])
     return {"walks": draw(walks), "arithmetic": draw(shown), "filters": filters}
 

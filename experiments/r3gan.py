@@ -43,7 +43,7 @@ class Config:
     ema: float = 500.0  # half-life of the averaged G in steps, last; 0 at first
     z_dim: int = 16  # the latent, standard normal
     width: int = 128  # units of a hidden layer (points); channels at full resolution (images)
-    depth: int = 2  # hidden layers (points); residual blocks of a level (images)
+    depth: int = 3  # hidden layers (points); residual blocks of a level (images)
 
 
 PRESETS = {
