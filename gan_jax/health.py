@@ -1,7 +1,7 @@
 """What the rows of a run say about its game, in words.
 
-Four findings, each on the last quarter of the rows (at least the last three). The first and the last read losses and
-so speak only of games with a logistic loss (minimax, non-saturating), where D's loss is 2 log 2 when it can't tell.
+Four findings, each on the last quarter of the rows (at least the last three). The first and the last are for games of
+probabilities (minimax, non-saturating), in which D's loss is 2 log 2 and its scores are 0 when it can't tell.
 """
 
 import itertools
@@ -13,7 +13,7 @@ import numpy as np
 LOST_D, LOST_G = 0.1, 4.0  # D's loss below, and G's above: G learns nothing any more
 DIVERSE = 0.5  # mean distance of two samples, as a share of that of two real ones: below it, collapsed
 SWITCHED = 0.4  # share of samples that change their label from one evaluation to the next: above it, oscillating
-REST = 0.05  # D's loss, as a share off 2 log 2: below it, at rest
+REST = 0.05, 0.5  # D's loss, as a share off 2 log 2, and the size of its scores: below both, at rest
 WELL = "no sign of trouble"
 
 
@@ -58,6 +58,8 @@ def _of_seed(rows, seed):
         moved = np.mean([np.abs(b - a).sum() / 2 for a, b in itertools.pairwise(labels)])
         if moved > SWITCHED:
             found.append(f"oscillates: {moved:.0%} of the samples change their mode between evaluations")
-    if d and not found and abs(np.mean(d) / (2 * math.log(2)) - 1) < REST:
+    scores = [abs(np.mean(row)) for row in (recent("score/real"), recent("score/fake")) if row]
+    even = d and abs(np.mean(d) / (2 * math.log(2)) - 1) < REST[0]
+    if not found and even and scores and max(scores) < REST[1]:
         found.append("at rest: D can't tell real from fake")
     return "; ".join(found) or WELL

@@ -35,7 +35,7 @@ def test_data_is_as_diverse_as_itself(name):
     assert health.signs(x[y == 3], **real)["diversity"] < 0.9
 
 
-ROW = {"loss/d": 1.0, "loss/g": 1.0, "diversity": 0.95, "labels": [0.5, 0.5]}
+ROW = {"loss/d": 1.0, "loss/g": 1.0, "score/real": 0.1, "score/fake": -0.1, "diversity": 0.95, "labels": [0.5, 0.5]}
 
 
 def said(*changes, n=8):
@@ -50,6 +50,7 @@ def test_words():
     assert said({"labels": [1.0, 0.0]}, {"labels": [0.0, 1.0]}).startswith("oscillates: 100%")
     assert said({"labels": [0.6, 0.4]}, {"labels": [0.4, 0.6]}) == "no sign of trouble"
     assert said({"loss/d": 2 * math.log(2)}).startswith("at rest")
+    assert said({"loss/d": 2 * math.log(2), "score/real": 3.0}) == "no sign of trouble"  # an energy of that size
     assert said({"loss/d": -3.0, "loss/g": 9.0}) == "no sign of trouble"  # a critic's distance is no probability
     assert said({"diversity": 0.1, "loss/d": 0.01, "loss/g": 8.0}).count(";") == 1
 
