@@ -4,10 +4,10 @@ Berthelot, Schumm and Metz 2017, arXiv 1703.10717. With L(v) = |v - D(v)|, the m
 L(x) - k L(G(z_d)) and G descends L(G(z_g)); then k moves by lambda_k (gamma L(x) - L(G(z_g))) and is kept in [0, 1]. A
 low gamma gives few, smooth images, a high one many kinds. M = L(x) + |gamma L(x) - L(G(z_g))| measures convergence.
 
-Differences from the paper: the nets are DCGAN's without batch norm at the size of the data set (the paper's have 3x3
-convolutions, ELUs and nearest-neighbour upsampling); rates and gamma are higher, the rate is constant (the paper halves
-it where M stalls), and a run may end where M is low. On points, which the paper has not, both nets are perceptrons and
-the code is one number, lest D copy everything; nothing but k then keeps G from dropping modes, and it does drop them.
+Differences from the paper: convolutions are DCGAN's, at the size of the data set, with the paper's ELUs (there they are
+3x3, with nearest-neighbour upsampling); rates and gamma are higher, the rate is constant (the paper halves it where M
+stalls), and a run may end where M is low. On points, which the paper has not, both nets are perceptrons and the code is
+one number, lest D copy everything; nothing but k then keeps G from dropping modes, and it does drop them.
 
     python -m experiments.began                      8x8 digits
     python -m experiments.began --dataset mnist
@@ -24,7 +24,7 @@ import optax
 
 from gan_jax import cli, data, rng
 from gan_jax.loop import fit
-from gan_jax.nets import autoencoder, dcgan, mlp
+from gan_jax.nets import autoencoder, mlp
 from gan_jax.player import Player, create, descend, forward
 
 
@@ -35,8 +35,8 @@ class Config:
     batch_size: int = 64  # rows of data, and of each noise, a step
     gamma: float = 1.0  # the balance: the error of samples over that of data
     lambda_k: float = 1e-2  # the rate of k
-    z_dim: int = 64  # the latent, uniform in [-1, 1]
-    code: int = 64  # numbers in the code of D
+    z_dim: int = 16  # the latent, uniform in [-1, 1]
+    code: int = 16  # numbers in the code of D
     width: int = 32  # units of a hidden layer (toys); channels at full resolution (images)
     lr: float = 5e-4  # Adam's rate for both
     b1: float = 0.5  # Adam's decay of the first moment
@@ -64,7 +64,7 @@ def build(cfg):
     tx = optax.adam(cfg.lr, cfg.b1)
     if len(shape) == 1:
         return mlp.G(shape, cfg.width), autoencoder.MLP(cfg.code, cfg.width), tx
-    return dcgan.G(shape, cfg.width, norm=False), autoencoder.Conv(cfg.code, cfg.width, norm=False), tx
+    return autoencoder.Decoder(shape, cfg.width), autoencoder.Conv(cfg.code, cfg.width, norm=False), tx
 
 
 def noise(cfg, key, n):

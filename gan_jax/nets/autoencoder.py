@@ -1,6 +1,13 @@
-"""Autoencoders, for games in which D answers with a reconstruction: x -> (reconstruction of x, its code)."""
+"""Autoencoders, for games in which D answers with a reconstruction: x -> (reconstruction of x, its code).
+
+Without batch norm DCGAN's small initial weights would let nothing through: those nets have ELUs, as BEGAN's
+(Berthelot et al. 2017, arXiv 1703.10717), and weights by the number of terms.
+"""
+
+import math
 
 import flax.linen as nn
+import jax.numpy as jnp
 
 from gan_jax.nets import conv, dcgan, mlp
 
@@ -19,7 +26,10 @@ class MLP(nn.Module):
 
 
 class Conv(nn.Module):
-    """x [b, h, w, c] -> (reconstruction [b, h, w, c] in [-1, 1], code [b, code]): down as DCGAN's D, up as its G."""
+    """x [b, h, w, c] -> (reconstruction [b, h, w, c] in [-1, 1], code [b, code]): down as DCGAN's D, up as its G.
+
+    norm=False: no batch norm, and up as `Decoder`.
+    """
 
     code: int
     width: int = 64
@@ -27,10 +37,29 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x, train=True):
+        kernel_init = dcgan.init if self.norm else nn.initializers.lecun_normal()
         h = x
         for i, c in enumerate(dcgan.levels(x.shape[1:], self.width)[1]):
             norm = self.norm and i > 0  # not on the data
-            h = conv.Conv(c, 4, 2, use_bias=not norm, kernel_init=dcgan.init)(h)
-            h = nn.leaky_relu(dcgan.batch_norm(h, train) if norm else h, 0.2)
-        code = nn.Dense(self.code, kernel_init=dcgan.init)(h.reshape(h.shape[0], -1))
-        return dcgan.G(x.shape[1:], self.width, self.norm)(code, train), code
+            h = conv.Conv(c, 4, 2, use_bias=not norm, kernel_init=kernel_init)(h)
+            h = dcgan.batch_norm(h, train) if norm else h
+            h = nn.leaky_relu(h, 0.2) if self.norm else nn.elu(h)
+        code = nn.Dense(self.code, kernel_init=kernel_init)(h.reshape(h.shape[0], -1))
+        decoder = dcgan.G(x.shape[1:], self.width) if self.norm else Decoder(x.shape[1:], self.width)
+        return decoder(code, train), code
+
+
+class Decoder(nn.Module):
+    """Code or latent [b, z] -> x [b, *shape] in [-1, 1]."""
+
+    shape: tuple[int, int, int]
+    width: int = 64
+
+    @nn.compact
+    def __call__(self, z, train=True):
+        sizes, channels = dcgan.levels(self.shape, self.width)
+        up = nn.initializers.variance_scaling(4, "fan_in", "truncated_normal")  # a pixel sees a quarter of the kernel
+        x = nn.Dense(math.prod(sizes[-1]) * channels[-1])(z).reshape(-1, *sizes[-1], channels[-1])
+        for size, c in zip(sizes[-2:0:-1], channels[-2::-1], strict=True):
+            x = conv.ConvTranspose(c, 4, 2, size=size, kernel_init=up)(nn.elu(x))
+        return jnp.tanh(conv.ConvTranspose(self.shape[-1], 4, 2, size=sizes[0], kernel_init=up)(nn.elu(x)))

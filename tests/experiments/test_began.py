@@ -11,6 +11,7 @@ import pytest
 
 from experiments import began
 from gan_jax import rng
+from gan_jax.nets import autoencoder
 
 CFG = dataclasses.replace(
     began.PRESETS["ring"], batch_size=2, width=8, z_dim=3, code=4, gamma=0.5, lambda_k=0.3, lr=1e-2
@@ -106,3 +107,11 @@ def test_a_run_ends_where_it_has_converged(tmp_path):
     assert ended.step == 2 and results["steps"] == 2
     whole, _ = began.main([*flags, f"--out={tmp_path / 'whole'}"])
     assert whole.step == 6
+
+
+def test_nets_without_batch_norm_pass_their_input_on():
+    """At the start different images have different reconstructions, and different latents different samples."""
+    x = jax.random.uniform(jax.random.key(0), (4, 28, 28, 1), minval=-1)
+    (again, _), _ = autoencoder.Conv(16, 8, norm=False).init_with_output(jax.random.key(1), x)
+    fake, _ = autoencoder.Decoder((28, 28, 1), 8).init_with_output(jax.random.key(1), x[:, 0, :16, 0])
+    assert again.std(0).mean() > 0.05 and fake.std(0).mean() > 0.05
