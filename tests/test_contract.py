@@ -36,13 +36,16 @@ def parts(name, dataset, monkeypatch, **changes):
     return given | given.pop("rest")
 
 
-def trained(p, devices, n=3):
-    """Return (state, metrics) after n steps over the first `devices` devices."""
+def trained(p, devices, stretches=(3,), after=lambda: None):
+    """Return (state, metrics of the last stretch) after stretches of steps over the first `devices` devices."""
     devices = mesh.make(p["batch_size"], devices=jax.devices()[:devices])
     key = jax.device_put(jax.random.key(0), mesh.replicated(devices))
     feed = mesh.put(devices, data.resident(p["source"]))
     advance = loop.advancer(p["step"], p["source"], p["batch_size"], devices, 1, 4, False)  # 4: one program for all
-    state, metrics = advance(jax.jit(p["init"], out_shardings=mesh.replicated(devices))(key), key, feed, n)
+    state = jax.jit(p["init"], out_shardings=mesh.replicated(devices))(key)
+    for n in stretches:
+        state, metrics = advance(state, key, feed, n)
+        after()
     return mesh.to_host(state), {name: rows[:n] for name, rows in mesh.to_host(metrics).items()}
 
 
@@ -71,25 +74,39 @@ def test_the_parts_stand_in_the_file_in_order(name):
     assert module.State._fields[:2] == ("step", "key")
 
 
-@pytest.mark.parametrize("dataset", ["ring8", "digits"])
 @pytest.mark.parametrize("name", NAMES)
-def test_step_keeps_the_state(name, dataset, monkeypatch):
-    """The state keeps structure, shapes and dtypes and counts steps; all players move and all metrics are finite."""
-    p = parts(name, dataset, monkeypatch)
-    before = jax.eval_shape(p["init"], jax.random.key(0))
-    state, metrics = trained(p, 1)
-    chex.assert_trees_all_equal_shapes_and_dtypes(state, jax.eval_shape(mesh_host_shapes, before))
-    assert state.step == 3
-    assert metrics and all(np.isfinite(m).all() and m.shape == (3,) for m in metrics.values())
-    start = mesh.to_host(jax.jit(p["init"])(jax.random.key(0)))
-    assert moved(start, state) and all(moved(start, state).values())
+def test_step_keeps_the_state(name, monkeypatch):
+    """On points: the state keeps structure, shapes and dtypes, and any stretches of steps are one program."""
+    p, traces = parts(name, "ring8", monkeypatch), []
+    step = p["step"]
+
+    def counted(state, batch):
+        traces.append(1)
+        return step(state, batch)
+
+    seen = []
+    state, metrics = trained(p | {"step": counted}, 1, stretches=(2, 1), after=lambda: seen.append(len(traces)))
+    assert seen[0] == seen[1]
+    check(p, state, metrics)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_one_device_equals_four(name, monkeypatch):
-    """The batch is one, however many devices share its rows: statistics, pairings and penalties included."""
+    """On images: the batch is one, however many devices share its rows, statistics and pairings included."""
     p = parts(name, "digits", monkeypatch)
-    chex.assert_trees_all_close(trained(p, 1)[0], trained(p, 4)[0], atol=1e-4, rtol=1e-4)
+    state, metrics = trained(p, 1)
+    check(p, state, metrics)
+    chex.assert_trees_all_close(state, trained(p, 4)[0], atol=1e-4, rtol=1e-4)
+
+
+def check(p, state, metrics):
+    """Check what three steps made of a state: its form is that of the first, all players moved, metrics are finite."""
+    before = jax.eval_shape(p["init"], jax.random.key(0))
+    chex.assert_trees_all_equal_shapes_and_dtypes(state, jax.eval_shape(mesh_host_shapes, before))
+    assert state.step == 3
+    assert metrics and all(np.isfinite(m).all() for m in metrics.values())
+    start = mesh.to_host(jax.jit(p["init"])(jax.random.key(0)))
+    assert moved(start, state) and all(moved(start, state).values())
 
 
 def moved(start, end):
@@ -107,26 +124,6 @@ def mesh_host_shapes(state):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_step_is_traced_once(name, monkeypatch):
-    """Any number of steps, in any stretches, compiles one program."""
-    p = parts(name, "ring8", monkeypatch)
-    devices, traces = mesh.make(p["batch_size"], devices=jax.devices()[:1]), []
-
-    def counted(state, batch):
-        traces.append(1)
-        return p["step"](state, batch)
-
-    advance = loop.advancer(counted, p["source"], p["batch_size"], devices, 1, 4, False)
-    key = jax.device_put(jax.random.key(0), mesh.replicated(devices))
-    feed = mesh.put(devices, data.resident(p["source"]))
-    state, _ = advance(jax.jit(p["init"], out_shardings=mesh.replicated(devices))(key), key, feed, 1)
-    first = len(traces)
-    for n in (4, 2):
-        state, _ = advance(state, key, feed, n)
-    assert len(traces) == first
-
-
-@pytest.mark.parametrize("name", NAMES)
 def test_each_player_moves_by_its_own_rate(name, monkeypatch):
     """With a player's rate at 0 it stays where it is; the others move."""
     _, cfg = tiny(name, "ring8")
@@ -135,7 +132,7 @@ def test_each_player_moves_by_its_own_rate(name, monkeypatch):
     for rate in rates:
         p = parts(name, "ring8", monkeypatch, **{rate: 0.0})
         start = mesh.to_host(jax.jit(p["init"])(jax.random.key(0)))
-        end, _ = trained(p, 1, n=2)
+        end, _ = trained(p, 1, (2,))
         for player, went in moved(start, end).items():
             of_it = rate == "lr" or player.startswith(rate.removesuffix("_lr"))
             assert went != of_it, (rate, player)
@@ -168,14 +165,20 @@ def test_what_it_measures(name, monkeypatch):
         assert value.ndim == 0 or np.abs(value).max() <= 1.001, what
 
 
+@pytest.mark.parametrize("dataset", ["ring8", pytest.param("digits", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", NAMES)
-def test_resume_is_exact(name, tmp_path):
+def test_resume_is_exact(name, dataset, tmp_path, monkeypatch):
     """2N steps in one go equal N, a restart, and N more, byte for byte, rows included."""
     module = importlib.import_module(f"experiments.{name}")
+    fit = lambda run, source, init, step, sample, measure=None, **rest: loop.fit(
+        run, source, init, step, sample, **rest
+    )
+    monkeypatch.setattr(module, "fit", fit)  # what it measures has a test of its own
+    monkeypatch.setattr(loop.plots, "curves", lambda *_: None)
 
     def flags(out, steps):
         fields = {f.name for f in dataclasses.fields(module.Config)}
-        small = TINY | {"dataset": "digits", "source": "digits", "steps": steps}
+        small = TINY | {"dataset": dataset, "source": dataset, "steps": steps}
         return [
             *(f"--{k.replace('_', '-')}={v}" for k, v in small.items() if k in fields),
             "--log-every=2",
@@ -192,4 +195,4 @@ def test_resume_is_exact(name, tmp_path):
     assert rows[0] == rows[1] and [json.loads(row)["step"] for row in rows[0].splitlines()] == [2, 4, 6]
     loaded = rundir.load(tmp_path / "parts")
     chex.assert_trees_all_equal(mesh.to_host(loaded.state), mesh.to_host(whole))
-    assert loaded.sample(jax.random.key(0), 3).shape == (3, 8, 8, 1)
+    assert loaded.sample(jax.random.key(0), 3).shape == (3, *data.load(dataset).shape)

@@ -21,7 +21,7 @@ def test_command_is_understood(command, monkeypatch):
     name, *flags = shlex.split(command)
     module = importlib.import_module(name)
     monkeypatch.setattr(module, "fit", lambda run, *parts, **rest: run.experiment)
-    monkeypatch.setattr(module.data, "load", lambda name: unrolled.data.Source(name, (28, 28, 1)))
+    monkeypatch.setattr(module.data, "load", lambda name: unrolled.data.Source(name, (28, 28, 1), classes=10))
     monkeypatch.setattr("gan_jax.mesh.choose", lambda *args: None)
     monkeypatch.setattr("gan_jax.rundir.newest", lambda name: pytest.skip("resumes a run"))
     if "<name>" not in command:
