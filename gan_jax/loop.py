@@ -46,6 +46,7 @@ def advancer(step, source, batch_size, devices, seeds, length, streamed):
     resumed anywhere gives the same bits as one that was not. feed: the resident arrays, or raw batches [length, ...].
     """
 
+    @functools.partial(jax.jit, inline=True)  # so that the step is traced once: for its metrics' shapes, and for good
     def once(state, keys, feed, j):
         def one(state, key, raw):
             batch = data.decode(raw) if streamed else data.batch(source, feed, key, state.step, batch_size)
@@ -56,10 +57,10 @@ def advancer(step, source, batch_size, devices, seeds, length, streamed):
 
     def advance(state, keys, feed, n):
         def body(j, carry):
-            state, now = once(carry[0], keys, feed, j)
+            state, now = once(carry[0], keys, feed, jnp.asarray(j, jnp.int32))
             return state, jax.tree.map(lambda rows, m: rows.at[j].set(m), carry[1], now)
 
-        shapes = jax.eval_shape(once, state, keys, feed, 0)[1]
+        shapes = jax.eval_shape(once, state, keys, feed, jnp.int32(0))[1]
         rows = jax.tree.map(lambda m: jnp.zeros((length, *m.shape), m.dtype), shapes)
         return lax.fori_loop(0, n, body, (state, rows))
 

@@ -36,9 +36,9 @@ def test_unroll_cost(tmp_path):
 
 def test_ring(tmp_path):
     """Scores for each K, moment and seed, and the picture."""
-    ring.main("default", ks=(0, 1), seeds=4, moments=(0, 2), out=str(tmp_path))
+    ring.main("default", ks=(1,), seeds=4, moments=(0, 2), out=str(tmp_path))
     (line,) = lines(tmp_path / "ring.jsonl")
-    assert [(r["k"], r["step"], len(r["modes"])) for r in line["rows"]] == [(k, s, 4) for k in (0, 1) for s in (0, 2)]
+    assert [(r["k"], r["step"], len(r["modes"])) for r in line["rows"]] == [(k, s, 4) for k in (1,) for s in (0, 2)]
     assert (tmp_path / "ring-default.png").stat().st_size > 1000
 
 
