@@ -55,7 +55,7 @@ _paper = Config(
     steps=25_000, batch_size=512, unroll=10, z_dim=256, g_lr=1e-4, d_lr=1e-4, ema=0.0
 )  # fmt: skip
 _images = Config(
-    "digits", steps=5000, batch_size=64, loss="non_saturating", z_dim=64, width=32, g_lr=2e-4, d_lr=2e-4
+    "digits", steps=5000, batch_size=64, loss="non_saturating", z_dim=64, width=32, g_lr=2e-4, d_lr=2e-4, ema=0.99
 )  # fmt: skip
 PRESETS = {
     "default": Config(),  # tuned: the fastest convincing run on two cores
