@@ -51,7 +51,7 @@ class Source:
     @property
     def fits(self) -> bool:
         """Whether the whole set may live on the device (a toy takes no room at all)."""
-        return self.n * int(np.prod(self.shape)) <= DEVICE_BYTES
+        return sum(s.n * int(np.prod(s.shape)) for s in (self.parts or {"": self}).values()) <= DEVICE_BYTES
 
 
 def join(**parts: Source) -> Source:

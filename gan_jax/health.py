@@ -29,7 +29,7 @@ def signs(x, real, anchors):
     return {"diversity": _spread(x[:256]) / _spread(real[:256]), "labels": near.mean(0)}
 
 
-def _squared(a, b):  # [n, c], [m, c] -> squared distances [n, m], over coordinates a few at a time
+def _squared(a, b):  # [n, c], [m, c] -> squared distances [n, m]
     return jnp.maximum((a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T, 0)
 
 

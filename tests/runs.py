@@ -25,7 +25,6 @@ def train(out, *flags, of=RING):
 
 def start(*arguments, **environment):
     """Start `python ARGUMENTS` and return its Popen."""
-    environment = {"JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir} | environment
     cwd = environment.pop("cwd", None)
     return subprocess.Popen(
         [sys.executable, *arguments], env=os.environ | environment, cwd=cwd, text=True,

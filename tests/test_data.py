@@ -208,6 +208,8 @@ def test_joined_batches(digits):
     alone = data.batch(digits[0], digits[1], rng.at(KEY, 0, "x"), 2, 8)
     np.testing.assert_array_equal(drawn["x"]["x"], alone["x"])
     assert set(data.resident(data.join(a=digits[0], b=digits[0]).test)) == {"a", "b"}
+    large = data.dataclasses.replace(digits[0], n=data.DEVICE_BYTES)
+    assert source.fits and not data.join(x=digits[0], other=large).fits
     with pytest.raises(UserError, match="digits has 1497 records"):
         data.check_batch(source, 1498)
 
