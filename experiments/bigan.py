@@ -87,7 +87,7 @@ def step(cfg, state, batch):
 
     def scores(d_params, fake, code):
         real_score, stats = forward(D, d_params, state.d.stats, x, code)  # [b]
-        fake_score, stats = forward(D, d_params, stats, fake, z)  # [b]
+        fake_score, _ = forward(D, d_params, state.d.stats, fake, z)  # [b]
         return real_score, fake_score, stats
 
     def d_loss(d_params, fake, code):

@@ -79,7 +79,7 @@ def step(cfg, state, batch):
 
     def scores(d_params, fake):
         (real_score, real_log_p), stats = forward(D, d_params, state.d.stats, x, y)  # [b], [b]
-        (fake_score, fake_log_p), stats = forward(D, d_params, stats, fake, y)  # [b], [b]
+        (fake_score, fake_log_p), _ = forward(D, d_params, state.d.stats, fake, y)  # [b], [b]
         return real_score, fake_score, real_log_p, fake_log_p, stats
 
     def d_loss(d_params, fake):

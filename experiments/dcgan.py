@@ -79,8 +79,8 @@ def step(cfg, state, batch):
     fake, g_stats = forward(G, state.g.params, state.g.stats, z)
 
     def d_loss(d_params):
-        real_score, stats = forward(D, d_params, state.d.stats, x)  # [b], normalised over the reals alone
-        fake_score, stats = forward(D, d_params, stats, fake)  # [b], over the fakes alone
+        real_score, stats = forward(D, d_params, state.d.stats, x)  # [b], normalised over the reals alone, as at rest
+        fake_score, _ = forward(D, d_params, state.d.stats, fake)  # [b], over the fakes alone
         return loss.d(real_score, fake_score).mean(), (real_score, fake_score, stats)
 
     (d_value, (real_score, fake_score, d_stats)), d_grads = jax.value_and_grad(d_loss, has_aux=True)(state.d.params)

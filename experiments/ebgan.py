@@ -92,7 +92,7 @@ def step(cfg, state, batch):
 
     def d_loss(d_params, fake):
         (real_again, _), stats = forward(D, d_params, state.d.stats, x)
-        (fake_again, _), stats = forward(D, d_params, stats, fake)
+        (fake_again, _), _ = forward(D, d_params, state.d.stats, fake)
         real, contrast = energy(x, real_again), energy(fake, fake_again)  # [b]
         return (real + jax.nn.relu(cfg.margin - contrast)).mean(), (real, contrast, stats)
 

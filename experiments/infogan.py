@@ -97,7 +97,7 @@ def step(cfg, state, batch):
 
     def d_loss(d_params, fake):
         (real_score, _), stats = forward(D, d_params, state.d.stats, x)  # [b]
-        (fake_score, q), stats = forward(D, d_params, stats, fake)  # [b], [b, codes]
+        (fake_score, q), _ = forward(D, d_params, state.d.stats, fake)  # [b], [b, codes]
         info = information(cfg, q, code)
         value = loss.d(real_score, fake_score) - cfg.info * sum(info)
         return value.mean(), (real_score, fake_score, info, stats)

@@ -76,7 +76,7 @@ def step(cfg, state, batch):
 
     def d_loss(d_params, fake):
         real_score, stats = forward(D, d_params, state.d.stats, x)  # [b]
-        fake_score, stats = forward(D, d_params, stats, fake)  # [b]
+        fake_score, _ = forward(D, d_params, state.d.stats, fake)  # [b]
         return losses.least_squares.d(real_score, fake_score).mean(), (real_score, fake_score, stats)
 
     def g_loss(g_params):

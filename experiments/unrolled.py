@@ -113,7 +113,7 @@ def step(cfg, state, batch):
 
     def scores(d_params, fake):
         real_score, stats = forward(D, d_params, state.d.stats, x)  # [b]
-        fake_score, stats = forward(D, d_params, stats, fake)  # [b]
+        fake_score, _ = forward(D, d_params, state.d.stats, fake)  # [b]
         return real_score, fake_score, stats
 
     def d_loss(d_params, fake):

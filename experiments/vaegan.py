@@ -85,8 +85,8 @@ def step(cfg, state, batch):
 
     def judge(d_params, again, made):
         (real_score, f), stats = forward(D, d_params, state.d.stats, x)  # [b], [b, f]
-        (again_score, again_f), stats = forward(D, d_params, stats, again)
-        (made_score, _), stats = forward(D, d_params, stats, made)
+        (again_score, again_f), _ = forward(D, d_params, state.d.stats, again)
+        (made_score, _), _ = forward(D, d_params, state.d.stats, made)
         off = again_f - f if cfg.compare == "features" else (again - x).reshape(x.shape[0], -1)
         return (real_score, again_score, made_score), 0.5 * (off**2).sum(1), stats
 

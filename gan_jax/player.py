@@ -20,7 +20,10 @@ def create(net, tx, key, *inputs) -> Player:
 
 
 def forward(net, params, stats, *inputs, train=True):
-    """Return (the net's output, its new stats). With train=False the stats are used, not renewed."""
+    """Return (the net's output, its new stats). With train=False the stats are used, not renewed.
+
+    Of a D that scores reals and fakes apart, keep the stats of the reals: it is on data that it is used afterwards.
+    """
     if not train:
         return net.apply({"params": params, **stats}, *inputs, train=False), stats
     return net.apply({"params": params, **stats}, *inputs, train=True, mutable=list(stats))

@@ -5,15 +5,6 @@ import os
 import shutil
 import tempfile
 
-# Nothing here runs long enough to be worth optimising: compiling is most of a test's time, and this halves it.
-os.environ["XLA_FLAGS"] = " ".join(
-    [
-        os.environ.get("XLA_FLAGS", ""),
-        "--xla_force_host_platform_device_count=4",
-        "--xla_backend_optimization_level=0",
-        "--xla_llvm_disable_expensive_passes=true",
-    ]
-)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # What one test compiled, all later ones, of the other worker and in processes of their own too, read back.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
@@ -22,6 +13,13 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 
 import jax
 import pytest
+
+# Nothing here runs long enough to be worth optimising: compiling is most of a test's time, and this quarters it.
+FLAGS = ["--xla_force_host_platform_device_count=4", "--xla_backend_optimization_level=0"]
+FLAGS += ["--xla_llvm_disable_expensive_passes=true"]
+FLAGS += ["--xla_cpu_use_fusion_emitters=false"] * (jax.__version_info__ < (0, 11))
+FLAGS += ["--xla_cpu_opt_preset=CPU_OPT_PRESET_FAST_COMPILE"] * (jax.__version_info__ >= (0, 12))
+os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS])
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

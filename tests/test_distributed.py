@@ -1,5 +1,6 @@
 """Two real processes, one device each, are the same run as one process with two devices."""
 
+import os
 import re
 import signal
 import socket
@@ -21,8 +22,9 @@ opened = rundir.opened
 rundir.opened = lambda *given: time.sleep(2) or opened(*given)
 cli.run(unrolled.main)
 """
-ONE_DEVICE = {"XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
-TWO_DEVICES = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+ONE_DEVICE, TWO_DEVICES = (
+    {"XLA_FLAGS": os.environ["XLA_FLAGS"].replace("device_count=4", f"device_count={n}")} for n in (1, 2)
+)
 
 
 def pair(out, *flags, of=RING, meanwhile=lambda processes: None, **more):
