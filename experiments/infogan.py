@@ -5,8 +5,8 @@ L_I = H(c) + E log Q(c | G(z, c)) is a lower bound of the information that the i
 authors' code, D, Q and their trunk have one optimiser, and Q takes the continuous codes as normal with variance 1.
 
 Differences from the paper: both nets are updated at once, from the same noise (in the authors' code G's update follows
-D's, with new noise); images lie in [-1, 1] and G ends in tanh (there: [0, 1], sigmoid); the nets are a quarter as wide,
-except in the preset `paper`; on points they are perceptrons.
+D's, with new noise); images lie in [-1, 1] and G ends in tanh (there: [0, 1], sigmoid); except in the preset `paper` the
+nets are a quarter as wide and D's rate is G's (there: a fifth of it); on points the nets are perceptrons.
 
     python -m experiments.infogan                                 8x8 digits
     python -m experiments.infogan --dataset mnist --seeds 8       which category says which digit, and how often it errs
@@ -39,15 +39,15 @@ class Config:
     info: float = 1.0  # lambda, the weight of the bound on the information
     width: int = 16  # channels at half resolution (images), units of a hidden layer (points)
     g_lr: float = 1e-3  # Adam's rate for G
-    d_lr: float = 2e-4  # Adam's rate for D and Q
+    d_lr: float = 1e-3  # Adam's rate for D and Q
     b1: float = 0.5  # Adam's decay of the first moment
 
 
 PRESETS = {
     "default": Config(),
     "images": Config(),
-    "paper": Config("mnist", width=64),
-    "ring": Config("ring8", steps=10_000, batch_size=256, z_dim=16, categories=8, continuous=1, width=128, d_lr=1e-3),
+    "paper": Config("mnist", width=64, d_lr=2e-4),
+    "ring": Config("ring8", steps=10_000, batch_size=256, z_dim=16, categories=8, continuous=1, width=128),
 }
 
 

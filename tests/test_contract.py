@@ -131,10 +131,10 @@ def test_each_player_moves_by_its_own_rate(name, monkeypatch):
     module, cfg = tiny(name, "ring8")
     rates = {f.name: getattr(cfg, f.name) for f in dataclasses.fields(cfg) if f.name == "lr" or f.name.endswith("_lr")}
     assert rates
-    source = parts(name, "ring8", monkeypatch)["source"]
+    p = parts(name, "ring8", monkeypatch)
     start = jax.jit(functools.partial(module.init, cfg))(jax.random.key(0))
-    feed = jax.tree.map(jnp.asarray, data.resident(source))
-    batch = data.batch(source, feed, jax.random.key(0), 0, cfg.batch_size)
+    feed = jax.tree.map(jnp.asarray, data.resident(p["source"]))
+    batch = data.batch(p["source"], feed, jax.random.key(0), 0, p["batch_size"])
     step = jax.jit(lambda rates, state: module.step(dataclasses.replace(cfg, **rates), state, batch)[0])
     for rate in rates:
         end = step(rates | {rate: 0.0}, step(rates | {rate: 0.0}, start))
