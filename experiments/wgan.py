@@ -90,7 +90,7 @@ def step(cfg, state, batch):
 
         def d_loss(d_params):
             real_score, stats = forward(D, d_params, d.stats, x)  # [b]
-            fake_score, stats = forward(D, d_params, stats, fake)  # [b]
+            fake_score, _ = forward(D, d_params, d.stats, fake)  # [b]
             return loss.d(real_score, fake_score).mean(), stats
 
         (d_value, stats), grads = jax.value_and_grad(d_loss, has_aux=True)(d.params)

@@ -30,6 +30,9 @@ class Run:
     save_every: int = 1000  # steps between checkpoints
     keep: int = 3  # checkpoints that are kept
     stream: bool = False  # read records ahead on the host even where the set fits on the device
+    rekey: int = 0  # with --resume, a new number: go on with other noise and data, and with other rates if you like
+    precision: Literal["default", "high", "highest"] = "default"  # of float32 products on GPU and TPU
+    deterministic: bool = False  # on GPUs, use only operations that give the same bits every time
     cpu: bool = False  # run on the CPU
     gpu: bool = False  # run on the GPUs
     tpu: bool = False  # run on the TPUs
@@ -84,7 +87,7 @@ def parse(Config, presets: dict, argv=None):
         if asked.run.resume:
             out = out or str(rundir.newest(experiment))
             saved = rundir.read(out, experiment)
-            run = dataclasses.replace(run, seed=saved["seed"], seeds=saved["seeds"])
+            run = dataclasses.replace(run, **{name: saved[name] for name in rundir.KEPT})
             if "preset" not in said:
                 known = {f.name for f in dataclasses.fields(Config)}
                 cfg = dataclasses.replace(cfg, **{k: v for k, v in saved["config"].items() if k in known})
@@ -99,6 +102,9 @@ def parse(Config, presets: dict, argv=None):
             raise UserError(f"--{name.replace('_', '-')} is {value}; it must be a number, {least} or more, under 2^31.")
     if run.seed + run.seeds > 2**31:
         raise UserError(f"--seed is {run.seed} and --seeds {run.seeds}; the last seed must be under 2^31.")
+    jax.config.update("jax_default_matmul_precision", run.precision)
+    if run.deterministic:  # read when the backend starts
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true"
     mesh.choose(platforms[0] if platforms else None, run.distributed, run.seeds)
     return cfg, dataclasses.replace(run, out=out, experiment=experiment, config=dataclasses.asdict(cfg))
 

@@ -94,8 +94,9 @@ def fit(run, source, init, step, sample, measure=None, *, steps: int, batch_size
     placed = NamedSharding(devices, mesh.seed_spec(devices, run.seeds))
     seeds = run.seed + np.arange(run.seeds)
 
-    keys = jax.jit(lambda: rundir.initial(lambda key: key, run.seed, run.seeds), out_shardings=placed)()
-    begin = jax.jit(lambda: rundir.initial(init, run.seed, run.seeds), out_shardings=placed)
+    of_run = lambda init: jax.jit(lambda: rundir.initial(init, run.seed, run.seeds, run.rekey), out_shardings=placed)
+    begin, begin_keys = of_run(init), of_run(lambda key: key)
+    keys = begin_keys()
     with rundir.opened(run, first) as folder, contextlib.ExitStack() as stack:
         checkpoints = stack.enter_context(contextlib.closing(Checkpoints(folder / "checkpoints", run.keep)))
         state = None
@@ -104,6 +105,7 @@ def fit(run, source, init, step, sample, measure=None, *, steps: int, batch_size
                 lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=placed), jax.eval_shape(begin)
             )
             state = checkpoints.restore(like)
+            state = state and state._replace(key=begin_keys())  # what it was, unless there is a new --rekey
         if state is None:
             state = begin()
             checkpoints.save(0, state)
@@ -241,7 +243,7 @@ def _check_finite(history, at, n, saved, folder):
 def _diverged(name, step, saved, folder):
     raise UserError(
         f"{name} is not finite at step {step}; the last good checkpoint, of step {saved}, is in {folder}.\n"
-        "Try a lower learning rate, another --seed, or fewer lookahead steps."
+        f"To go on from there with other noise, add --resume --out {folder} --rekey 1, and lower rates if you like."
     )
 
 

@@ -18,7 +18,8 @@ from jax.experimental import multihost_utils
 from gan_jax import checkpoint
 from gan_jax.errors import UserError
 
-FREE = {"steps"}  # what a resumed run may say anew: only when to stop
+FREE = {"steps", "rekey"}  # what a resumed run may say anew: when to stop; and, with another key, its rates
+KEPT = ("seed", "seeds", "rekey", "precision", "deterministic")  # what the bits of a run depend on, besides its Config
 
 
 def newest(experiment: str) -> Path:
@@ -37,6 +38,7 @@ def read(folder, experiment: str | None = None) -> dict:
         {"experiment": str, "config": dict, "seed": int, "seeds": int} == {
             k: type(saved[k]) for k in ("experiment", "config", "seed", "seeds")
         } or saved[None]
+        saved = {"rekey": 0, "precision": "default", "deterministic": False} | saved
     except FileNotFoundError:
         raise UserError(f"{folder} holds no run (it has no config.json).") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -61,15 +63,16 @@ def opened(run, first: bool = True):
         run_folder = Path("runs", run.experiment.rpartition(".")[2], stamp)
     else:
         run_folder = Path(run.out)
-    config = {"experiment": run.experiment, "config": run.config, "seed": run.seed, "seeds": run.seeds}
+    config = {"experiment": run.experiment, "config": run.config} | {name: getattr(run, name) for name in KEPT}
     config = json.loads(json.dumps(config))
     if (run_folder / "config.json").exists():
         if not run.resume:
             raise UserError(f"{run_folder} already holds a run: --resume goes on with it, another --out begins anew.")
         saved = read(run_folder, run.experiment)
-        was, now = ({**c["config"], "seed": c["seed"], "seeds": c["seeds"]} for c in (saved, config))
+        was, now = ({**c["config"], **{name: c[name] for name in KEPT}} for c in (saved, config))
         for name in {**was, **now}:
-            if name not in FREE and was.get(name) != now.get(name):
+            other_rate = was["rekey"] != now["rekey"] and isinstance(was.get(name), float)
+            if name not in FREE and not other_rate and was.get(name) != now.get(name):
                 raise UserError(
                     f"--{name.replace('_', '-')} differs: the run in {run_folder} has {was.get(name)}, asked for is "
                     f"{now.get(name)}.\nLeave it out to resume, or begin anew with another --out."
@@ -112,12 +115,15 @@ class Loaded(NamedTuple):
         return one(self.state) if self.seeds == 1 else jax.lax.map(one, self.state)
 
 
-def initial(init, seed: int, seeds: int):
+def initial(init, seed: int, seeds: int, rekey: int = 0):
     """Return the state of a new run, stacked over its seeds where there are several; pure, for use inside jit."""
-    if seeds == 1:
-        return init(jax.random.key(seed))
+
+    def one(seed):
+        key = jax.random.key(seed)
+        return init(jax.random.fold_in(key, rekey) if rekey else key)
+
     # `lax.map`, not `vmap`: a batched QR (orthogonal init) can deadlock XLA's thread pool on two cores (jax 0.10.2)
-    return jax.lax.map(lambda s: init(jax.random.key(s)), seed + jnp.arange(seeds))
+    return one(seed) if seeds == 1 else jax.lax.map(one, seed + jnp.arange(seeds))
 
 
 def load(folder, experiment=None) -> Loaded:

@@ -7,6 +7,7 @@ import json
 import shutil
 import signal
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +17,7 @@ from runs import DIGITS, RING, end, killing, rows, same, start, start_training, 
 
 import gan_jax
 from experiments import unrolled
-from gan_jax import UserError, data, loop, plots, rng
+from gan_jax import UserError, data, loop, mesh, plots, rng
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +160,10 @@ def test_files(whole):
     config = json.loads((out / "config.json").read_text())
     cfg = dataclasses.replace(unrolled.PRESETS["default"], steps=7, batch_size=8, width=8, unroll=2)
     assert config.pop("versions").keys() == {"gan_jax", "jax", "flax", "optax"}
-    assert config == {"experiment": "experiments.unrolled", "config": dataclasses.asdict(cfg), "seed": 0, "seeds": 1}
+    assert config == {
+        "experiment": "experiments.unrolled", "config": dataclasses.asdict(cfg), "seed": 0, "seeds": 1, "rekey": 0,
+        "precision": "default", "deterministic": False,
+    }  # fmt: skip
     written = json.loads((out / "results.json").read_text())
     assert written == results and list(written) == [
         "diversity", "high_quality", "modes", "reverse_kl", "steps", "seconds", "health"
@@ -320,6 +324,25 @@ def test_divergence(tmp_path, monkeypatch, step, where):
     assert state.step == 4 and all(np.isfinite(a).all() for a in jax.tree.leaves(state.d))
     monkeypatch.setattr(unrolled, "step", counting)
     assert train(tmp_path / "run", "--steps=9", "--resume")[0].step == 9
+    assert [row["step"] for row in rows(tmp_path / "run")] == [2, 4, 6, 8]
+
+
+def test_rekey(whole, tmp_path):
+    """With --rekey a run goes on from its checkpoint with other noise and rates, says so, and then is one of its own."""
+    train(tmp_path / "run", "--steps=4")
+    before = mesh.to_host(gan_jax.load(tmp_path / "run").state)
+    with pytest.raises(UserError, match="--g-lr differs"):
+        train(tmp_path / "run", "--steps=6", "--resume", "--g-lr=1e-5")
+    with pytest.raises(UserError, match="--width differs"):
+        train(tmp_path / "run", "--steps=6", "--resume", "--rekey=1", "--width=9")
+    state, _ = train(tmp_path / "run", "--steps=6", "--resume", "--rekey=1", "--g-lr=0")
+    chex.assert_trees_all_equal(mesh.to_host(state.g.params), before.g.params)  # on from there, at the new rate
+    assert not (mesh.to_host(state.key) == before.key).all()
+    saved = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert saved["rekey"] == 1 and saved["config"]["g_lr"] == 0
+    again, _ = train(tmp_path / "run", "--steps=8", "--resume")  # takes both from there
+    same(again.key, state.key)
+    chex.assert_trees_all_equal(mesh.to_host(again.g.params), before.g.params)
     assert [row["step"] for row in rows(tmp_path / "run")] == [2, 4, 6, 8]
 
 
