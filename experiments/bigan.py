@@ -4,9 +4,12 @@ Donahue, Krähenbühl and Darrell 2017, arXiv 1605.09782. D descends -log D(x, E
 descend the same with the answers swapped. With --stochastic it is ALI (Dumoulin et al. 2017, arXiv 1606.00704): E(x) is
 normal, with a mean and a deviation for each number, and so is z.
 
-Differences from the paper: batch norm has its gain and bias, and the other layers a bias (in the authors' code: none);
-except in the preset `paper`, hidden layers are half as wide and training is shorter; on points there is no batch norm.
-ALI's own nets are convolutional and have dropout. How the rate falls is that of the authors' code.
+As in the authors' code the layers of E and D have no bias, their batch norm has no gain, and the rate falls in the
+second half of the training.
+
+Differences from the paper: G's batch norm has gain and bias, and so has its last layer a bias; except in the preset
+`paper`, hidden layers are half as wide and training is shorter; on points there are biases and no batch norm. ALI's own
+nets are convolutional and have dropout.
 
     python -m experiments.bigan                        8x8 digits
     python -m experiments.bigan --dataset mnist        1-NN in the codes of E against the labels
@@ -30,13 +33,13 @@ from gan_jax.player import Player, create, descend, forward
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "digits"  # a toy, or any TFDS image set by name
-    steps: int = 20_000  # joint updates of G, E and D
+    steps: int = 10_000  # joint updates of G, E and D
     batch_size: int = 128  # rows of data, and of noise, a step
     z_dim: int = 50  # the latent, uniform in [-1, 1); standard normal where E is stochastic
     stochastic: bool = False  # E draws z from a normal distribution (ALI)
     width: int = 512  # units of a hidden layer
     lr: float = 2e-4  # Adam's rate for all three
-    decay_from: int = 10_000  # from this step on the rate falls, to a hundredth in as many steps again
+    decay_from: int = 5000  # from this step on the rate falls, to a hundredth in as many steps again
     weight_decay: float = 2.5e-5  # times the weights, added to their gradient
     b1: float = 0.5  # Adam's decay of the first moment
 

@@ -141,6 +141,14 @@ def run(main, cache: bool = True):
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1:
+            raise
+        reason = str(error).splitlines()[0][:200]
+        print(
+            f"the other processes can't be reached ({reason}).\nStart again with --resume.", file=sys.stderr, flush=True
+        )
+        os._exit(1)  # not by way of JAX's farewell, which waits for those that are gone
     except KeyboardInterrupt:
         print("stopped at once; what was saved before can be resumed with --resume.", file=sys.stderr)
         sys.exit(130)

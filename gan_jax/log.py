@@ -1,6 +1,7 @@
 """What a run says: rows in metrics.jsonl, and a live line on the terminal."""
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -23,7 +24,7 @@ class Rows:
                 except (ValueError, KeyError, TypeError):  # cut short by a crash
                     break
                 kept.append(line)
-        file.write_text("".join(kept))
+        write_whole(file, "".join(kept))
         self._file = file.open("a")
 
     def write(self, step: int, metrics: dict):
@@ -34,6 +35,13 @@ class Rows:
 
     def close(self):
         self._file.close()
+
+
+def write_whole(file: Path, text: str):
+    """Write a text file whole or not at all, whenever the process is killed."""
+    new = file.with_name(f".{file.name}.new")
+    new.write_text(text)
+    os.replace(new, file)
 
 
 def spread(value) -> str:

@@ -187,7 +187,7 @@ def fit(run, source, init, step, sample, measure=None, *, steps: int, batch_size
             plots.curves(folder / "curves.png", folder / "metrics.jsonl")
             del results["labels"]
             text = {k: np.asarray(v).tolist() for k, v in results.items()}
-            (folder / "results.json").write_text(json.dumps(text) + "\n")
+            log.write_whole(folder / "results.json", json.dumps(text) + "\n")
     if first:
         print("  ".join(f"{name} {log.spread(value)}" for name, value in results.items() if name != "health"))
         for words, of in itertools.groupby(sorted(zip(results["health"], seeds.tolist(), strict=True)), lambda w: w[0]):

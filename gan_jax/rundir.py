@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import multihost_utils
 
-from gan_jax import checkpoint
+from gan_jax import checkpoint, log
 from gan_jax.errors import UserError
 
 FREE = {"steps", "rekey"}  # what a resumed run may say anew: when to stop; and, with another key, its rates
@@ -93,7 +93,7 @@ def opened(run, first: bool = True):
                 ) from None
             packages = ("gan_jax", "jax", "flax", "optax")
             config["versions"] = {p: importlib.metadata.version(p) for p in packages}
-            (run_folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+            log.write_whole(run_folder / "config.json", json.dumps(config, indent=1) + "\n")
             yield run_folder
     except OSError as error:
         raise UserError(

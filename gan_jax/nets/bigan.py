@@ -3,6 +3,7 @@
 Each has two hidden layers of `width` units, on images with batch norm: on both of G, on the second of E and of D.
 """
 
+import functools
 import math
 
 import flax.linen as nn
@@ -10,19 +11,22 @@ import jax.numpy as jnp
 
 from gan_jax.nets.dcgan import batch_norm
 
+norm = functools.partial(nn.BatchNorm, momentum=0.9, epsilon=1e-5, use_bias=False, use_scale=False)
+
 
 def leaky(x):
     return nn.leaky_relu(x, 0.2)
 
 
-def dense(width, images, bias=True):
-    """Return the layer; the deviation 0.02 suits images and batch norm."""
-    return nn.Dense(width, bias, kernel_init=nn.initializers.normal(0.02) if images else nn.initializers.lecun_normal())
+def dense(width, images, bias=False):
+    """Return the layer, for points always with a bias; the deviation 0.02 suits images and batch norm."""
+    kernel_init = nn.initializers.normal(0.02) if images else nn.initializers.lecun_normal()
+    return nn.Dense(width, bias or not images, kernel_init=kernel_init)
 
 
 def normed(x, width, act, images, train):
-    x = dense(width, images, bias=not images)(x)
-    return act(batch_norm(x, train) if images else x)
+    x = dense(width, images)(x)
+    return act(norm(use_running_average=not train)(x) if images else x)
 
 
 def first(x, width):
@@ -41,8 +45,9 @@ class G(nn.Module):
     def __call__(self, z, train=True):
         images = len(self.shape) > 1
         for _ in range(2):
-            z = normed(z, self.width, nn.relu, images, train)
-        x = dense(math.prod(self.shape), images)(z).reshape(-1, *self.shape)
+            z = dense(self.width, images)(z)
+            z = nn.relu(batch_norm(z, train) if images else z)
+        x = dense(math.prod(self.shape), images, bias=True)(z).reshape(-1, *self.shape)
         return jnp.tanh(x / 2) if images else x  # 2 sigmoid(x) - 1
 
 
