@@ -5,7 +5,7 @@ L_I = H(c) + E log Q(c | G(z, c)) is a lower bound of the information that the i
 authors' code, D, Q and their trunk have one optimiser, and Q takes the continuous codes as normal with variance 1.
 
 Differences from the paper: both nets are updated at once, from the same noise (in the authors' code G's update follows
-D's, with new noise); images lie in [-1, 1] and G ends in tanh (there: [0, 1], sigmoid); except in the preset `paper` the
+D's, with new noise); images lie in [-1, 1], G ends in tanh (there: [0, 1], sigmoid); except in the preset `paper` the
 nets are a quarter as wide and D's rate is G's (there: a fifth of it); on points the nets are perceptrons.
 
     python -m experiments.infogan                                 8x8 digits

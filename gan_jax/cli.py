@@ -6,6 +6,7 @@ import io
 import os
 import re
 import sys
+import typing
 import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -89,7 +90,8 @@ def parse(Config, presets: dict, argv=None):
             saved = rundir.read(out, experiment)
             run = dataclasses.replace(run, **{name: saved[name] for name in rundir.KEPT})
             if "preset" not in said:
-                known = {f.name for f in dataclasses.fields(Config)}
+                known = typing.get_type_hints(Config)
+                rundir.check(saved["config"], known, Path(out) / "config.json")
                 cfg = dataclasses.replace(cfg, **{k: v for k, v in saved["config"].items() if k in known})
         args = flags(cfg, run, preset, help=True)
     cfg, run = args.cfg, args.run
@@ -142,11 +144,14 @@ def run(main, cache: bool = True):
         print(error, file=sys.stderr)
         sys.exit(2)
     except jax.errors.JaxRuntimeError as error:
+        reason = str(error).splitlines()[0][:200]
+        if "RESOURCE_EXHAUSTED" in reason:
+            print(f"no room on the device: {reason}\nTry a smaller --batch-size, --width or --seeds.", file=sys.stderr)
+            sys.exit(2)
         if jax.process_count() == 1:
             raise
-        reason = str(error).splitlines()[0][:200]
         print(
-            f"the other processes can't be reached ({reason}).\nStart again with --resume.", file=sys.stderr, flush=True
+            f"the other processes can't be reached: {reason}\nStart again with --resume.", file=sys.stderr, flush=True
         )
         os._exit(1)  # not by way of JAX's farewell, which waits for those that are gone
     except KeyboardInterrupt:

@@ -8,8 +8,9 @@ import importlib.metadata
 import json
 import re
 import types
+import typing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,9 @@ from gan_jax import checkpoint, log
 from gan_jax.errors import UserError
 
 FREE = {"steps", "rekey"}  # what a resumed run may say anew: when to stop; and, with another key, its rates
-KEPT = ("seed", "seeds", "rekey", "precision", "deterministic")  # what the bits of a run depend on, besides its Config
+# What the bits of a run depend on besides its Config: these too are those of the run that is resumed.
+KEPT = {"seed": int, "seeds": int, "rekey": int, "deterministic": bool}
+KEPT |= {"precision": Literal["default", "high", "highest"]}
 
 
 def newest(experiment: str) -> Path:
@@ -34,11 +37,8 @@ def read(folder, experiment: str | None = None) -> dict:
     """Return a run's config.json; with `experiment`, of a run of that experiment only."""
     file = Path(folder) / "config.json"
     try:
-        saved = json.loads(file.read_text())
-        {"experiment": str, "config": dict, "seed": int, "seeds": int} == {
-            k: type(saved[k]) for k in ("experiment", "config", "seed", "seeds")
-        } or saved[None]
-        saved = {"rekey": 0, "precision": "default", "deterministic": False} | saved
+        saved = {"rekey": 0, "precision": "default", "deterministic": False} | json.loads(file.read_text())
+        check({k: saved[k] for k in ("experiment", "config", *KEPT)}, {"experiment": str, "config": dict} | KEPT, file)
     except FileNotFoundError:
         raise UserError(f"{folder} holds no run (it has no config.json).") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -46,6 +46,16 @@ def read(folder, experiment: str | None = None) -> dict:
     if experiment and saved["experiment"] != experiment:
         raise UserError(f"{folder} is a run of {saved['experiment']}, not of {experiment}.")
     return saved
+
+
+def check(values: dict, types: dict, file):
+    """Raise UserError where a value, read from a file, is not of its type."""
+    for name, value in values.items():
+        of = types.get(name)
+        if typing.get_origin(of) is Literal and value not in typing.get_args(of):
+            raise UserError(f"{file}: {name} is {value!r}, not one of {', '.join(map(repr, typing.get_args(of)))}.")
+        if isinstance(of, type) and type(value) is not of:
+            raise UserError(f"{file}: {name} is {value!r}, where there should be a value of type {of.__name__}.")
 
 
 @contextlib.contextmanager
@@ -138,11 +148,14 @@ def load(folder, experiment=None) -> Loaded:
                 f"{folder} was trained by {saved['experiment']}: pass that module, load(folder, experiment)."
             )
         experiment = importlib.import_module(saved["experiment"])
+    check(saved["config"], typing.get_type_hints(experiment.Config), Path(folder) / "config.json")
     try:
         cfg = experiment.Config(**saved["config"])
-    except TypeError as error:
-        raise UserError(f"{folder} is not a run of {experiment.__name__} as it is now: {error}.") from None
-    shapes = jax.eval_shape(lambda: initial(lambda key: experiment.init(cfg, key), saved["seed"], saved["seeds"]))
+        shapes = jax.eval_shape(lambda: initial(lambda key: experiment.init(cfg, key), saved["seed"], saved["seeds"]))
+    except (TypeError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{folder} is not a run of {experiment.__name__} as it is now: {str(error).splitlines()[0][:200]}."
+        ) from None
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     like = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=device), shapes)
     checkpoints = checkpoint.Checkpoints(Path(folder) / "checkpoints")
