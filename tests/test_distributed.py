@@ -27,15 +27,15 @@ ONE_DEVICE, TWO_DEVICES = (
 )
 
 
-def pair(out, *flags, of=RING, meanwhile=lambda processes: None, **more):
-    """Train in two processes that share a folder, and return (exit code, stdout without Gloo's, stderr) of each."""
+def together(out, *flags, n=2, of=RING, meanwhile=lambda processes: None, **more):
+    """Train in n processes that share a folder, and return (exit code, stdout without Gloo's, stderr) of each."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
-        cluster = {"JAX_COORDINATOR_ADDRESS": f"localhost:{free.getsockname()[1]}", "JAX_NUM_PROCESSES": "2"}
+        cluster = {"JAX_COORDINATOR_ADDRESS": f"localhost:{free.getsockname()[1]}", "JAX_NUM_PROCESSES": str(n)}
     flags = [*of, f"--out={out}", "--cpu", "--distributed", *flags]
     processes = [
         start(*program, *flags, JAX_PROCESS_ID=str(i), **cluster, **ONE_DEVICE, **more)
-        for i, program in enumerate([("-m", "experiments.unrolled"), ("-c", LATE)])
+        for i, program in enumerate([("-m", "experiments.unrolled"), *[("-c", LATE)] * (n - 1)])
     ]
     with killing(*processes):
         meanwhile(processes)
@@ -54,10 +54,10 @@ def ring(tmp_path_factory):
 
     one = start_training(out / "one", "--steps=6", **TWO_DEVICES)
     with killing(one):
-        stopped = pair(out / "two", "--steps=1000000", "--save-every=1000000", meanwhile=stop)
+        stopped = together(out / "two", "--steps=1000000", "--save-every=1000000", meanwhile=stop)
         at = steps(out / "two")[-1]
         (out / "two" / "checkpoints" / at / "digests" / "metadata").write_text("{}")
-        ended = pair(out / "two", "--steps=6", "--resume")
+        ended = together(out / "two", "--steps=6", "--resume")
         assert end(one)[0] == 0
     return out / "two", out / "one", at, stopped, ended
 
@@ -97,10 +97,34 @@ def test_one_process_goes_on(ring):
 
 def test_a_streamed_run(tmp_path):
     """Each process reads its half of the records, both prepare the set at once, and the state is that of one (1e-6)."""
-    ended = pair(tmp_path / "two", "--steps=4", "--stream", of=DIGITS, XDG_CACHE_HOME=str(tmp_path / "cache"))
+    ended = together(tmp_path / "two", "--steps=4", "--stream", of=DIGITS, XDG_CACHE_HOME=str(tmp_path / "cache"))
     assert [code for code, *_ in ended] == [0, 0] and ended[1][1:] == ("", ""), ended
     state, _ = train(tmp_path / "one", "--steps=4", of=DIGITS)
     same(gan_jax.load(tmp_path / "two").state, state, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_four_processes_are_one_run(tmp_path):
+    """State and rows are those of one process with four devices (1e-6)."""
+    assert [code for code, *_ in together(tmp_path / "four", "--steps=6", n=4)] == [0] * 4
+    same(gan_jax.load(tmp_path / "four").state, train(tmp_path / "one", "--steps=6")[0], atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_process_that_is_killed(tmp_path, killed):
+    """The other one ends within seconds, with two lines that say so, and one process goes on from the checkpoint."""
+
+    def kill(processes):
+        wait_for(lambda: (tmp_path / "run" / "checkpoints" / "20").exists(), processes[0])
+        processes[killed].kill()
+        assert processes[1 - killed].wait(20) == 1
+
+    ended = together(tmp_path / "run", "--steps=1000000", "--save-every=20", "--keep=100", meanwhile=kill)
+    assert "the other processes can't be reached: " in ended[1 - killed][2]
+    assert ended[1 - killed][2].endswith("Start again with --resume.\n") and "Traceback" not in ended[1 - killed][2]
+    at = int(gan_jax.load(tmp_path / "run").state.step)
+    assert at >= 20 and train(tmp_path / "run", f"--steps={at + 2}", "--resume")[0].step == at + 2
 
 
 def test_several_processes_need_a_folder(monkeypatch, tmp_path):
