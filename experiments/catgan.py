@@ -37,7 +37,7 @@ class Config:
     x_noise: float = 0.3  # deviation of the noise on what D sees
     noise: float = 0.5  # deviation of the noise on D's hidden layers
     g_lr: float = 1e-3  # Adam's rate for G
-    d_lr: float = 1e-3  # Adam's rate for D
+    d_lr: float = 3e-4  # Adam's rate for D
     b1: float = 0.5  # Adam's decay of the first moment
 
 

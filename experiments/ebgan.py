@@ -45,8 +45,8 @@ class Config:
 PRESETS = {
     "default": Config(),
     "images": Config(),
-    "ring": Config("ring8", 10_000, 256, margin=1.0, z_dim=16, code=16, width=128, g_lr=2e-4, d_lr=1e-3),
-    "grid": Config("grid25", 20_000, 256, margin=1.0, z_dim=16, code=16, width=128, g_lr=2e-4, d_lr=1e-3),
+    "ring": Config("ring8", 10_000, 256, margin=3.0, z_dim=16, code=16, width=128, g_lr=2e-4, d_lr=1e-3),
+    "grid": Config("grid25", 20_000, 256, margin=3.0, z_dim=16, code=16, width=128, g_lr=2e-4, d_lr=1e-3),
 }
 
 
