@@ -5,6 +5,7 @@ beside them and checked on restore, dtypes and shapes included.
 """
 
 import contextlib
+import errno
 import hashlib
 import logging
 import os
@@ -28,13 +29,18 @@ def digests(state) -> dict[str, str]:
     }
 
 
+def _line(error) -> str:
+    """Return the first line that an exception says, cut to a readable length."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
+
+
 class Checkpoints:
     """The checkpoints of one run, in `folder`, the last `keep` of them."""
 
     def __init__(self, folder: Path, keep: int = 3):
         import orbax.checkpoint as ocp
 
-        logging.getLogger("absl").setLevel(logging.ERROR)
+        logging.getLogger("absl").setLevel(logging.CRITICAL)  # what goes wrong is said below, once
         self._ocp, self._folder = ocp, folder.absolute()
         self._options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
         self._open()
@@ -47,13 +53,28 @@ class Checkpoints:
         args = self._ocp.args
         items = args.Composite(state=args.StandardSave(state), digests=args.JsonSave(digests(state)))
         # A step is a function of the run: what is there already is what would be written.
-        with contextlib.suppress(self._ocp.checkpoint_manager.StepAlreadyExistsError):
+        with self._written(), contextlib.suppress(self._ocp.checkpoint_manager.StepAlreadyExistsError):
+            os.stat(self._folder)  # Orbax would make it anew where somebody took it away
             self._manager.save(step, args=items, force=True)
 
     def wait(self):
-        """Return when all is written. Raises what an earlier save met (a full disk, say)."""
-        self._manager.wait_until_finished()
-        self._manager.check_for_errors()
+        """Return when all is written. Raises UserError where this or an earlier save met a full disk, say."""
+        with self._written():
+            self._manager.wait_until_finished()
+            self._manager.check_for_errors()
+
+    @contextlib.contextmanager
+    def _written(self):
+        """Say in two lines what kept a checkpoint from being written: a save fails in whatever way its parts do."""
+        try:
+            yield
+        except Exception as error:
+            known = [os.strerror(n) for n in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOENT)]
+            reason = next((text for text in known if text in str(error)), _line(error))
+            raise UserError(
+                f"{self._folder}: a checkpoint can't be written: {reason}.\n"
+                "Put that right and go on from the last good one with --resume."
+            ) from error
 
     def restore(self, like):
         """Return the newest good state, or None where there is no checkpoint at all.
@@ -71,9 +92,8 @@ class Checkpoints:
                 if wrong or len(restored.digests) != len(jax.tree.leaves(like)):
                     raise ValueError(f"its digest differs at {wrong[0] if wrong else 'a leaf that is no longer there'}")
             except Exception as error:  # whatever is wrong with one checkpoint, an earlier one may be good
-                reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
                 if mesh.is_first():
-                    print(f"checkpoint {step} is bad: {reason.strip()[:200]}", file=sys.stderr)
+                    print(f"checkpoint {step} is bad: {_line(error)}", file=sys.stderr)
                 bad.append(step)
                 continue
             if bad and mesh.is_first():
