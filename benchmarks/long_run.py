@@ -1,4 +1,4 @@
-"""`python -m benchmarks.long_run`: memory, open files and log size of a run of 200,000 steps, from its first tenth on."""
+"""`python -m benchmarks.long_run`: memory, open files and log size over a run of 200,000 steps."""
 
 import subprocess
 import sys
