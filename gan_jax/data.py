@@ -14,6 +14,7 @@ import hashlib
 import importlib.util
 import io
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -47,6 +48,7 @@ class Source:
     test: "Source | None" = None  # the records that are held out, where the set has a split called test
     labelled: int = 0  # of these records alone, equally many of each class, batches are made; 0: of all
     parts: "dict[str, Source] | None" = None  # several sources: a batch is a dict of theirs
+    base: "Source | None" = None  # the grey set whose records, three at a time, are the colours of this one's
 
     @property
     def fits(self) -> bool:
@@ -67,6 +69,27 @@ def only_labelled(source: Source, n: int) -> Source:
     Of a toy, which has no records, nothing is held back.
     """
     return dataclasses.replace(source, labelled=0 if source.draw else n)
+
+
+def stacked(name, of="mnist") -> Source:
+    """Return the source whose images are three records of a grey set, drawn apart, as red, green and blue.
+
+    Its label is 100 red + 10 green + blue, so MNIST gives 1000 modes (Metz et al. 2017, arXiv 1611.02163). Batches are
+    stacked on the fly, out of three orders of the records.
+    """
+    base = load(of)
+
+    def read(indices):
+        rows = (np.asarray(indices)[:, None] + base.n // 3 * np.arange(3)) % base.n
+        return _stacked(base, {k: a.reshape(*rows.shape, *a.shape[1:]) for k, a in base.read(rows.ravel()).items()})
+
+    return Source(name, (*base.shape[:2], 3), n=base.n, read=read, classes=base.classes**3, base=base)
+
+
+def _stacked(base, raw):
+    """Return raw records {"x": [..., 3, h, w, 1], "y": [..., 3]} of the base as {"x": [..., h, w, 3], "y": [...]}."""
+    places = base.classes ** np.arange(2, -1, -1, dtype=np.int32)
+    return {"x": raw["x"][..., 0].swapaxes(-3, -2).swapaxes(-2, -1), "y": raw["y"] @ places}
 
 
 # Toys: mixtures of Gaussians
@@ -99,23 +122,34 @@ def grid(name, side=5, spacing=2.0, std=0.05) -> Source:
     return mixture(name, np.stack(np.meshgrid(at, at), -1).reshape(-1, 2), std)
 
 
+def spiral(name, modes=50, turns=1.5, radius=2.0, std=0.02) -> Source:
+    """Return `modes` Gaussians at even distances along an Archimedean spiral, the last at `radius`."""
+    t = np.sqrt((np.arange(modes) + 1) / modes)  # the arc grows with the square of the angle
+    angle = 2 * np.pi * turns * t
+    return mixture(name, (radius * t[:, None] * np.stack([np.cos(angle), np.sin(angle)], -1)).round(6), std)
+
+
 DATASETS = {
-    "ring8": functools.partial(ring, radius=2.0, std=0.02),  # Unrolled GAN, as we read its appendix
+    "ring8": ring,  # Unrolled GAN, as we read its appendix
     "ring8_unit": functools.partial(ring, radius=1.0, std=0.01),  # VEEGAN and PacGAN
     # The public notebook of Unrolled GAN spaces its 8 angles over [0, 2 pi] with both ends, so the first and the last
     # coincide: 7 distinct modes, one of double weight.
     "ring8_notebook": functools.partial(ring, radius=1.0, std=0.01, turn=8 / 7),
     "grid25": grid,  # VEEGAN and PacGAN
+    "spiral": spiral,
     "digits": lambda name: _tfds(name),  # the 8x8 digits of scikit-learn: the embedded image set
+    "stacked_mnist": stacked,
 }
 
 
 @functools.cache
 def load(name: str) -> Source:
-    """Return the source called `name`: one of DATASETS, or any TFDS image set (found in TFDS_DATA_DIR).
+    """Return the source called `name`: one of DATASETS, a ring of any size, or any TFDS image set (in TFDS_DATA_DIR).
 
     Cheap: records are read only later. Raises UserError where there is no such set or it can't be prepared.
     """
+    if re.fullmatch(r"ring[1-9]\d{0,3}", name):
+        return ring(name, int(name.removeprefix("ring")))
     return DATASETS[name](name) if name in DATASETS else _tfds(name)
 
 
@@ -147,16 +181,23 @@ def batch(source: Source, arrays, key, i, b: int) -> dict[str, jax.Array]:
     """Return batch i for use inside jit; `arrays`: what `resident` returned, passed as an argument of that jit."""
     if source.parts:
         return {name: batch(part, arrays[name], rng.at(key, 0, name), i, b) for name, part in source.parts.items()}
-    key = rng.at(key, 0, "data")
     if source.draw:
-        return source.draw(jax.random.fold_in(key, i), b)
-    rows = _labelled(source, arrays["y"], key, i, b) if source.labelled else order(key, i, b, source.n)
-    return decode({name: a[rows] for name, a in arrays.items()})
+        return source.draw(jax.random.fold_in(rng.at(key, 0, "data"), i), b)
+    rows = _labelled(source, arrays["y"], key, i, b) if source.labelled else _rows(source, key, i, b)
+    raw = {name: a[rows] for name, a in arrays.items()}
+    return decode(_stacked(source.base, raw) if source.base else raw)
+
+
+def _rows(source, key, i, b):
+    """Return the indices of the records of batch i: [b], or [b, 3] of the base."""
+    if source.base:
+        return jnp.stack([order(rng.at(key, c, "data"), i, b, source.n) for c in range(3)], -1)
+    return order(rng.at(key, 0, "data"), i, b, source.n)
 
 
 def _labelled(source, y, key, i, b):
     """Return the indices [b] of batch i of `source.labelled` records; they come around again and again, shuffled."""
-    n, each = source.labelled, source.labelled // source.classes
+    key, n, each = rng.at(key, 0, "data"), source.labelled, source.labelled // source.classes
     seen = min(source.n, 20 * n)  # records to find them among: enough, unless a class is very rare
     first = order(rng.at(key, 0, "labelled"), 0, seen, source.n)
     of_class = y[first][:, None] == jnp.arange(source.classes)[None]  # [seen, classes]
@@ -179,13 +220,14 @@ def stream(source: Source, keys, b: int, start: int, rows=slice(None)) -> Iterat
     import grain
 
     def indices(key, i):
-        return order(rng.at(key, 0, "data"), i, b, source.n)
+        return _rows(source, key, i, b)[rows]
 
-    indices = jax.jit(indices if keys.ndim == 0 else jax.vmap(indices, (0, None)))
+    indices, of = jax.jit(indices if keys.ndim == 0 else jax.vmap(indices, (0, None))), source.base or source
 
     def read(i):
-        index = np.asarray(indices(keys, i))[..., rows]
-        return {k: a.reshape(*index.shape, *a.shape[1:]) for k, a in source.read(index.ravel()).items()}
+        index = np.asarray(indices(keys, i))
+        raw = {k: a.reshape(*index.shape, *a.shape[1:]) for k, a in of.read(index.ravel()).items()}
+        return _stacked(of, raw) if source.base else raw
 
     batches = grain.MapDataset.range(start, 2**31 - 1).map(read)
     return iter(batches.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)))
@@ -207,6 +249,7 @@ def resident(source: Source) -> dict[str, np.ndarray]:
         return {name: resident(part) for name, part in source.parts.items()}
     if source.draw:
         return {}
+    source = source.base or source
     file = CACHE / "arrays" / f"{source.fingerprint}.npz"
     try:
         with file.open("rb") as opened, np.load(opened) as arrays:

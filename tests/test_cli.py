@@ -138,7 +138,7 @@ def test_resume_takes_the_config_of_the_run(tmp_path, monkeypatch):
         ("--loss foo", r"'foo' for argument '--loss'. Expected one of .*'minimax'.*'hinge'.*\n"),
         ("--nets foo", r"'foo' for argument '--nets'. Expected one of .*'auto', 'mlp', 'dcgan', 'lstm'.*\n"),
         ("--preset foo", r"'foo' for argument '--preset'. Expected one of .*'default', 'paper'.*\n"),
-        ("--dataset ring9", r"no data set 'ring9'; did you mean ring8\?.*\n.*ring8, .*digits"),
+        ("--dataset rimg8", r"no data set 'rimg8'; did you mean ring8\?.*\n.*ring8, .*digits"),
         ("--dataset nothing_like_it", r"no data set 'nothing_like_it'.\nChoose from ring8"),
         ("--steps 0", r"^--steps is 0; it must be a number, 1 or more, under 2\^31.$"),
         ("--batch-size -4", r"^--batch-size is -4;"),
@@ -194,7 +194,7 @@ def programs(tmp_path_factory):
     path = os.pathsep.join([str(fake), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     commands = [
         "experiments.unrolled --steps x",
-        "experiments.unrolled --dataset ring9",
+        "experiments.unrolled --dataset rimg8",
         "experiments.unrolled --tpu",
         "experiments.unrolled --batch-size 6",
         "gan_jax.sample nowhere",
@@ -212,7 +212,7 @@ def programs(tmp_path_factory):
     "command, says",
     [
         ("experiments.unrolled --steps x", "Error parsing --steps"),
-        ("experiments.unrolled --dataset ring9", "did you mean ring8"),
+        ("experiments.unrolled --dataset rimg8", "did you mean ring8"),
         ("experiments.unrolled --tpu", "no TPU found here; leave --tpu out"),
         ("experiments.unrolled --batch-size 6", "can't be divided over 4 devices"),
         ("gan_jax.sample nowhere", "nowhere holds no run"),

@@ -125,8 +125,12 @@ def nearest(x, means):
 
 
 @pytest.mark.parametrize(
-    "name, modes, std", [("ring8", 8, 0.02), ("ring8_unit", 8, 0.01), ("ring8_notebook", 7, 0.01), ("grid25", 25, 0.05)]
-)
+    "name, modes, std",
+    [
+        ("ring8", 8, 0.02), ("ring8_unit", 8, 0.01), ("ring8_notebook", 7, 0.01), ("ring5", 5, 0.02),
+        ("grid25", 25, 0.05), ("spiral", 50, 0.02),
+    ],
+)  # fmt: skip
 def test_toy_is_its_mixture(name, modes, std):
     """Around every mean: as many samples as its weight says, mean at the mean, covariance std^2 I."""
     source, x = data.load(name), draw(name)
@@ -144,7 +148,9 @@ def test_toy_is_its_mixture(name, modes, std):
         np.testing.assert_allclose(off.T @ off / len(off) / std**2, np.eye(2), atol=5 * math.sqrt(2 / len(off)))
 
 
-@pytest.mark.parametrize("name, radius, n", [("ring8", 2, 8), ("ring8_unit", 1, 8), ("ring8_notebook", 1, 7)])
+@pytest.mark.parametrize(
+    "name, radius, n", [("ring8", 2, 8), ("ring8_unit", 1, 8), ("ring8_notebook", 1, 7), ("ring30", 2, 30)]
+)
 def test_ring(name, radius, n):
     """The means are on the circle at even angles, one of them at angle 0."""
     means = data.load(name).modes[0]
@@ -234,6 +240,30 @@ def test_only_labelled(digits):
     with pytest.raises(UserError, match="10 classes: 55 labels can't be shared out"):
         data.check_batch(data.only_labelled(source, 55), 8)
     assert data.only_labelled(data.load("ring8"), 8).labelled == 0
+
+
+@pytest.mark.parametrize("seeds", [0, 2])
+def test_stacked(digits, seeds):
+    """A batch is three orders of the base's records, one a colour; the label reads them; streamed bits are the same."""
+    source, arrays = data.stacked("stacked", "digits"), digits[1]
+    assert source.shape == (8, 8, 3) and source.classes == 1000 and source.test is None
+    jax.tree.map(np.testing.assert_array_equal, data.resident(source), arrays)
+    if seeds:
+        keys = jax.random.split(KEY, seeds)
+        same_both_ways(source, arrays, 16, 90, keys)
+        return
+    same_both_ways(source, arrays, 16, 90)  # across the end of an epoch
+    made = batch(source, arrays, KEY, 3, 16)
+    colours = [np.asarray(data.order(rng.at(KEY, c, "data"), 3, 16, 1497)) for c in range(3)]
+    for c, rows in enumerate(colours):
+        np.testing.assert_array_equal(made["x"][..., c], data.decode({"x": arrays["x"][rows]})["x"][..., 0])
+    y = [arrays["y"][rows] for rows in colours]
+    np.testing.assert_array_equal(made["y"], 100 * y[0] + 10 * y[1] + y[2])
+    assert (colours[0] != colours[1]).any() and made["y"].dtype == jnp.int32
+    raw = source.read(np.arange(4))
+    assert raw["x"].shape == (4, 8, 8, 3) and raw["x"].dtype == np.uint8 and raw["y"].shape == (4,)
+    np.testing.assert_array_equal(raw["x"][..., 0], arrays["x"][:4, ..., 0])
+    assert data.reference(source)["anchors"].shape[1:] == (8, 8, 3)
 
 
 def test_repeated_modes_weigh_double():
@@ -389,7 +419,7 @@ def told(name, monkeypatch=None, folder=None):
     return lines
 
 
-CLOSE = {"mnst": "mnist", "ring9": "ring8", "grid_25": "grid25", "cifar-10": "cifar10", "digit": "digits"}
+CLOSE = {"mnst": "mnist", "rnig8": "ring8", "grid_25": "grid25", "cifar-10": "cifar10", "digit": "digits"}
 
 
 @pytest.mark.parametrize("name", CLOSE)
@@ -398,7 +428,7 @@ def test_unknown_set(cache, name, monkeypatch, tmp_path):
     first, second = told(name, monkeypatch, tmp_path)
     assert first.startswith(f"there is no data set {name!r}; did you mean ")
     assert CLOSE[name] in first.removesuffix("?").split("did you mean ")[1].split(" or ")
-    toys = "ring8, ring8_unit, ring8_notebook, grid25, digits"
+    toys = "ring8, ring8_unit, ring8_notebook, grid25, spiral, digits, stacked_mnist"
     assert second == f"Choose from {toys}, or any TFDS image set by name (mnist, cifar10, ...)."
 
 
