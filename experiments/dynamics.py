@@ -1,0 +1,122 @@
+"""The same game played in other ways: the original GAN under ten update rules.
+
+G descends -log D(G(z)) or, with --loss minimax, what D ascends; D descends -log D(x) - log(1 - D(G(z))); `method` says
+how they move: at once, in turn, with a look ahead, against the rotation of the game. The rules and their papers are in
+`gan_jax/dynamics.py`; ExtraAdam, the default, is that of Gidel et al. 2019, arXiv 1802.10551.
+
+Differences from the papers: Adam wherever the rule takes an optimiser (`--b1 0` leaves out its momentum), and the nets
+of `vanilla.py` for all.
+
+    python -m experiments.dynamics --method extragradient
+    python -m experiments.dynamics --method consensus --strength 1 --dataset digits
+"""
+
+import dataclasses
+import functools
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gan_jax import cli, data, dynamics, losses, rng
+from gan_jax.loop import fit
+from gan_jax.nets import mlp
+from gan_jax.player import Player, create, forward
+
+METHODS = {
+    "simultaneous": lambda cfg, *txs: dynamics.simultaneous(*txs),
+    "alternating": lambda cfg, *txs: dynamics.alternating(*txs),
+    "negative_momentum": lambda cfg, *_: dynamics.negative_momentum(cfg.g_lr, cfg.d_lr, beta=-cfg.strength),
+    "extragradient": lambda cfg, *txs: dynamics.extragradient(*txs),
+    "optimistic": lambda cfg, *txs: dynamics.optimistic(*txs),
+    "consensus": lambda cfg, *txs: dynamics.consensus(*txs, gamma=cfg.strength),
+    "symplectic": lambda cfg, *txs: dynamics.symplectic(*txs),
+    "competitive": lambda cfg, *_: dynamics.competitive(cfg.g_lr),
+    "lookahead": lambda cfg, *txs: dynamics.lookahead(dynamics.simultaneous(*txs), cfg.period, cfg.strength),
+    "lookahead_extragradient": lambda cfg, *txs: dynamics.lookahead(
+        dynamics.extragradient(*txs), cfg.period, cfg.strength
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    dataset: str = "ring8"  # a toy, or any TFDS image set by name
+    method: Literal[tuple(METHODS)] = "extragradient"  # how the two move
+    loss: Literal["non_saturating", "minimax"] = "non_saturating"  # with minimax the game is zero-sum
+    steps: int = 10_000  # moves of both
+    batch_size: int = 256  # rows of data, and of noise, a step
+    strength: float = 0.5  # gamma of consensus, alpha of lookahead, the size of negative_momentum's momentum
+    period: int = 5  # moves between two steps back, of lookahead
+    z_dim: int = 16  # the latent, standard normal
+    width: int = 128  # units of a hidden layer
+    depth: int = 2  # hidden layers
+    g_lr: float = 1e-3  # Adam's rate for G; of plain descent in negative_momentum and, for both players, competitive
+    d_lr: float = 1e-3  # Adam's rate for D
+    b1: float = 0.5  # Adam's decay of the first moment
+
+
+PRESETS = {
+    "default": Config(),
+    "images": Config("digits", batch_size=128, z_dim=64, width=256, g_lr=2e-4, d_lr=2e-4),
+}
+
+
+class State(NamedTuple):
+    step: jax.Array
+    key: jax.Array  # the root of all the run's randomness
+    g: Player
+    d: Player
+    memory: Any  # the rule's, with the optimisers' states
+
+
+def build(cfg):
+    G, D = mlp.G(data.load(cfg.dataset).shape, cfg.width, cfg.depth), mlp.D(cfg.width, cfg.depth)
+    return G, D, METHODS[cfg.method](cfg, *(optax.adam(lr, cfg.b1) for lr in (cfg.g_lr, cfg.d_lr)))
+
+
+def init(cfg, key):
+    G, D, rule = build(cfg)
+    z, x = jnp.zeros((1, cfg.z_dim)), jnp.zeros((1, *data.load(cfg.dataset).shape))
+    g, d = (create(net, optax.identity(), rng.at(key, 0, of), a) for net, of, a in ((G, "g", z), (D, "d", x)))
+    return State(jnp.int32(0), key, g, d, rule.init((g.params, d.params)))
+
+
+def step(cfg, state, batch):
+    G, D, rule = build(cfg)
+    loss = losses.PAIRS[cfg.loss]
+    x = batch["x"]  # [b, ...]
+    z = jax.random.normal(rng.at(state.key, state.step, "z"), (x.shape[0], cfg.z_dim))  # [b, z]
+
+    def scores(g_params, d_params):
+        fake, _ = forward(G, g_params, {}, z)
+        return forward(D, d_params, {}, x)[0], forward(D, d_params, {}, fake)[0]  # [b], [b]
+
+    def g_loss(g_params, d_params):
+        return loss.g(*scores(g_params, d_params)).mean()
+
+    def d_loss(g_params, d_params):
+        return loss.d(*scores(g_params, d_params)).mean()
+
+    players = state.g.params, state.d.params
+    (g, d), memory = rule.update((g_loss, d_loss), players, state.memory)
+    real_score, fake_score = scores(*players)
+    metrics = {"loss/g": g_loss(*players), "loss/d": d_loss(*players)}
+    metrics |= {"score/real": real_score.mean(), "score/fake": fake_score.mean()}
+    return State(state.step + 1, state.key, state.g._replace(params=g), state.d._replace(params=d), memory), metrics
+
+
+def sample(cfg, state, key, n):
+    G, *_ = build(cfg)
+    return forward(G, state.g.params, {}, jax.random.normal(key, (n, cfg.z_dim)), train=False)[0]
+
+
+def main(argv=None):
+    cfg, run = cli.parse(Config, PRESETS, argv)
+    parts = (functools.partial(f, cfg) for f in (init, step, sample))
+    return fit(run, data.load(cfg.dataset), *parts, steps=cfg.steps, batch_size=cfg.batch_size)
+
+
+if __name__ == "__main__":
+    cli.run(main)
