@@ -15,8 +15,8 @@ SETTINGS = {
     "D learns 1000 times as fast": ("alternating", ["--g-lr=1e-6", "--steps=4000"], "failed to converge"),
     "plain GAN": ("unrolled", ["--preset=paper", "--unroll=0", "--steps=10000"], "oscillates|collapsed"),
     "unrolled GAN": ("unrolled", ["--steps=8000"], ""),
-    "WGAN-GP": ("wgan_gp", ["--steps=6000"], ""),
-    "R3GAN": ("r3gan", ["--steps=6000"], ""),
+    "WGAN-GP": ("wgan_gp", ["--steps=2000"], ""),
+    "R3GAN": ("r3gan", ["--steps=3000"], ""),
 }
 
 
