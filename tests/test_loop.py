@@ -349,10 +349,10 @@ def test_rekey(whole, tmp_path):
 # Signals
 
 SLEEPY = """
-import sys, time
+import os, sys, time
 from experiments import unrolled
 from gan_jax import cli, loop
-loop._agreed = lambda stop: stop and time.sleep(100)
+loop._agreed = lambda stop: stop and (open(os.environ["HEARD"], "w").close(), time.sleep(100))
 sys.argv = ["unrolled", *sys.argv[1:]]
 cli.run(unrolled.main)
 """
@@ -367,7 +367,7 @@ def signalled(tmp_path_factory):
         "int": start_training(out / "int", *long),
         "term": start_training(out / "term", *long),
         "kill": start_training(out / "kill", *long, "--save-every=20"),
-        "twice": start("-c", SLEEPY, *RING, f"--out={out / 'twice'}", *long),
+        "twice": start("-c", SLEEPY, *RING, f"--out={out / 'twice'}", *long, HEARD=str(out / "heard")),
     }
     with killing(*processes.values()):
         for name, process in processes.items():
@@ -383,7 +383,7 @@ def signalled(tmp_path_factory):
             ("twice", signal.SIGINT),
         ]:
             processes[name].send_signal(number)
-        wait_for(lambda: processes["int"].poll() is not None, processes["twice"])
+        wait_for((out / "heard").exists, processes["twice"])
         processes["twice"].send_signal(signal.SIGINT)
         return {name: (out / name, *end(process, 50)) for name, process in processes.items()}
 
