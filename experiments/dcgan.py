@@ -79,7 +79,7 @@ def step(cfg, state, batch):
     fake, g_stats = forward(G, state.g.params, state.g.stats, z)
 
     def d_loss(d_params):
-        real_score, stats = forward(D, d_params, state.d.stats, x)  # [b], normalised over the reals alone, as at rest
+        real_score, stats = forward(D, d_params, state.d.stats, x)  # [b], over the reals alone; D keeps their stats
         fake_score, _ = forward(D, d_params, state.d.stats, fake)  # [b], over the fakes alone
         return loss.d(real_score, fake_score).mean(), (real_score, fake_score, stats)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import jax
 
 from gan_jax import mesh
-from gan_jax.errors import UserError
+from gan_jax.errors import UserError, first_line
 
 
 def digests(state) -> dict[str, str]:
@@ -27,11 +27,6 @@ def digests(state) -> dict[str, str]:
         ).hexdigest()
         for path, leaf in leaves
     }
-
-
-def _line(error) -> str:
-    """Return the first line that an exception says, cut to a readable length."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
 
 
 class Checkpoints:
@@ -70,7 +65,7 @@ class Checkpoints:
             yield
         except Exception as error:
             known = [os.strerror(n) for n in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOENT)]
-            reason = next((text for text in known if text in str(error)), _line(error))
+            reason = next((text for text in known if text in str(error)), first_line(error))
             raise UserError(
                 f"{self._folder}: a checkpoint can't be written: {reason}.\n"
                 "Put that right and go on from the last good one with --resume."
@@ -93,7 +88,7 @@ class Checkpoints:
                     raise ValueError(f"its digest differs at {wrong[0] if wrong else 'a leaf that is no longer there'}")
             except Exception as error:  # whatever is wrong with one checkpoint, an earlier one may be good
                 if mesh.is_first():
-                    print(f"checkpoint {step} is bad: {_line(error)}", file=sys.stderr)
+                    print(f"checkpoint {step} is bad: {first_line(error)}", file=sys.stderr)
                 bad.append(step)
                 continue
             if bad and mesh.is_first():

@@ -15,7 +15,7 @@ import jax
 import tyro
 
 from gan_jax import data, mesh, rundir
-from gan_jax.errors import UserError
+from gan_jax.errors import UserError, first_line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,7 +144,7 @@ def run(main, cache: bool = True):
         print(error, file=sys.stderr)
         sys.exit(2)
     except jax.errors.JaxRuntimeError as error:
-        reason = str(error).splitlines()[0][:200]
+        reason = first_line(error)
         if "RESOURCE_EXHAUSTED" in reason:
             print(f"no room on the device: {reason}\nTry a smaller --batch-size, --width or --seeds.", file=sys.stderr)
             sys.exit(2)

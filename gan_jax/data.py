@@ -20,14 +20,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gan_jax import rng
-from gan_jax.errors import UserError
+from gan_jax.errors import UserError, first_line
 
 DEVICE_BYTES = 2**31  # a record set up to this size is kept on the device; `--stream` overrides
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gan_jax"
@@ -315,7 +314,7 @@ def _tfds(name: str) -> Source:
             builder = tfds.builder(name, data_dir=data_dir)
         except Exception as error:
             if not isinstance(error, tfds.core.registered.DatasetNotFoundError | ValueError):
-                raise UserError(f"{name} in {data_dir} can't be read: {_line(error)}") from None
+                raise UserError(f"{name} in {data_dir} can't be read: {first_line(error)}") from None
             close = difflib.get_close_matches(name, [*DATASETS, *tfds.list_builders(with_community_datasets=False)], 3)
             raise UserError(
                 f"there is no data set {name!r}{'; did you mean ' + ' or '.join(close) + '?' if close else '.'}\n"
@@ -361,7 +360,7 @@ def _tfds(name: str) -> Source:
                 return raw
             except Exception as error:
                 raise UserError(
-                    f"{name} in {data_dir} can't be read: {_line(error)}\nPrepare it again: {prepare_command}"
+                    f"{name} in {data_dir} can't be read: {first_line(error)}\nPrepare it again: {prepare_command}"
                 ) from None
 
         info = builder.data_path / "dataset_info.json"
@@ -390,8 +389,3 @@ def _prepare(name, data_dir, command):
         )
     if subprocess.run([sys.executable, "-m", "gan_jax.prepare", name]).returncode:
         raise UserError(f"{name} could not be prepared in {data_dir}; see above, then try again: {command}")
-
-
-def _line(error: Any) -> str:
-    """Return the first line of an exception's text, cut to a readable length."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from gan_jax.errors import UserError
+from gan_jax.errors import UserError, first_line
 
 
 def choose(platform: str | None = None, distributed: bool = False, seeds: int = 1):
@@ -31,7 +31,7 @@ def choose(platform: str | None = None, distributed: bool = False, seeds: int = 
             jax.distributed.initialize(**{name: int(value) for name, value in number.items() if value})
         except (ValueError, RuntimeError) as error:
             raise UserError(
-                f"the processes could not be joined: {str(error).splitlines()[0]}\n"
+                f"the processes could not be joined: {first_line(error)}\n"
                 "Outside SLURM and TPU pods set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID."
             ) from None
     try:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax.experimental import multihost_utils
 
 from gan_jax import checkpoint, log
-from gan_jax.errors import UserError
+from gan_jax.errors import UserError, first_line
 
 FREE = {"steps", "rekey"}  # what a resumed run may say anew: when to stop; and, with another key, its rates
 # What the bits of a run depend on besides its Config: these too are those of the run that is resumed.
@@ -54,7 +54,8 @@ def check(values: dict, types: dict, file):
         of = types.get(name)
         if typing.get_origin(of) is Literal and value not in typing.get_args(of):
             raise UserError(f"{file}: {name} is {value!r}, not one of {', '.join(map(repr, typing.get_args(of)))}.")
-        if isinstance(of, type) and type(value) is not of:
+        whole = of is float and type(value) is int  # a number that was written without a point
+        if isinstance(of, type) and type(value) is not of and not whole:
             raise UserError(f"{file}: {name} is {value!r}, where there should be a value of type {of.__name__}.")
 
 
@@ -153,9 +154,7 @@ def load(folder, experiment=None) -> Loaded:
         cfg = experiment.Config(**saved["config"])
         shapes = jax.eval_shape(lambda: initial(lambda key: experiment.init(cfg, key), saved["seed"], saved["seeds"]))
     except (TypeError, ValueError, KeyError) as error:
-        raise UserError(
-            f"{folder} is not a run of {experiment.__name__} as it is now: {str(error).splitlines()[0][:200]}."
-        ) from None
+        raise UserError(f"{folder} is not a run of {experiment.__name__} as it is now: {first_line(error)}.") from None
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     like = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=device), shapes)
     checkpoints = checkpoint.Checkpoints(Path(folder) / "checkpoints")

@@ -36,19 +36,19 @@ def test_unroll_cost(tmp_path):
 
 def test_ring(tmp_path):
     """Scores for each K, moment and seed, and the picture."""
-    ring.main("default", ks=(1,), seeds=4, moments=(0, 2), out=str(tmp_path))
+    ring.main("default", ks=(0, 1), seeds=4, moments=(0, 2), out=str(tmp_path))
     (line,) = lines(tmp_path / "ring.jsonl")
-    assert [(r["k"], r["step"], len(r["modes"])) for r in line["rows"]] == [(k, s, 4) for k in (1,) for s in (0, 2)]
+    assert [(r["k"], r["step"], len(r["modes"])) for r in line["rows"]] == [(k, s, 4) for k in (0, 1) for s in (0, 2)]
     assert (tmp_path / "ring-default.png").stat().st_size > 1000
 
 
 def test_compare(tmp_path, monkeypatch, capsys):
     """A table with a row for each experiment, a line, a picture; what is trained already is not trained again."""
     given = {"out": str(tmp_path), "runs": str(tmp_path / "runs"), "samples": 60}
-    compare.main(("vanilla",), "ring8", 2, 2, **given)
+    compare.main(("vanilla", "wgan_gp"), "ring8", 2, 2, **given)
     compare.main(("vanilla",), "digits", 2, 1, **given)
     table = (tmp_path / "compare-ring8.md").read_text()
-    assert table.startswith("ring8, 2 updates of G, 2 seeds") and "| vanilla | " in table
+    assert table.startswith("ring8, 2 updates of G, 2 seeds") and "| vanilla | " in table and "| wgan_gp | " in table
     (line,) = lines(tmp_path / "compare-digits.jsonl")
     protocol, row = line["rows"]
     assert "60 samples a seed against the first 60 images" in protocol["protocol"]
