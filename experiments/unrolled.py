@@ -23,7 +23,7 @@ import optax
 from gan_jax import cli, data, losses, rng
 from gan_jax.lookahead import unroll
 from gan_jax.loop import fit
-from gan_jax.nets import dcgan, lstm, mlp
+from gan_jax.nets import dcgan, lstm, mlp, stacked
 from gan_jax.player import Player, create, descend, ema, forward
 
 
@@ -35,8 +35,11 @@ class Config:
     unroll: int = 5  # K, how many updates D looks ahead; 0: the plain GAN
     loss: losses.Name = "minimax"  # the game f
     z_dim: int = 16  # the latent, standard normal
-    nets: Literal["auto", "mlp", "dcgan", "lstm"] = "auto"  # auto: mlp for points, dcgan for images
-    width: int = 128  # units of a hidden layer (mlp, lstm); channels at full resolution (dcgan)
+    nets: Literal["auto", "mlp", "dcgan", "lstm", "stacked"] = "auto"  # auto: mlp for points, dcgan for images
+    width: int = 128  # units of a hidden layer (mlp, lstm); channels at full resolution (dcgan, stacked)
+    d_width: int = 2  # channels of D's first layer (stacked)
+    std: bool = False  # D sees how much the batch differs (stacked, dcgan)
+    pack: int = 1  # rows that D judges together, as PacGAN does
     g_depth: int = 2  # hidden layers of G (mlp)
     d_depth: int = 1  # hidden layers of D (mlp)
     act: Literal["relu", "tanh"] = "relu"  # hidden units (mlp)
@@ -57,6 +60,11 @@ _paper = Config(
 _images = Config(
     "digits", steps=5000, batch_size=64, loss="non_saturating", z_dim=64, width=32, g_lr=2e-4, d_lr=2e-4, ema=0.99
 )  # fmt: skip
+# 1000 modes against a D of a quarter or half of G's width, as PacGAN re-created the paper's runs of 500,000 steps.
+_stacked = Config(
+    "stacked_mnist", steps=20_000, batch_size=128, unroll=10, loss="non_saturating", z_dim=256, nets="stacked", width=8,
+    g_lr=1e-4, d_lr=2e-4, b2=0.99, ema=0.0,
+)  # fmt: skip
 PRESETS = {
     "default": Config(),  # tuned: the fastest convincing run on two cores
     "paper": _paper,  # the ring of the paper, as we read its appendix
@@ -67,6 +75,8 @@ PRESETS = {
     # The ring and the grid on which VEEGAN and PacGAN report.
     "veegan_ring": Config("ring8_unit", d_scale=0.5),
     "veegan_grid": Config("grid25", steps=25_000, d_scale=0.25),
+    "stacked_quarter": _stacked,
+    "stacked_half": dataclasses.replace(_stacked, d_width=4),
     "images": _images,  # any TFDS set: `--dataset NAME`
     # The paper's MNIST experiment, as we read it: an LSTM writes the image column by column. (There K is 20.)
     "lstm": dataclasses.replace(
@@ -91,16 +101,19 @@ def build(cfg):
         G = mlp.G(shape, cfg.width, cfg.g_depth, act, kernel_init)
         D = mlp.D(cfg.width, cfg.d_depth, act, kernel_init, cfg.d_scale)
     elif nets == "dcgan":
-        G, D = dcgan.G(shape, cfg.width), dcgan.D(cfg.width)
+        G, D = dcgan.G(shape, cfg.width), dcgan.D(cfg.width, std=cfg.std)
+    elif nets == "stacked":
+        G, D = stacked.G(shape, cfg.width), stacked.D(cfg.d_width, std=cfg.std)
     else:
         G, D = lstm.G(shape, cfg.width), lstm.D()
+    D = stacked.Packed(D, cfg.pack) if cfg.pack > 1 else D
     g_tx, d_tx = (optax.adam(lr, cfg.b1, cfg.b2, eps_root=1e-16) for lr in (cfg.g_lr, cfg.d_lr))
     return G, D, g_tx, d_tx
 
 
 def init(cfg, key):
     G, D, g_tx, d_tx = build(cfg)
-    z, x = jnp.zeros((1, cfg.z_dim)), jnp.zeros((1, *data.load(cfg.dataset).shape))
+    z, x = jnp.zeros((1, cfg.z_dim)), jnp.zeros((cfg.pack, *data.load(cfg.dataset).shape))
     g = create(G, g_tx, rng.at(key, 0, "g"), z)
     return State(jnp.int32(0), key, g, create(D, d_tx, rng.at(key, 0, "d"), x), (g.params, g.stats))
 
@@ -112,8 +125,8 @@ def step(cfg, state, batch):
     z = jax.random.normal(rng.at(state.key, state.step, "z"), (x.shape[0], cfg.z_dim))  # [b, z]
 
     def scores(d_params, fake):
-        real_score, stats = forward(D, d_params, state.d.stats, x)  # [b]
-        fake_score, _ = forward(D, d_params, state.d.stats, fake)  # [b]
+        real_score, stats = forward(D, d_params, state.d.stats, x)  # [b / pack]
+        fake_score, _ = forward(D, d_params, state.d.stats, fake)  # [b / pack]
         return real_score, fake_score, stats
 
     def d_loss(d_params, fake):

@@ -1,0 +1,62 @@
+"""The small nets of the 1000-mode experiment (Metz et al. 2017, arXiv 1611.02163), for images of any size.
+
+For 28x28x3 G has 287,875 parameters, D 585 at `width` 2 (a quarter of G's), 1,889 at 4 and 6,657 at 8, as in PacGAN's
+re-creation (arXiv 1712.04086); that counts the biases before batch norm, which it cancels.
+"""
+
+import math
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from gan_jax.nets.conv import Conv, ConvTranspose
+from gan_jax.nets.dcgan import batch_norm, init, levels, minibatch_std
+
+
+class G(nn.Module):
+    """Latent [b, z] -> x [b, *shape] in [-1, 1]; `width`: channels at full resolution, twice as many each level down."""
+
+    shape: tuple[int, int, int]
+    width: int = 8
+
+    @nn.compact
+    def __call__(self, z, train=True):
+        act = lambda x: nn.relu(batch_norm(x, train))
+        sizes, channels = levels(self.shape, self.width)
+        x = nn.Dense(math.prod(sizes[-1]) * 2 * channels[-1], kernel_init=init)(z)
+        x = act(x.reshape(-1, *sizes[-1], 2 * channels[-1]))
+        for size, c in zip(sizes[-2::-1], channels[::-1], strict=True):
+            x = act(ConvTranspose(c, 3, 2, size=size, kernel_init=init)(x))
+        return jnp.tanh(Conv(self.shape[-1], 3, kernel_init=init)(x))
+
+
+class D(nn.Module):
+    """x [b, h, w, c] -> score [b]; norm=False for critics; std: the last layer sees the batch's deviation too."""
+
+    width: int = 2
+    norm: bool = True
+    std: bool = False
+
+    @nn.compact
+    def __call__(self, x, train=True):
+        for c in levels(x.shape[1:], self.width)[1]:
+            x = Conv(c, 3, 2, kernel_init=init)(x)
+            x = nn.leaky_relu(batch_norm(x, train) if self.norm else x, 0.3)
+        x = minibatch_std(x) if self.std else x
+        return nn.Dense(1, kernel_init=init)(x.reshape(x.shape[0], -1))[:, 0]
+
+
+class Packed(nn.Module):
+    """x [b, ...] -> scores [b / m] of `net`, which sees m rows at once, joined along the last axis.
+
+    PacGAN (Lin et al. 2018, arXiv 1712.04086): a D of samples in packs tells a collapsed G by their likeness. b must be
+    a multiple of m.
+    """
+
+    net: nn.Module
+    m: int
+
+    @nn.compact
+    def __call__(self, x, train=True):
+        packs = jnp.moveaxis(x.reshape(-1, self.m, *x.shape[1:]), 1, -2)  # [b / m, ..., m, c]
+        return self.net(packs.reshape(*packs.shape[:-2], -1), train)
