@@ -138,6 +138,7 @@ DATASETS = {
     "spiral": spiral,
     "digits": lambda name: _tfds(name),  # the 8x8 digits of scikit-learn: the embedded image set
     "stacked_mnist": stacked,
+    "stacked_digits": functools.partial(stacked, of="digits"),
 }
 
 
@@ -264,7 +265,8 @@ def resident(source: Source) -> dict[str, np.ndarray]:
 def reference(source: Source) -> dict[str, np.ndarray]:
     """Return real data to hold samples against: "real" [up to 256, *shape], and "anchors" [a, *shape].
 
-    The anchors are a toy's modes, the means of the classes that the first 1,000 records have, or ten of the records.
+    The anchors are a toy's modes, the means of the classes (up to 100) that the first 1,000 records have, or ten of the
+    records.
     """
     source = next(iter(source.parts.values())) if source.parts else source
     if source.draw:
@@ -272,7 +274,7 @@ def reference(source: Source) -> dict[str, np.ndarray]:
         return {"real": real, "anchors": np.asarray(source.modes[0] if source.modes else real[:10], np.float32)}
     raw = source.read(np.arange(min(1000, source.n)))
     x = (raw["x"].astype(np.float32) * 2 - 255) / 255
-    means = [x[raw["y"] == y].mean(0) for y in np.unique(raw["y"])] if source.classes else x[:10]
+    means = [x[raw["y"] == y].mean(0) for y in np.unique(raw["y"])] if 0 < source.classes <= 100 else x[:10]
     return {"real": x[:256], "anchors": np.asarray(means)}
 
 

@@ -18,6 +18,7 @@ from jax.sharding import PartitionSpec as P
 from gan_jax import data, health, log, mesh, metrics, plots, rng, rundir
 from gan_jax.checkpoint import Checkpoints
 from gan_jax.errors import UserError
+from gan_jax.metrics import classifier
 
 
 def scan_fit(step, state, batch_at, steps: int):
@@ -85,6 +86,8 @@ def fit(run, source, init, step, sample, measure=None, *, steps: int, batch_size
     where a metric stops being finite.
     """
     data.check_batch(source, batch_size)
+    if source.base:
+        classifier.load(source.base.name)  # trained now where there is none: not in the middle of the trace
     devices, first = mesh.make(batch_size, run.seeds), mesh.is_first()
     streamed = not source.draw and (run.stream or not source.fits)
     if streamed and (source.parts or source.labelled):
@@ -202,11 +205,19 @@ def _describe(run, devices):
 
 
 def evaluate(sample, measure, source, seeds, state, keys, real, train, test):
-    """Return (scores, pictures, samples): what `measure` finds too, and 2,500 points of a toy or 64 images."""
+    """Return (scores, pictures, samples): what `measure` finds too, and 2,500 points of a toy or 64 images.
+
+    The scores are mode coverage, where the data's modes are known, and the signs of health.
+    """
 
     def one(state, key):
         x = sample(state, rng.at(key, state.step, "evaluate"), 2500 if source.modes else 64)
         scores = (metrics.coverage(x, *source.modes) if source.modes else {}) | health.signs(x, **real)
+        if source.base:
+            draw = functools.partial(sample, state)
+            scores |= metrics.stacked_coverage(
+                classifier.load(source.base.name), draw, rng.at(key, state.step, "modes")
+            )
         found = measure(state, rng.at(key, state.step, "measure"), train, test) if measure else {}
         scores |= {name: value for name, value in found.items() if not value.ndim}
         return scores, {name: value for name, value in found.items() if value.ndim}, x

@@ -92,3 +92,19 @@ def test_under_vmap():
     scores = jax.vmap(lambda x: metrics.coverage(x, MEANS, STD))(x)
     assert scores["modes"].tolist() == [1, 8]
     np.testing.assert_allclose(scores["reverse_kl"], [math.log(8), 0], atol=1e-6)
+
+
+def test_stacked_coverage():
+    """Known triples: their number, and the divergence from all triples in closed form."""
+    shares = np.array([0, 1, 2, 2])  # of four images: one of (0, 0, 1), one of (0, 1, 2), two of (2, 0, 1)
+    triples = np.array([[0, 0, 1], [0, 1, 2], [2, 0, 1]])
+
+    def draw(key, m):  # a pixel that is the digit
+        which = jnp.asarray(triples)[jnp.asarray(shares)[jnp.arange(m) % 4] % 3]
+        return jnp.broadcast_to(which[:, None, None, :], (m, 2, 2, 3)).astype(jnp.float32)
+
+    judge = lambda x: jax.nn.one_hot(x[:, 0, 0, 0].astype(int), 4)
+    found = metrics.stacked_coverage(judge, draw, jax.random.key(0), n=800)
+    expected = np.log(64) + 2 * 0.25 * np.log(0.25) + 0.5 * np.log(0.5)
+    assert int(found["modes"]) == 3
+    np.testing.assert_allclose(found["reverse_kl"], expected, rtol=1e-5)

@@ -1,6 +1,9 @@
-"""Mode coverage of samples from a mixture whose modes are known."""
+"""Mode coverage of samples from data whose modes are known."""
 
+import jax
 import jax.numpy as jnp
+
+STACKED = 25_600  # samples of stacked images, as many as in PacGAN's and PGGAN's tables
 
 
 def coverage(x, means, std):
@@ -19,3 +22,26 @@ def coverage(x, means, std):
     share = counts / jnp.maximum(total, 1)
     kl = jnp.sum(jnp.where(share > 0, share * jnp.log(jnp.where(share > 0, share, 1) * len(means)), 0))
     return {"modes": (counts > 0).sum(), "high_quality": good.mean(), "reverse_kl": jnp.where(total > 0, kl, jnp.inf)}
+
+
+def stacked_coverage(judge, draw, key, n=STACKED):
+    """Return {"modes", "reverse_kl"} of n stacked images in the eyes of a classifier of the grey set.
+
+    A mode is a triple of labels, one for each colour, and is covered by one sample. `reverse_kl` is KL(samples ||
+    uniform over all triples) in nats. Metz et al. 2017 (arXiv 1611.02163), with the sample count of PacGAN
+    (arXiv 1712.04086); n exact draws score (modes - 1) / 2n on average: 0.0195 for 25,600 of 1000.
+
+    judge: [m, h, w, 1] -> logits [m, classes]. draw: (key, m) -> images [m, h, w, 3].
+    """
+    m = min(n, 256)  # at a time
+
+    def labels(key):
+        colours = draw(key, m).transpose(0, 3, 1, 2)  # [m, 3, h, w]
+        return judge(colours.reshape(3 * m, *shape, 1)).argmax(-1).reshape(m, 3) @ classes ** jnp.arange(2, -1, -1)
+
+    shape = jax.eval_shape(lambda key: draw(key, m), key).shape[1:3]
+    classes = jax.eval_shape(judge, jax.ShapeDtypeStruct((1, *shape, 1), jnp.float32)).shape[1]
+    found = jax.lax.map(labels, jax.random.split(key, -(-n // m))).reshape(-1)[:n]
+    share = jnp.zeros(classes**3).at[found].add(1 / n)
+    kl = jnp.sum(jnp.where(share > 0, share * jnp.log(jnp.where(share > 0, share, 1) * classes**3), 0))
+    return {"modes": (share > 0).sum(), "reverse_kl": kl}

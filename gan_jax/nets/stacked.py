@@ -9,25 +9,33 @@ import math
 import flax.linen as nn
 import jax.numpy as jnp
 
-from gan_jax.nets.conv import Conv, ConvTranspose
-from gan_jax.nets.dcgan import batch_norm, init, levels, minibatch_std
+from gan_jax.nets import conv, dcgan, narrow
+from gan_jax.nets.dcgan import init, levels
+
+
+def batch_norm(x, train):
+    """Return x [c, h, w, b] normalised over all but its channels, as `dcgan.batch_norm` does."""
+    scale_init = lambda *args: 1 + init(*args)
+    return nn.BatchNorm(use_running_average=not train, axis=0, momentum=0.9, epsilon=1e-5, scale_init=scale_init)(x)
 
 
 class G(nn.Module):
-    """Latent [b, z] -> x [b, *shape] in [-1, 1]; `width`: channels at full resolution, twice as many each level down."""
+    """Latent [b, z] -> x [b, *shape] in [-1, 1]; `width`: channels at full resolution, each level below twice as many."""
 
     shape: tuple[int, int, int]
     width: int = 8
 
     @nn.compact
     def __call__(self, z, train=True):
-        act = lambda x: nn.relu(batch_norm(x, train))
+        act = lambda x: nn.relu(dcgan.batch_norm(x, train))
         sizes, channels = levels(self.shape, self.width)
         x = nn.Dense(math.prod(sizes[-1]) * 2 * channels[-1], kernel_init=init)(z)
         x = act(x.reshape(-1, *sizes[-1], 2 * channels[-1]))
         for size, c in zip(sizes[-2::-1], channels[::-1], strict=True):
-            x = act(ConvTranspose(c, 3, 2, size=size, kernel_init=init)(x))
-        return jnp.tanh(Conv(self.shape[-1], 3, kernel_init=init)(x))
+            x = act(conv.ConvTranspose(c, 3, 2, size=size, kernel_init=init)(x))
+        # At stride 1 this is a convolution with the mirrored kernel, in the form that suits fewer channels out than in.
+        x = narrow.ConvTranspose(self.shape[-1], 3, 1, sizes[0], kernel_init=init)(x.transpose(3, 1, 2, 0))
+        return jnp.tanh(x).transpose(3, 1, 2, 0)
 
 
 class D(nn.Module):
@@ -39,11 +47,14 @@ class D(nn.Module):
 
     @nn.compact
     def __call__(self, x, train=True):
-        for c in levels(x.shape[1:], self.width)[1]:
-            x = Conv(c, 3, 2, kernel_init=init)(x)
+        x = x.transpose(3, 1, 2, 0)  # [c, h, w, b]
+        for c in levels(x.shape[1:3], self.width)[1]:
+            x = narrow.Conv(c, 3, 2, kernel_init=init)(x)
             x = nn.leaky_relu(batch_norm(x, train) if self.norm else x, 0.3)
-        x = minibatch_std(x) if self.std else x
-        return nn.Dense(1, kernel_init=init)(x.reshape(x.shape[0], -1))[:, 0]
+        if self.std:  # PGGAN, 1710.10196: one more channel
+            spread = jnp.sqrt(x.var(-1) + 1e-8).mean()
+            x = jnp.concatenate([x, jnp.broadcast_to(spread, (1, *x.shape[1:]))])
+        return nn.Dense(1, kernel_init=init)(x.reshape(-1, x.shape[-1]).T)[:, 0]
 
 
 class Packed(nn.Module):
