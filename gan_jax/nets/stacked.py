@@ -20,7 +20,7 @@ def batch_norm(x, train):
 
 
 class G(nn.Module):
-    """Latent [b, z] -> x [b, *shape] in [-1, 1]; `width`: channels at full resolution, each level below twice as many."""
+    """Latent [b, z] -> x [b, *shape] in [-1, 1]; `width`: channels at full resolution, twice as many a level down."""
 
     shape: tuple[int, int, int]
     width: int = 8
