@@ -9,6 +9,7 @@ import math
 import flax.linen as nn
 import jax.numpy as jnp
 
+from gan_jax.errors import UserError
 from gan_jax.nets.conv import Conv, ConvTranspose
 from gan_jax.nets.dcgan import batch_norm, init, levels, minibatch_std
 
@@ -30,6 +31,20 @@ class G(nn.Module):
         return jnp.tanh(Conv(self.shape[-1], 3, kernel_init=init)(x))
 
 
+class Trunk(nn.Module):
+    """x [b, h, w, c] -> features [b, n, m, f]; norm=False for critics."""
+
+    width: int = 2
+    norm: bool = True
+
+    @nn.compact
+    def __call__(self, x, train=True):
+        for c in levels(x.shape[1:], self.width)[1]:
+            x = Conv(c, 3, 2, kernel_init=init)(x)
+            x = nn.leaky_relu(batch_norm(x, train) if self.norm else x, 0.3)
+        return x
+
+
 class D(nn.Module):
     """x [b, h, w, c] -> score [b]; norm=False for critics; std: the last layer sees the batch's deviation too."""
 
@@ -39,9 +54,7 @@ class D(nn.Module):
 
     @nn.compact
     def __call__(self, x, train=True):
-        for c in levels(x.shape[1:], self.width)[1]:
-            x = Conv(c, 3, 2, kernel_init=init)(x)
-            x = nn.leaky_relu(batch_norm(x, train) if self.norm else x, 0.3)
+        x = Trunk(self.width, self.norm)(x, train)
         x = minibatch_std(x) if self.std else x
         return nn.Dense(1, kernel_init=init)(x.reshape(x.shape[0], -1))[:, 0]
 
@@ -49,8 +62,7 @@ class D(nn.Module):
 class Packed(nn.Module):
     """x [b, ...] -> scores [b / m] of `net`, which sees m rows at once, joined along the last axis.
 
-    PacGAN (Lin et al. 2018, arXiv 1712.04086): a D of samples in packs tells a collapsed G by their likeness. b must be
-    a multiple of m.
+    PacGAN (Lin et al. 2018, arXiv 1712.04086): a D of samples in packs tells a collapsed G by their likeness.
     """
 
     net: nn.Module
@@ -60,3 +72,9 @@ class Packed(nn.Module):
     def __call__(self, x, train=True):
         packs = jnp.moveaxis(x.reshape(-1, self.m, *x.shape[1:]), 1, -2)  # [b / m, ..., m, c]
         return self.net(packs.reshape(*packs.shape[:-2], -1), train)
+
+
+def check_packs(b: int, m: int):
+    """Raise UserError where a batch of b rows can't be cut into packs of m."""
+    if b % m:
+        raise UserError(f"a batch of {b} can't be cut into packs of {m}: choose a --batch-size that is a multiple.")
