@@ -1,8 +1,8 @@
 """Mode-regularised GAN: an encoder E shows G which codes the data would have, and G must make those data from them.
 
-Che, Li, Jacob, Bengio and Li 2017, arXiv 1612.02136. Where x' = G(E(x)), G descends -log D(G(z)) + lambda1 d(x, x') -
-lambda2 log D(x'), E descends the last two terms, D descends -log D(x) - log(1 - D(G(z))): each row of data pulls G, also
-where no sample is near, and x' of a mode that G misses must look real too.
+Che, Li, Jacob, Bengio and Li 2017, arXiv 1612.02136. With x' = G(E(x)), G descends -log D(G(z)) + lambda1 d(x, x') -
+lambda2 log D(x'), E the last two terms, D descends -log D(x) - log(1 - D(G(z))). So each row of data pulls on G, where
+no sample is near too, and x' must look real even of a mode that G misses.
 
 d is the mean squared difference. The paper prints the last term with the other sign, by which G would make x' look
 false; the text says what is meant. This is the paper's regularised GAN, not its MDGAN, which trains in two steps,

@@ -5,10 +5,12 @@ or all made: D descends -log D(x_1 .. x_m) - log(1 - D(G(z_1) .. G(z_m))), G des
 
 A batch of b rows makes b / m packs. The authors' batches have a fixed number of packs, whatever m: so have the presets
 `paper_ring` and `paper_grid` with their pack of 2 (with another one, give --batch-size 100 m too). The presets
-`stacked_quarter` and `stacked_half` have the 128 rows of those of experiments/unrolled.py (the authors' 128 packs:
---batch-size 256). Differences from the paper: there both nets of the 1000-mode runs are updated in turn, here at once,
-as in the authors' 2-D code; points are drawn afresh, there from 100,000; batch norm sees all rows, there one row of each
-pack at a time; except in the presets named here, nets and rates are ours.
+`stacked_quarter` and `stacked_half` have 128 rows, as those of experiments/unrolled.py (the authors' 128 packs:
+--batch-size 256).
+
+Differences from the paper: both nets are updated at once, as in the authors' 2-D code (in that of the 1000 modes in
+turn); points are drawn afresh (there from 100,000); batch norm sees all rows together (there the first row of every
+pack, the second, ...); except in the presets named here, nets and rates are ours.
 
     python -m experiments.pacgan                       the ring of eight Gaussians
     python -m experiments.pacgan --pack 1              the plain GAN to set against it

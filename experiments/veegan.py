@@ -2,12 +2,12 @@
 
 Srivastava, Valkov, Russell, Gutmann and Sutton 2017, arXiv 1705.07761. With z' drawn around F(x), D descends
 -log D(x, z') - log(1 - D(G(z), z)); its score estimates the log ratio of the two kinds of pairs. G descends minus the
-score of its own pairs plus the squared distance |z - F(G(z))|^2, F that distance alone: a G of few modes maps much noise
-to one place, where F can't tell it apart, and on data of other modes F gives z' away.
+score of its own pairs plus |z - F(G(z))|^2, F that distance alone. So a G of few modes, which takes much noise to one
+place, leaves F nothing to tell it by, and what F makes of data from elsewhere looks unlike noise to D.
 
-Differences from the paper: D's score has the other sign here, the data's pairs being the high ones; the weight of the
-distance is a flag (there 1), and so is the deviation of z' from F(x) (there 1, as we read it: p(z|x) is normal); the nets
-and the rates are ours.
+Differences from the paper: the score has the other sign here, high for the data's pairs; the weight of the distance is a
+flag (there 1), and so is the deviation of z' from F(x) (there 1, as we read it: p(z|x) is normal); the nets and the
+rates are ours.
 
     python -m experiments.veegan                       the ring of eight Gaussians
     python -m experiments.veegan --weight 0            without the reconstruction of the noise

@@ -15,7 +15,7 @@ from gan_jax.nets.dcgan import batch_norm, init, levels, minibatch_std
 
 
 class G(nn.Module):
-    """Latent [b, z] -> x [b, *shape] in [-1, 1]; `width`: channels at full resolution, twice as many each level down."""
+    """Latent [b, z] -> x [b, *shape] in [-1, 1]; `width`: channels at full resolution, twice as many a level down."""
 
     shape: tuple[int, int, int]
     width: int = 8
