@@ -160,6 +160,7 @@ def sample(cfg, state, key, n):
 
 def main(argv=None):
     cfg, run = cli.parse(Config, PRESETS, argv)
+    stacked.check_packs(cfg.batch_size, cfg.pack)
     parts = (functools.partial(f, cfg) for f in (init, step, sample))
     return fit(run, data.load(cfg.dataset), *parts, steps=cfg.steps, batch_size=cfg.batch_size)
 

@@ -9,8 +9,9 @@ import math
 import flax.linen as nn
 import jax.numpy as jnp
 
+from gan_jax.errors import UserError
 from gan_jax.nets import conv, dcgan, narrow
-from gan_jax.nets.dcgan import init, levels
+from gan_jax.nets.dcgan import init, levels, minibatch_std
 
 
 def batch_norm(x, train):
@@ -38,6 +39,21 @@ class G(nn.Module):
         return jnp.tanh(x).transpose(3, 1, 2, 0)
 
 
+class Trunk(nn.Module):
+    """x [b, h, w, c] -> features [b, n, m, f]; norm=False for critics."""
+
+    width: int = 2
+    norm: bool = True
+
+    @nn.compact
+    def __call__(self, x, train=True):
+        x = x.transpose(3, 1, 2, 0)  # [c, h, w, b]
+        for c in levels(x.shape[1:3], self.width)[1]:
+            x = narrow.Conv(c, 3, 2, kernel_init=init)(x)
+            x = nn.leaky_relu(batch_norm(x, train) if self.norm else x, 0.3)
+        return x.transpose(3, 1, 2, 0)
+
+
 class D(nn.Module):
     """x [b, h, w, c] -> score [b]; norm=False for critics; std: the last layer sees the batch's deviation too."""
 
@@ -47,21 +63,15 @@ class D(nn.Module):
 
     @nn.compact
     def __call__(self, x, train=True):
-        x = x.transpose(3, 1, 2, 0)  # [c, h, w, b]
-        for c in levels(x.shape[1:3], self.width)[1]:
-            x = narrow.Conv(c, 3, 2, kernel_init=init)(x)
-            x = nn.leaky_relu(batch_norm(x, train) if self.norm else x, 0.3)
-        if self.std:  # PGGAN, 1710.10196: one more channel
-            spread = jnp.sqrt(x.var(-1) + 1e-8).mean()
-            x = jnp.concatenate([x, jnp.broadcast_to(spread, (1, *x.shape[1:]))])
-        return nn.Dense(1, kernel_init=init)(x.reshape(-1, x.shape[-1]).T)[:, 0]
+        x = Trunk(self.width, self.norm)(x, train)
+        x = minibatch_std(x) if self.std else x
+        return nn.Dense(1, kernel_init=init)(x.reshape(x.shape[0], -1))[:, 0]
 
 
 class Packed(nn.Module):
     """x [b, ...] -> scores [b / m] of `net`, which sees m rows at once, joined along the last axis.
 
-    PacGAN (Lin et al. 2018, arXiv 1712.04086): a D of samples in packs tells a collapsed G by their likeness. b must be
-    a multiple of m.
+    PacGAN (Lin et al. 2018, arXiv 1712.04086): a D of samples in packs tells a collapsed G by their likeness.
     """
 
     net: nn.Module
@@ -71,3 +81,9 @@ class Packed(nn.Module):
     def __call__(self, x, train=True):
         packs = jnp.moveaxis(x.reshape(-1, self.m, *x.shape[1:]), 1, -2)  # [b / m, ..., m, c]
         return self.net(packs.reshape(*packs.shape[:-2], -1), train)
+
+
+def check_packs(b: int, m: int):
+    """Raise UserError where a batch of b rows can't be cut into packs of m."""
+    if b % m:
+        raise UserError(f"a batch of {b} can't be cut into packs of {m}: choose a --batch-size that is a multiple.")
