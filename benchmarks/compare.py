@@ -101,7 +101,7 @@ class Judge:
 def draw(file, pictures, source):
     """Write the first seed's samples of each experiment side by side: points, or 64 images."""
     if source.modes:
-        return plots.scatter(file, pictures, *source.modes)
+        return plots.scatter(file, pictures, *source.modes[:2])
     fig, axes = plots.figure(len(pictures))
     for axis, (name, x) in zip(axes, pictures.items(), strict=True):
         picture = plots.grid(x[:64], 8)

@@ -1,1 +1,2 @@
 from gan_jax.metrics.modes import coverage as coverage
+from gan_jax.metrics.modes import label_switches as label_switches
