@@ -28,15 +28,15 @@ def scores(dataset: str, n: int = 0, repeats: int = 10) -> dict:
     if not (source.modes or source.base):
         raise UserError(f"{dataset} has no modes to cover: take a mixture or a stacked set.")
     n = n or (2500 if source.modes else 25_600)
-    data.check_batch(source, n)
     seen = {} if source.modes else _seen(source.base)
+    b = n if source.modes else min(n, source.n)
 
     @jax.jit
     def one(key, seen):
-        batch = data.batch(source, seen, key, 0, n)
         if source.modes:
-            return coverage(batch["x"], *source.modes)
-        return modes.of_histogram(jnp.zeros(source.classes).at[batch["y"]].add(1))
+            return coverage(source.draw(key, n)["x"], *source.modes)
+        labels = jax.lax.map(lambda i: data.batch(source, seen, key, i, b)["y"], jnp.arange(-(-n // b)))
+        return modes.of_histogram(jnp.zeros(source.classes).at[labels.reshape(-1)[:n]].add(1))
 
     found = [one(jax.random.key(i), seen) for i in range(repeats)]
     return {"n": n} | {name: [np.asarray(f[name]).item() for f in found] for name in found[0]}
