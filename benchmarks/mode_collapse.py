@@ -151,7 +151,7 @@ def main(
     protocol = f"{source.name}, {steps} updates of G, {seeds} seeds, last step, {best.pop('n')} samples of each, "
     protocol += f"mean ± standard deviation over seeds. The first row is what draws of the data score.\n\n    {command}"
     notes = [f"- {k}: {what}" for k, what in PROTOCOLS.items() if any(f"[{k}]" in row["published"] for row in rows)]
-    notes = "\n".join(["Published, of other nets and budgets where that is said:", *notes])
+    notes = "\n".join(["Published, by protocols of their own:", *notes])
     print(f"\n{protocol}\n")
     head = ("way", "experiment", *(n.replace("_", " ") for n in scores), "published")
     cells = [[r["way"], r["experiment"], *(log.spread(r[n]) for n in scores), r["published"]] for r in rows]

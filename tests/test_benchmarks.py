@@ -105,13 +105,13 @@ def test_mode_collapse_of_stacked_digits(tmp_path, monkeypatch):
     scores = {"labels": jnp.zeros(1), "modes": jnp.int32(30), "reverse_kl": jnp.float32(5.5)}
     monkeypatch.setattr(loop, "evaluate", lambda sample, measure, source, *_: (scores, {}, jnp.zeros((2, 8, 8, 3))))
     mode_collapse.main(
-        ("unrolled1_pack2", "wgan_gp", "r3gan"), "quarter", 2, 1, out=str(tmp_path), runs=str(tmp_path / "runs"),
+        ("unrolled0_pack2", "wgan_gp", "r3gan"), "quarter", 2, 1, out=str(tmp_path), runs=str(tmp_path / "runs"),
         flags="--dataset=stacked_digits --batch-size=8 --z-dim=4",
     )  # fmt: skip
     table = (tmp_path / "mode_collapse-quarter.md").read_text()
     assert "| data |  | 1000 ± 0 | 0.0" in table and "| 30 | 5.5 |" in table and "640.1 ± 136.3" in table
     _, first, *_ = lines(tmp_path / "mode_collapse-quarter.jsonl")[0]["rows"]
-    assert (first["config"]["pack"], first["config"]["unroll"], first["config"]["d_width"]) == (2, 1, 2)
+    assert (first["config"]["pack"], first["config"]["unroll"], first["config"]["d_width"]) == (2, 0, 2)
     assert (tmp_path / "mode_collapse-quarter-samples.png").stat().st_size > 1000
 
 
