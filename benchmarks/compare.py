@@ -1,7 +1,5 @@
 """`python -m benchmarks.compare wgan lsgan --dataset mnist`: experiments at an equal budget, table and picture."""
 
-import importlib
-import json
 from pathlib import Path
 
 import jax
@@ -10,7 +8,6 @@ import tyro
 
 from benchmarks import measure
 from gan_jax import cli, data, log, plots, rundir
-from gan_jax.errors import UserError
 from gan_jax.metrics import classifier, features, neighbours
 
 
@@ -37,22 +34,13 @@ def main(
         out: folder of compare-DATASET.md, .jsonl and .png.
         runs: folder of the runs.
     """
-    modules = {}
-    for name in names:
-        try:
-            modules[name] = importlib.import_module(f"experiments.{name}")
-        except ModuleNotFoundError:
-            raise UserError(
-                f"there is no experiment {name!r}; the names are those of the files in experiments/."
-            ) from None
+    modules = {name: measure.experiment(name) for name in names}
     source, rows, pictures = data.load(dataset), [], {}
     judge = None if source.modes else Judge(dataset, samples)
     for name, module in modules.items():
         folder = Path(runs, f"{dataset}-{steps}x{seeds}", name)
-        if not (folder / "results.json").exists():
-            flags = [f"--dataset={dataset}", f"--steps={steps}", f"--seeds={seeds}", f"--out={folder}"]
-            module.main([*flags, *["--resume"] * (folder / "config.json").exists()])
-        results = json.loads((folder / "results.json").read_text())
+        flags = [f"--dataset={dataset}", f"--steps={steps}", f"--seeds={seeds}"]
+        results = measure.trained(module, flags, folder)
         trained = rundir.load(folder)
         x = np.asarray(jax.jit(trained.sample, static_argnums=1)(jax.random.key(0), samples))
         x = x if seeds > 1 else x[None]  # [seeds, n, ...]
@@ -101,7 +89,7 @@ class Judge:
 def draw(file, pictures, source):
     """Write the first seed's samples of each experiment side by side: points, or 64 images."""
     if source.modes:
-        return plots.scatter(file, pictures, *source.modes)
+        return plots.scatter(file, pictures, *source.modes[:2])
     fig, axes = plots.figure(len(pictures))
     for axis, (name, x) in zip(axes, pictures.items(), strict=True):
         picture = plots.grid(x[:64], 8)

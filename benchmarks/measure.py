@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import importlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -14,6 +15,7 @@ import jax
 import numpy as np
 
 from gan_jax import data, loop, mesh, rundir
+from gan_jax.errors import UserError
 
 
 def machine() -> dict:
@@ -38,7 +40,11 @@ def _lines(file):
 
 def prepared(module, cfg, seeds=1, devices=None):
     """Return (state, keys, feed, advance, mesh, parts): an experiment's run as `fit` has it before the first step."""
-    given = _parts(module, cfg, seeds)
+    flags = [
+        f"--{'' if v is not False else 'no-'}{k}".replace("_", "-") + ("" if isinstance(v, bool) else f"={v}")
+        for k, v in dataclasses.asdict(cfg).items()
+    ]
+    given = _parts(module, [*flags, f"--seeds={seeds}"])
     devices = mesh.make(given["batch_size"], seeds, devices)
     placed = jax.sharding.NamedSharding(devices, mesh.seed_spec(devices, seeds))
     keys = jax.jit(lambda: rundir.initial(lambda key: key, 0, seeds), out_shardings=placed)()
@@ -81,19 +87,29 @@ def times(module, cfg, seeds=1, steps=None, repeats=5, devices=None) -> dict:
     }
 
 
-def _parts(module, cfg, seeds) -> dict:
+def _parts(module, flags) -> dict:
     """Return what the experiment's `main` would hand to `fit`."""
-    flags = [
-        f"--{'' if v is not False else 'no-'}{k}".replace("_", "-") + ("" if isinstance(v, bool) else f"={v}")
-        for k, v in dataclasses.asdict(cfg).items()
-    ]
     fit = module.fit
-    names = ("source", "init", "step", "sample", "measure")
-    module.fit = lambda run, *parts, **rest: dict(zip(names, parts, strict=False)) | rest
+    names = ("run", "source", "init", "step", "sample", "measure")
+    module.fit = lambda *parts, **rest: dict(zip(names, parts, strict=False)) | rest
     try:
-        return module.main([*flags, f"--seeds={seeds}"])
+        return module.main(flags)
     finally:
         module.fit = fit
+
+
+def trained(module, flags, folder) -> dict:
+    """Return the results.json of the experiment's run with these flags in `folder`, trained first where it is missing.
+
+    A run that was stopped goes on. Raises UserError where the folder holds a finished run with other settings.
+    """
+    folder = Path(folder)
+    if not (folder / "results.json").exists():
+        module.main([*flags, f"--out={folder}", *["--resume"] * (folder / "config.json").exists()])
+    was, asked = rundir.read(folder)["config"], _parts(module, flags)["run"].config
+    if differ := [name for name in asked if asked[name] != was.get(name)]:
+        raise UserError(f"{folder} holds a run with another {', '.join(differ)}: remove it, or choose another --runs.")
+    return json.loads((folder / "results.json").read_text())
 
 
 HEAD = ("ms/step: median (least-most)", "CPU ms/step", "compile s", "temporary MB", "peak MB")
@@ -107,7 +123,9 @@ def cells(row: dict) -> tuple[str, ...]:
 
 
 def experiment(name: str):
-    """Return the module of an experiment."""
+    """Return the module of an experiment; raise UserError where there is none of that name."""
+    if importlib.util.find_spec(f"experiments.{name}") is None:
+        raise UserError(f"there is no experiment {name!r}; the names are those of the files in experiments/.")
     return importlib.import_module(f"experiments.{name}")
 
 

@@ -6,7 +6,8 @@ Adam's beta2, gamma and the memory of the averaged G from their first to their l
 
 Differences from the paper: both nets are updated at once, from the same noise; no augmentation; perceptrons for points;
 for images its residual nets without normalisation, small, wider at coarser levels, with a centred bilinear filter;
-samples of images are cut off at -1 and 1.
+samples of images are cut off at -1 and 1. The presets `stacked_*` are for its test of 1000 modes: `stacked_resnet` on
+those nets (the paper's small ones are not said), the others on Metz et al.'s, without batch norm in D.
 
     python -m experiments.r3gan                     the ring of eight Gaussians
     python -m experiments.r3gan --dataset grid25    the grid of 25
@@ -15,7 +16,7 @@ samples of images are cut off at -1 and 1.
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -24,7 +25,7 @@ import optax
 
 from gan_jax import cli, data, losses, penalties, rng
 from gan_jax.loop import fit
-from gan_jax.nets import mlp, r3gan
+from gan_jax.nets import mlp, r3gan, stacked
 from gan_jax.player import Player, create, descend, ema, forward
 
 
@@ -42,16 +43,26 @@ class Config:
     gamma_end: float = 0.01  # what of it is left at last
     ema: float = 500.0  # half-life of the averaged G in steps, last; 0 at first
     z_dim: int = 16  # the latent, standard normal
+    nets: Literal["auto", "stacked"] = "auto"  # auto: mlp for points, residual nets for images
     width: int = 128  # units of a hidden layer (points); channels at full resolution (images)
+    d_width: int = 2  # channels of D's first layer (stacked)
     depth: int = 3  # hidden layers (points); residual blocks of a level (images)
 
 
+_stacked = Config(
+    "stacked_mnist", steps=20_000, batch_size=128, burn_in=4000, lr=2e-4, lr_end=1.0, gamma_end=0.1, ema=1000.0,
+    z_dim=256, nets="stacked", width=8,
+)  # fmt: skip
 PRESETS = {
     "default": Config(),
     "grid": Config("grid25", steps=12_000, burn_in=6000),
     "images": Config(
         "digits", steps=4000, batch_size=64, burn_in=2000, lr=2e-4, gamma_end=0.1, z_dim=64, width=16, depth=1
     ),
+    # 1000 modes against a D of a quarter, or half, of G's width; the schedules are the paper's, a share of the run each
+    "stacked_quarter": _stacked,
+    "stacked_half": dataclasses.replace(_stacked, d_width=4),
+    "stacked_resnet": dataclasses.replace(_stacked, nets="auto", z_dim=64, width=16, depth=1),
 }
 
 
@@ -75,6 +86,8 @@ def build(cfg, step):
     tx = optax.adam(cosine(cfg, step, cfg.lr, cfg.lr * cfg.lr_end), 0.0, cosine(cfg, step, cfg.b2, cfg.b2_end))
     if len(shape) == 1:
         return mlp.G(shape, cfg.width, cfg.depth), mlp.D(cfg.width, cfg.depth, nn.leaky_relu), tx
+    if cfg.nets == "stacked":
+        return stacked.G(shape, cfg.width), stacked.D(cfg.d_width, norm=False), tx
     return r3gan.G(shape, cfg.width, cfg.depth), r3gan.D(cfg.width, cfg.depth), tx
 
 

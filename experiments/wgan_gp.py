@@ -4,7 +4,9 @@ Gulrajani, Ahmed, Arjovsky, Dumoulin and Courville 2017, arXiv 1704.00028. The c
 lambda E (|grad D| - 1)^2 at random points of the segments between pairs of x and G(z); G descends -E D(G(z)).
 
 A step's batch holds the data of all its critic updates. Differences from the paper: none in the algorithm; on images
-the nets are DCGAN's at the size of the data set, where the paper has several, residual ones among them.
+the nets are DCGAN's at the size of the data set, where the paper has several, residual ones among them. The presets
+`stacked_*` play it on Metz et al.'s nets for 1000 modes, at the rates of PGGAN (Karras et al. 2018, arXiv 1710.10196),
+which samples from an averaged G.
 
     python -m experiments.wgan_gp                      the ring of eight Gaussians
     python -m experiments.wgan_gp --dataset mnist      DCGAN nets without batch norm in the critic
@@ -12,7 +14,7 @@ the nets are DCGAN's at the size of the data set, where the paper has several, r
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +22,7 @@ import optax
 
 from gan_jax import cli, data, losses, penalties, rng
 from gan_jax.loop import fit
-from gan_jax.nets import dcgan, mlp
+from gan_jax.nets import dcgan, mlp, stacked
 from gan_jax.player import Player, create, descend, forward
 
 
@@ -32,15 +34,23 @@ class Config:
     critic_steps: int = 5  # updates of the critic for each one of G
     penalty: float = 0.1  # lambda
     z_dim: int = 2  # the latent, standard normal
+    nets: Literal["auto", "stacked"] = "auto"  # auto: mlp for points, dcgan for images
     width: int = 256  # units of a hidden layer (toys); channels at full resolution (images)
+    d_width: int = 2  # channels of D's first layer (stacked)
     lr: float = 1e-4  # Adam's rate for both
     b1: float = 0.5  # Adam's decay of the first moment
     b2: float = 0.9  # Adam's decay of the second moment
 
 
+_stacked = Config(
+    "stacked_mnist", steps=20_000, batch_size=128, penalty=10.0, z_dim=256, nets="stacked", width=8,
+    lr=1e-3, b1=0.0, b2=0.99,
+)  # fmt: skip
 PRESETS = {
     "default": Config(),
     "images": Config("digits", steps=5000, batch_size=64, penalty=10.0, z_dim=64, width=16, b1=0.0),
+    "stacked_quarter": _stacked,  # 1000 modes against a D of a quarter, or half, of G's width
+    "stacked_half": dataclasses.replace(_stacked, d_width=4),
 }
 
 
@@ -56,6 +66,8 @@ def build(cfg):
     tx = optax.adam(cfg.lr, cfg.b1, cfg.b2)
     if len(shape) == 1:
         return mlp.G(shape, cfg.width, 3), mlp.D(cfg.width, 3), tx
+    if cfg.nets == "stacked":
+        return stacked.G(shape, cfg.width), stacked.D(cfg.d_width, norm=False), tx
     return dcgan.G(shape, cfg.width), dcgan.D(cfg.width, norm=False), tx
 
 

@@ -39,7 +39,7 @@ class Source:
     name: str
     shape: tuple[int, ...]  # of one x
     draw: Callable | None = None  # toys: (key, n) -> {"x": [n, *shape], "y": [n]}
-    modes: tuple | None = None  # toys that are mixtures: (means [m, c], std)
+    modes: tuple | None = None  # toys that are mixtures: (means [m, c], std, shares [m])
     n: int = 0  # record sets: how many records
     read: Callable | None = None  # record sets: indices -> {"x": uint8 [.., h, w, c], "y": int32 [..]}, numpy
     classes: int = 0  # how many labels y may take; 0 where there is no y
@@ -95,7 +95,7 @@ def _stacked(base, raw):
 
 
 def mixture(name, means, std) -> Source:
-    """Return the even mixture of N(mean, std^2 I) over `means` [m, c]; repeated means weigh double."""
+    """Return the even mixture of N(mean, std^2 I) over `means` [m, c]; a mean that is given k times weighs k times."""
     means = np.asarray(means, np.float32)
 
     def draw(key, n):
@@ -104,15 +104,16 @@ def mixture(name, means, std) -> Source:
         centre = jnp.asarray(means)[drawn]
         return {"x": centre + std * jax.random.normal(noise, centre.shape), "y": jnp.asarray(labels)[drawn]}
 
-    modes, labels = np.unique(means, axis=0, return_inverse=True)
-    labels = labels.reshape(-1).astype(np.int32)
-    return Source(name, means.shape[1:], draw, modes=(modes, std), classes=len(modes))
+    modes, labels, weights = np.unique(means, axis=0, return_inverse=True, return_counts=True)
+    labels, shares = labels.reshape(-1).astype(np.int32), np.float32(weights / len(means))
+    return Source(name, means.shape[1:], draw, modes=(modes, std, shares), classes=len(modes))
 
 
-def ring(name, modes=8, radius=2.0, std=0.02, turn=1.0) -> Source:
-    """Return `modes` Gaussians on a circle, at even angles."""
+def ring(name, modes=8, radius=2.0, std=0.02, turn=1.0, weights=1) -> Source:
+    """Return `modes` Gaussians on a circle, at even angles; weights: whole numbers [modes], where they are unequal."""
     angle = 2 * np.pi * np.arange(modes) / modes * turn
-    return mixture(name, (radius * np.stack([np.cos(angle), np.sin(angle)], -1)).round(6), std)
+    means = (radius * np.stack([np.cos(angle), np.sin(angle)], -1)).round(6)
+    return mixture(name, np.repeat(means, weights, axis=0), std)
 
 
 def grid(name, side=5, spacing=2.0, std=0.05) -> Source:
@@ -134,6 +135,7 @@ DATASETS = {
     # The public notebook of Unrolled GAN spaces its 8 angles over [0, 2 pi] with both ends, so the first and the last
     # coincide: 7 distinct modes, one of double weight.
     "ring8_notebook": functools.partial(ring, radius=1.0, std=0.01, turn=8 / 7),
+    "ring8_unbalanced": functools.partial(ring, weights=range(1, 9)),  # counterclockwise: 1/36, 2/36, ... 8/36
     "grid25": grid,  # VEEGAN and PacGAN
     "spiral": spiral,
     "digits": lambda name: _tfds(name),  # the 8x8 digits of scikit-learn: the embedded image set

@@ -4,11 +4,12 @@ Four findings, each on the last quarter of the rows (at least the last three). T
 probabilities (minimax, non-saturating), in which D's loss is 2 log 2 and its scores are 0 when it can't tell.
 """
 
-import itertools
 import math
 
 import jax.numpy as jnp
 import numpy as np
+
+from gan_jax import metrics
 
 LOST_D, LOST_G = 0.1, 4.0  # D's loss below, and G's above: G learns nothing any more
 DIVERSE = 0.5  # mean distance of two samples, as a share of that of two real ones: below it, collapsed
@@ -55,7 +56,7 @@ def _of_seed(rows, seed):
     if diversity and diversity[-1] < DIVERSE:
         found.append(f"collapsed: samples differ {diversity[-1]:.2f} times as much as data")
     if len(labels) >= 3:
-        moved = np.mean([np.abs(b - a).sum() / 2 for a, b in itertools.pairwise(labels)])
+        moved = metrics.label_switches(labels).mean()
         if moved > SWITCHED:
             found.append(f"oscillates: {moved:.0%} of the samples change their mode between evaluations")
     scores = [abs(np.mean(row)) for row in (recent("score/real"), recent("score/fake")) if row]

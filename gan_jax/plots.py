@@ -65,7 +65,7 @@ def samples(file: Path, x, source, seeds):
     x = np.asarray(x, np.float32)
     x = x[None] if len(seeds) == 1 else x[:4]
     if source.modes:
-        scatter(file, {f"seed {s}": one for s, one in zip(seeds, x, strict=False)}, *source.modes)
+        scatter(file, {f"seed {s}": one for s, one in zip(seeds, x, strict=False)}, *source.modes[:2])
     elif len(source.shape) == 3:
         save_image(file, np.concatenate([grid(one[:64], 8) for one in x], 1))
 

@@ -128,7 +128,7 @@ def nearest(x, means):
     "name, modes, std",
     [
         ("ring8", 8, 0.02), ("ring8_unit", 8, 0.01), ("ring8_notebook", 7, 0.01), ("ring5", 5, 0.02),
-        ("grid25", 25, 0.05), ("spiral", 50, 0.02),
+        ("ring8_unbalanced", 8, 0.02), ("grid25", 25, 0.05), ("spiral", 50, 0.02),
     ],
 )  # fmt: skip
 def test_toy_is_its_mixture(name, modes, std):
@@ -138,10 +138,15 @@ def test_toy_is_its_mixture(name, modes, std):
     assert means.shape == (modes, 2) and source.modes[1] == std and source.shape == (2,) and x.shape == (40_000, 2)
     at = nearest(x, means)
     weights = np.full(modes, 1 / modes)
+    if name == "ring8_unbalanced":
+        angle = np.arctan2(means[:, 1], means[:, 0]) % (2 * np.pi - 1e-3)
+        weights = (np.round(angle / (2 * np.pi) * 8) + 1) / 36
+        assert sorted(weights * 36) == pytest.approx(range(1, 9))
     if name == "ring8_notebook":
         weights = np.where(np.linalg.norm(means - [1, 0], axis=1) < 1e-6, 2 / 8, 1 / 8)
         assert sorted(weights) == [1 / 8] * 6 + [2 / 8]
     assert chi_square_is_small(np.bincount(at, minlength=modes), weights * 40_000)
+    np.testing.assert_allclose(source.modes[2], weights, rtol=1e-6)
     for k, mean in enumerate(means):
         off = x[at == k] - mean
         assert (np.abs(off.mean(0)) < 4.5 * std / math.sqrt(len(off))).all()
@@ -193,7 +198,7 @@ def test_toy_batches():
 
 def test_a_toy_s_label_is_its_mode():
     """y is the number of the mode, in the order of `modes`, also where a mean is given twice."""
-    for name in ("ring8_notebook", "grid25"):
+    for name in ("ring8_notebook", "ring8_unbalanced", "grid25"):
         source = data.load(name)
         drawn = source.draw(KEY, 500)
         assert (nearest(np.asarray(drawn["x"]), source.modes[0]) == np.asarray(drawn["y"])).all()
@@ -428,7 +433,7 @@ def test_unknown_set(cache, name, monkeypatch, tmp_path):
     first, second = told(name, monkeypatch, tmp_path)
     assert first.startswith(f"there is no data set {name!r}; did you mean ")
     assert CLOSE[name] in first.removesuffix("?").split("did you mean ")[1].split(" or ")
-    toys = "ring8, ring8_unit, ring8_notebook, grid25, spiral, digits, stacked_mnist, stacked_digits"
+    toys = "ring8, ring8_unit, ring8_notebook, ring8_unbalanced, grid25, spiral, digits, stacked_mnist, stacked_digits"
     assert second == f"Choose from {toys}, or any TFDS image set by name (mnist, cifar10, ...)."
 
 

@@ -1,2 +1,3 @@
 from gan_jax.metrics.modes import coverage as coverage
+from gan_jax.metrics.modes import label_switches as label_switches
 from gan_jax.metrics.modes import stacked_coverage as stacked_coverage
