@@ -5,7 +5,8 @@ Operations and bytes are those of XLA's cost analysis of the compiled step. XLA 
 by a condition, and those inside random numbers, stay counted once. On a GPU the operations are those of the program
 before compilation, since XLA counts its calls of matrix libraries as nothing (jax-ml/jax#22249). Bytes are what every
 operation reads and writes, a fused one as a whole. Much of that never leaves the caches, so the ceiling of bytes is the
-copy of an array of the best size, as that of operations is the matrix product of the best size.
+copy of an array of the best size, as that of operations is the matrix product of the best size. All of it wants a quiet
+machine: a share of more than 100 % says that the ceilings were measured while something else ran.
 
 By hand for `vanilla`, preset ring, with b = 512 rows and so many weights: G 18,688 (2,048 in its first layer), D 16,768
 (256). A product with w weights is 2 b w operations, and as many again for each of its gradients, by the weights and by
@@ -141,7 +142,7 @@ def chart(rows, best, file):
     fig, (axis,) = figure(1, 9, 6)
     x = np.array([r["operations"] / r["bytes"] for r in rows])
     roof = np.geomspace(min(*x, best[0] / best[1]) / 2, max(*x, best[0] / best[1]) * 2, 100)
-    axis.plot(roof, np.minimum(best[0], best[1] * roof), color="0.4")
+    axis.plot(roof, np.minimum(best[0], best[1] * roof), color="0.4", label="roofline")
     for colour, p in enumerate(dict.fromkeys(r["preset"] for r in rows)):
         mine = [i for i, r in enumerate(rows) if r["preset"] == p]
         axis.plot(x[mine], [rate(rows[i]) for i in mine], "o", color=f"C{colour}", label=p)
@@ -149,7 +150,7 @@ def chart(rows, best, file):
             axis.annotate(f" {rows[i]['experiment']}", (x[i], rate(rows[i])), fontsize="x-small", color=f"C{colour}")
     axis.set(xscale="log", yscale="log", xlabel="FLOP a byte", ylabel="GFLOP/s")
     axis.set_title(f"{best[0]:.0f} GFLOP/s in a matrix product, {best[1]:.0f} GB/s in a copy", fontsize="medium")
-    axis.legend(title="preset")
+    axis.legend()
     fig.savefig(file, dpi=110)
 
 

@@ -6,7 +6,7 @@ dividing the batch costs and not what it gains.
 
 The bytes are the results of all collectives of a step in the compiled program, those in a loop times its trips. By
 hand for `vanilla`: 4 bytes for each of G's parameters, 8 for each of D's (its gradients on data and on samples are
-summed over the devices one by one), and 4 for each of the four metrics.
+summed over the devices each by itself), and 4 for each of the four metrics.
 """
 
 import collections

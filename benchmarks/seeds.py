@@ -46,9 +46,12 @@ def main(
     rows, expected = [], None
     for s in seeds:
         shares = max(n for n in range(1, jax.device_count() + 1) if s % n == 0)
-        ways = {"vmap": (1, True), "lax.map": (1, False), f"fit, {shares} devices": (shares, None)}
-        ways = {way: given for way, given in ways.items() if s > 1 and (given[1] is not None or shares > 1)}
-        for way, given in ({"in turn": None} | ways).items():
+        ways = {"in turn": None}
+        if s > 1:
+            ways |= {"vmap": (1, True), "lax.map": (1, False)}
+        if shares > 1:
+            ways[f"fit, {shares} devices"] = shares, None
+        for way, given in ways.items():
             if given:
                 run, _, seconds = measure.compiled(module, cfg, s, jax.devices()[: given[0]], given[1])
             else:
