@@ -38,20 +38,52 @@ def _lines(file):
     return Path(file).read_text().splitlines() if Path(file).exists() else []
 
 
-def prepared(module, cfg, seeds=1, devices=None):
+def prepared(module, cfg, seeds=1, devices=None, at_once=None):
     """Return (state, keys, feed, advance, mesh, parts): an experiment's run as `fit` has it before the first step."""
-    flags = [
-        f"--{'' if v is not False else 'no-'}{k}".replace("_", "-") + ("" if isinstance(v, bool) else f"={v}")
-        for k, v in dataclasses.asdict(cfg).items()
-    ]
-    given = _parts(module, [*flags, f"--seeds={seeds}"])
+    given = parts(module, cfg, seeds)
     devices = mesh.make(given["batch_size"], seeds, devices)
     placed = jax.sharding.NamedSharding(devices, mesh.seed_spec(devices, seeds))
     keys = jax.jit(lambda: rundir.initial(lambda key: key, 0, seeds), out_shardings=placed)()
     state = jax.jit(lambda: rundir.initial(given["init"], 0, seeds), out_shardings=placed)()
     feed = mesh.put(devices, data.resident(given["source"]))
-    advance = loop.advancer(given["step"], given["source"], given["batch_size"], devices, seeds, 1, False)
+    advance = loop.advancer(given["step"], given["source"], given["batch_size"], devices, seeds, 1, False, at_once)
     return state, keys, feed, advance, devices, given
+
+
+def built(advance, *args):
+    """Return (the compiled program, seconds to trace and compile it)."""
+    begin = time.perf_counter()
+    return advance.lower(*args, 1).compile(), time.perf_counter() - begin
+
+
+def compiled(module, cfg, seeds=1, devices=None, at_once=None):
+    """Return (run, program, seconds to trace and compile); run(n) makes n steps, waits, and returns the state."""
+    state, keys, feed, advance, *_ = prepared(module, cfg, seeds, devices, at_once)
+    program, seconds = built(advance, state, keys, feed)
+
+    def run(n):
+        nonlocal state
+        state, _ = jax.block_until_ready(program(state, keys, feed, np.int32(n)))
+        return state
+
+    return run, program, seconds
+
+
+def clock(run, steps=None, repeats=5) -> dict:
+    """Return {"ms", "cpu_ms"}, wall and CPU milliseconds a step over `repeats` calls of run(steps), and {"steps"}.
+
+    steps=None: as many as fill about half a second.
+    """
+
+    def timed(n):
+        wall, cpu = time.perf_counter(), time.process_time()
+        run(n)
+        return 1e3 * (time.perf_counter() - wall) / n, 1e3 * (time.process_time() - cpu) / n
+
+    timed(1)
+    steps = steps or int(np.clip(500 / timed(2)[0], 1, 1000))
+    wall, cpu = zip(*(timed(steps) for _ in range(repeats)), strict=True)
+    return {"ms": wall, "cpu_ms": cpu, "steps": steps}
 
 
 def times(module, cfg, seeds=1, steps=None, repeats=5, devices=None) -> dict:
@@ -61,34 +93,24 @@ def times(module, cfg, seeds=1, steps=None, repeats=5, devices=None) -> dict:
     over `repeats` timings; "temporary": bytes that XLA plans beside the arguments; "peak": the device's own count of
     bytes at its peak, where it keeps one. steps=None: as many as fill about half a second.
     """
-    state, keys, feed, advance, devices, _ = prepared(module, cfg, seeds, devices)
-    begin = time.perf_counter()
-    compiled = advance.lower(state, keys, feed, 1).compile()
-    compile_seconds = time.perf_counter() - begin
-
-    def timed(n):
-        nonlocal state
-        wall, cpu = time.perf_counter(), time.process_time()
-        state, metrics = compiled(state, keys, feed, np.int32(n))
-        jax.block_until_ready((state, metrics))
-        return 1e3 * (time.perf_counter() - wall) / n, 1e3 * (time.process_time() - cpu) / n
-
-    timed(1)
-    steps = steps or int(np.clip(500 / timed(2)[0], 1, 1000))
-    wall, cpu = zip(*(timed(steps) for _ in range(repeats)), strict=True)
-    memory = devices.devices.flat[0].memory_stats() or {}
-    return {
-        "compile": compile_seconds,
-        "ms": wall,
-        "cpu_ms": cpu,
-        "steps": steps,
-        "temporary": compiled.memory_analysis().temp_size_in_bytes,
-        "peak": memory.get("peak_bytes_in_use"),
-    }
+    run, program, seconds = compiled(module, cfg, seeds, devices)
+    found = {"compile": seconds} | clock(run, steps, repeats)
+    (device, *_) = jax.tree.leaves(run(1))[0].devices()
+    found["temporary"] = program.memory_analysis().temp_size_in_bytes
+    return found | {"peak": (device.memory_stats() or {}).get("peak_bytes_in_use")}
 
 
-def _parts(module, flags) -> dict:
-    """Return what the experiment's `main` would hand to `fit`."""
+def parts(module, cfg, seeds=1) -> dict:
+    """Return what the experiment's `main` would hand to `fit` for a Config."""
+    flags = [
+        f"--{'' if v is not False else 'no-'}{k}".replace("_", "-") + ("" if isinstance(v, bool) else f"={v}")
+        for k, v in dataclasses.asdict(cfg).items()
+    ]
+    return handed(module, [*flags, f"--seeds={seeds}"])
+
+
+def handed(module, flags) -> dict:
+    """Return what the experiment's `main` hands to `fit` under these flags."""
     fit = module.fit
     names = ("run", "source", "init", "step", "sample", "measure")
     module.fit = lambda *parts, **rest: dict(zip(names, parts, strict=False)) | rest
@@ -106,10 +128,15 @@ def trained(module, flags, folder) -> dict:
     folder = Path(folder)
     if not (folder / "results.json").exists():
         module.main([*flags, f"--out={folder}", *["--resume"] * (folder / "config.json").exists()])
-    was, asked = rundir.read(folder)["config"], _parts(module, flags)["run"].config
+    was, asked = rundir.read(folder)["config"], handed(module, flags)["run"].config
     if differ := [name for name in asked if asked[name] != was.get(name)]:
         raise UserError(f"{folder} holds a run with another {', '.join(differ)}: remove it, or choose another --runs.")
     return json.loads((folder / "results.json").read_text())
+
+
+def middle(values) -> str:
+    """Return the median of some timings, the least and the most."""
+    return f"{np.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
 
 
 HEAD = ("ms/step: median (least-most)", "CPU ms/step", "compile s", "temporary MB", "peak MB")
@@ -117,7 +144,6 @@ HEAD = ("ms/step: median (least-most)", "CPU ms/step", "compile s", "temporary M
 
 def cells(row: dict) -> tuple[str, ...]:
     """Return what `times` measured as cells of a table under HEAD."""
-    middle = lambda values: f"{np.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
     peak = f"{row['peak'] / 1e6:.0f}" if row["peak"] else "-"
     return middle(row["ms"]), middle(row["cpu_ms"]), f"{row['compile']:.1f}", f"{row['temporary'] / 1e6:.1f}", peak
 
@@ -127,6 +153,16 @@ def experiment(name: str):
     if importlib.util.find_spec(f"experiments.{name}") is None:
         raise UserError(f"there is no experiment {name!r}; the names are those of the files in experiments/.")
     return importlib.import_module(f"experiments.{name}")
+
+
+def presets(names: tuple[str, ...], preset: str = ""):
+    """Yield (name, module, preset, Config) of experiments [all], of a preset [the first one, and images on digits]."""
+    for name in names or sorted(f.stem for f in Path("experiments").glob("*.py") if f.stem != "__init__"):
+        module = experiment(name)
+        usual = dict.fromkeys([next(iter(module.PRESETS)), "images"])
+        for p in [preset] if preset else [p for p in usual if p in module.PRESETS]:
+            cfg = module.PRESETS[p]
+            yield name, module, p, dataclasses.replace(cfg, dataset="digits") if p == "images" else cfg
 
 
 def table(head, rows) -> str:

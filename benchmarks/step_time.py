@@ -1,8 +1,5 @@
 """`python -m benchmarks.step_time`: what a step of each experiment costs, on the ring and on digits."""
 
-import dataclasses
-from pathlib import Path
-
 import tyro
 
 from benchmarks import measure
@@ -27,18 +24,10 @@ def main(
         repeats: timings, of which median, least and most are shown.
         out: folder of step_time.jsonl.
     """
-    names = experiments or sorted(f.stem for f in Path("experiments").glob("*.py") if f.stem != "__init__")
     rows = []
-    for name in names:
-        module = measure.experiment(name)
-        usual = dict.fromkeys([next(iter(module.PRESETS)), "images"])
-        for p in [preset] if preset else [p for p in usual if p in module.PRESETS]:
-            cfg = module.PRESETS[p]
-            cfg = dataclasses.replace(cfg, dataset="digits") if p == "images" else cfg
-            for s in seeds:
-                rows.append(
-                    {"experiment": name, "preset": p, "seeds": s} | measure.times(module, cfg, s, steps, repeats)
-                )
+    for name, module, p, cfg in measure.presets(experiments, preset):
+        for s in seeds:
+            rows.append({"experiment": name, "preset": p, "seeds": s} | measure.times(module, cfg, s, steps, repeats))
     head = ("experiment", "preset", "seeds", *measure.HEAD)
     measure.table(head, [(r["experiment"], r["preset"], r["seeds"], *measure.cells(r)) for r in rows])
     measure.record("step_time", rows, out)

@@ -29,22 +29,25 @@ def scan_fit(step, state, batch_at, steps: int):
     return lax.scan(lambda state, _: step(state, batch_at(state.step)), state, length=steps)
 
 
-def over_seeds(f, seeds: int):
+def over_seeds(f, seeds: int, at_once: bool | None = None):
     """Return f over a leading axis of seeds; f itself for one seed.
 
-    At once on accelerators. On a CPU one after another: a vmapped matmul is slower there than the same matmuls in
-    turn, a vmapped convolution much slower. The cores are then shared out by `mesh.by_seed`.
+    at_once: vmap instead of lax.map. By default so on accelerators. On a CPU one after another: a vmapped matmul is
+    slower there than the same matmuls in turn, a vmapped convolution much slower (`python -m benchmarks.seeds`). The
+    cores are then shared out by `mesh.by_seed`.
     """
     if seeds == 1:
         return f
-    return jax.vmap(f) if jax.default_backend() != "cpu" else lambda *args: lax.map(lambda a: f(*a), args)
+    at_once = jax.default_backend() != "cpu" if at_once is None else at_once
+    return jax.vmap(f) if at_once else lambda *args: lax.map(lambda a: f(*a), args)
 
 
-def advancer(step, source, batch_size, devices, seeds, length, streamed):
+def advancer(step, source, batch_size, devices, seeds, length, streamed, at_once=None):
     """Return the compiled (state, keys, feed, n) -> (state, metrics [length, ...]) that makes n <= length steps.
 
     n is an argument, so one program serves every stretch between two events, and a run that was interrupted and
     resumed anywhere gives the same bits as one that was not. feed: the resident arrays, or raw batches [length, ...].
+    at_once: as `over_seeds` has it.
     """
 
     @functools.partial(jax.jit, inline=True)  # so that the step is traced once: for its metrics' shapes, and for good
@@ -54,7 +57,7 @@ def advancer(step, source, batch_size, devices, seeds, length, streamed):
             return step(state, batch if mesh.by_seed(devices, seeds) else mesh.split(devices, batch))
 
         raw = jax.tree.map(lambda a: a[j], feed) if streamed else keys  # keys: a stand-in of the right length
-        return over_seeds(one, seeds)(state, keys, raw)
+        return over_seeds(one, seeds, at_once)(state, keys, raw)
 
     def advance(state, keys, feed, n):
         def body(j, carry):

@@ -3,13 +3,15 @@
 import functools
 import importlib.util
 import json
+import types
 
+import jax
 import jax.numpy as jnp
 import pytest
 
-from benchmarks import compare, measure, mode_collapse, ring, step_time, unroll_cost
+from benchmarks import compare, measure, mode_collapse, ring, roofline, scaling, seeds, step_time, unroll_cost
 from experiments import vanilla
-from gan_jax import UserError, data, loop
+from gan_jax import UserError, data, loop, rundir
 
 
 def lines(file):
@@ -124,6 +126,110 @@ def test_the_ways_are_flags_of_their_experiments(size, tfds_dir):
     for way in ways.values():
         name, *flags = way.format(size=size, dataset=dataset).split()
         if importlib.util.find_spec(f"experiments.{name}"):
-            cfg = measure._parts(measure.experiment(name), flags)["run"].config
+            cfg = measure.handed(measure.experiment(name), flags)["run"].config
             assert cfg["dataset"] == dataset and cfg["batch_size"] % cfg.get("pack", 1) == 0, way
             assert dataset != "stacked_mnist" or name == "r3gan" or cfg["nets"] == "stacked"
+
+
+def test_seeds(tmp_path, monkeypatch):
+    """Four ways of several seeds make the same numbers, one does of one, and a way that does not is refused."""
+    timed = {"steps": 1, "repeats": 2, "out": str(tmp_path)}
+    seeds.main("vanilla", "ring", seeds=(1, 4), check=2, **timed)
+    (line,) = lines(tmp_path / "seeds.jsonl")
+    ways = [(r["seeds"], r["way"]) for r in line["rows"]]
+    assert ways == [(1, "in turn"), (4, "in turn"), (4, "vmap"), (4, "lax.map"), (4, "fit, 4 devices")]
+    assert all(r["apart"] <= 1e-5 and len(r["ms"]) == 2 and r["compile"] > 0 for r in line["rows"])
+    assert (tmp_path / "seeds-vanilla-ring.png").stat().st_size > 1000
+    other = lambda init, seed, n: rundir.initial(init, seed + 1, n)
+    monkeypatch.setattr(seeds, "rundir", types.SimpleNamespace(initial=other))
+    with pytest.raises(UserError, match=r"4 seeds by vmap are \S+ from 4 runs in turn after 2 steps"):
+        seeds.main("vanilla", "ring", seeds=(4,), check=2, **timed)
+
+
+def test_scaling(tmp_path):
+    """Two devices make the state of one, and exchange the gradients and the metrics of the original GAN."""
+    scaling.main(("vanilla",), "ring", (1, 2), check=2, steps=1, repeats=2, out=str(tmp_path))
+    (line,) = lines(tmp_path / "scaling.jsonl")
+    one, two = line["rows"]
+    assert (one["devices"], two["devices"]) == (1, 2) and two["apart"] <= 1e-4 and len(two["ms"]) == 2
+    g, d = 17 * 128 + 129 * 128 + 129 * 2, 3 * 128 + 129 * 128 + 129
+    assert one["bytes"] == {} and two["bytes"] == {"all-reduce": 4 * (g + 2 * d + 4)}
+    assert (tmp_path / "scaling.png").stat().st_size > 1000
+
+
+HLO = """HloModule m, entry_computation_layout={(f32[4]{0})->f32[4]{0}}
+
+%add (a: f32[], b: f32[]) -> f32[] {
+  %a = f32[] parameter(0)
+  ROOT %sum = f32[] add(%a, %b)
+}
+
+%inner (p: f32[4]) -> f32[4] {
+  %p = f32[4]{0} parameter(0)
+  ROOT %reduced = f32[4]{0} all-reduce(%p), channel_id=1, to_apply=%add
+}
+
+%outer (q: f32[4]) -> f32[4] {
+  %q = f32[4]{0} parameter(0)
+  %start = (f32[4]{0}, bf16[8]{0}) all-gather-start(%q), dimensions={0}
+  %done = bf16[8]{0} all-gather-done(%start)
+  %part = (s32[2]{0}, /*index=1*/pred[3,1]{1,0}) reduce-scatter(%q, %q), dimensions={0}, to_apply=%add
+  ROOT %again = f32[4]{0} while(%q), condition=%cond, body=%inner, backend_config={"known_trip_count":{"n":"5"}}
+}
+
+%cond (r: f32[4]) -> pred[] {
+  ROOT %yes = pred[] constant(true)
+}
+
+ENTRY %main (x: f32[4]) -> f32[4] {
+  %x = f32[4]{0} parameter(0)
+  %one = f32[4]{0} fusion(%x), kind=kLoop, calls=%add
+  ROOT %many = f32[4]{0} while(%one), condition=%cond, body=%outer
+}
+"""
+
+
+def test_exchanged():
+    """In a program by hand: loops with and without a trip count, pairs of start and done, tuples, and every width."""
+    assert scaling.exchanged(HLO, 2) == {"all-reduce": 5 * 16, "all-gather": 16, "reduce-scatter": 2 * (8 + 3)}
+    assert scaling.size("(f8e4m3fn[5]{0}, c64[2,3]{1,0:T(8,128)}, u32[], token[])") == 5 + 48 + 4
+
+
+def test_roofline(tmp_path):
+    """A row for each experiment under both ceilings, with the matrix products that one counts by hand, and a chart."""
+    roofline.main(("vanilla",), "ring", (32,), (0.01,), steps=1, repeats=2, out=str(tmp_path))
+    (line,) = lines(tmp_path / "roofline.jsonl")
+    ceilings, row = line["rows"]
+    best = [max(ceilings[of].values()) for of in ("matmul", "copy")]
+    assert row["bound_ms"] == pytest.approx(max(row["operations"] / best[0], row["bytes"] / best[1]) * 1e-6)
+    (g, first_g), (d, first_d) = ((sum(w), w[0]) for w in ([16 * 128, 128 * 128, 256], [256, 128 * 128, 128]))
+    by_hand = 2 * 512 * (3 * g - first_g + 2 * d + 2 * (3 * d - first_d) - d)
+    assert by_hand == 2 * 512 * 170_880 and by_hand <= row["operations"] <= 1.03 * by_hand
+    assert (tmp_path / "roofline.png").stat().st_size > 1000
+
+
+def test_loops_count_as_often_as_they_run():
+    """Matrix products in a scan in a scan, alone and beside another; a scan of no steps costs nothing."""
+
+    def chain(x, length, inner):
+        again = lambda x, _: jax.lax.scan(lambda x, _: (x @ x, None), x, length=inner)
+        return jax.lax.scan(lambda x, _: (again(x, None)[0], None), x, length=length)[0]
+
+    chains = lambda loops: jax.jit(lambda x: [chain(x, *l) for l in loops])
+    one = 2 * 64**3
+    for loops in ([(3, 4)], [(1, 1)], [(2, 3), (5, 1)], [(0, 3), (2, 2)]):
+        operations, accessed = roofline.cost(jax.make_jaxpr(chains(loops))(jnp.ones((64, 64))))[0]
+        runs = sum(a * b for a, b in loops)
+        assert runs * one <= operations <= 1.01 * runs * one
+        assert accessed >= runs * 2 * 4 * 64**2  # x is read once for both sides
+
+
+def test_presets():
+    """Without a name, the first preset and images on digits; with one, that."""
+    found = [(name, p, cfg.dataset) for name, _, p, cfg in measure.presets(("vanilla", "wgan_gp"))]
+    assert found == [
+        ("vanilla", "default", "digits"), ("vanilla", "images", "digits"),
+        ("wgan_gp", "default", "ring8"), ("wgan_gp", "images", "digits"),
+    ]  # fmt: skip
+    assert [p for _, _, p, _ in measure.presets(("vanilla",), "ring")] == ["ring"]
+    assert len({name for name, *_ in measure.presets(())}) >= 20
