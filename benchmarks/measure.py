@@ -11,9 +11,10 @@ import time
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from gan_jax import data, loop, mesh, rundir
+from gan_jax import data, log, loop, mesh, rundir
 
 
 def machine() -> dict:
@@ -94,6 +95,39 @@ def _parts(module, cfg, seeds) -> dict:
         return module.main([*flags, f"--seeds={seeds}"])
     finally:
         module.fit = fit
+
+
+def scored(main, flags, folder: Path, moments, score) -> list[dict]:
+    """Return what `score(rundir.load(folder))` finds at each of `moments` of a run of `main`, trained as far as needed.
+
+    A row has "step" and "seconds" (of training, since the row before) too. What was found lies in the folder: no moment
+    is trained twice, and a run that was stopped goes on.
+    """
+    file = folder / "scores.json"
+    rows = json.loads(file.read_text()) if file.exists() else []
+    for moment in moments[len(rows) :]:
+        main([*flags, f"--steps={moment}", f"--out={folder}", *["--resume"] * (folder / "config.json").exists()])
+        seconds = json.loads((folder / "results.json").read_text())["seconds"]
+        rows.append({"step": moment, "seconds": seconds} | score(rundir.load(folder)))
+        log.write_whole(file, json.dumps(rows) + "\n")
+    return rows
+
+
+def labels(trained, judge, n: int):
+    """Return the labels [seeds, n] of n samples of a run, int: what a classifier of a grey set sees in each channel.
+
+    Of several channels, 100 red + 10 green + blue where the set has ten classes.
+    """
+    at_once = min(n, 1000)
+
+    @jax.jit
+    def some(key):
+        x = trained.sample(key, at_once)
+        h, w, c = x.shape[-3:]
+        seen = judge(jnp.moveaxis(x, -1, -3).reshape(-1, h, w, 1)).argmax(-1)
+        return seen.reshape(-1, at_once, c) @ judge.net.classes ** jnp.arange(c - 1, -1, -1)
+
+    return np.concatenate([some(jax.random.key(i)) for i in range(-(-n // at_once))], 1)[:, :n]
 
 
 HEAD = ("ms/step: median (least-most)", "CPU ms/step", "compile s", "temporary MB", "peak MB")
