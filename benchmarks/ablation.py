@@ -44,7 +44,7 @@ def main(
     steps, source, rows = steps or preset.steps, data.load(dataset), []
     marks = [steps] if source.modes else [steps * (i + 1) // moments for i in range(moments)]
     for way in ways:
-        folder = Path(runs, f"{dataset}-{steps}x{seeds}", way)
+        folder = Path(runs, f"{dataset}-{steps}x{seeds}-{moments}x{samples}", way)
         flags = [f"--preset={PRESETS[dataset]}", f"--way={way}", f"--seeds={seeds}"]
         found = measure.scored(ablation.main, flags, folder, marks, lambda run: scores(run, source, samples))
         history = found

@@ -46,7 +46,7 @@ def main(
     marks = [steps * (i + 1) // moments for i in range(moments)]
     flags = ["--preset=lstm", f"--dataset={dataset}", f"--seeds={seeds}", f"--width={width}", "--eval-every=0"]
     for k in ks:
-        folder = Path(runs, f"{dataset}-{steps}x{seeds}-{moments}-{width}", f"k{k}")
+        folder = Path(runs, f"{dataset}-{steps}x{seeds}-{moments}x{samples}-{width}", f"k{k}")
         look = lambda run: histogram(run, judge, samples)
         seen = measure.scored(unrolled.main, [*flags, f"--unroll={k}"], folder, marks, look)
         rows.append({"k": k, "step": marks, "seconds": sum(row["seconds"] for row in seen)})

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import ablation, lstm_mnist, measure
+from benchmarks import ablation, colour_mnist, lstm_mnist, measure, reconstruct
 from gan_jax import data
 
 
@@ -19,9 +19,10 @@ def rows_of(file):
 
 
 @pytest.fixture
-def small_stack(monkeypatch):
-    """A stacked_mnist made of the 8x8 digits."""
-    monkeypatch.setitem(data.DATASETS, "stacked_mnist", functools.partial(data.stacked, of="digits"))
+def small_sets(monkeypatch):
+    """The sets that are made of MNIST's digits, made of 8x8 ones."""
+    for name, make in {"stacked_mnist": data.stacked, "coloured_mnist": data.coloured}.items():
+        monkeypatch.setitem(data.DATASETS, name, functools.partial(make, of="digits"))
     data.load.cache_clear()
     yield
     data.load.cache_clear()
@@ -44,7 +45,7 @@ def test_ablation(tmp_path, monkeypatch):
     ablation.main(("averaged",), **given)
 
 
-def test_ablation_on_stacks(tmp_path, small_stack):
+def test_ablation_on_stacks(tmp_path, small_sets):
     """Stacked images are scored by the classifier of their base at each moment."""
     given = {"steps": 2, "seeds": 1, "samples": 40, "moments": 2, "out": str(tmp_path), "runs": str(tmp_path / "runs")}
     ablation.main(("plain",), "stacked_mnist", **given)
@@ -89,3 +90,77 @@ def test_lstm_summary():
     found = lstm_mnist.summary(np.array([[[0.5, 0.5, 0]], [[0.5, 0, 0.5]]]), np.array([0.5, 0.25, 0.25]))
     assert found["modes"] == [[2], [2]] and found["switched"] == [[0.5]]
     np.testing.assert_allclose(found["reverse_kl"], 0.5 * np.log(2))
+
+
+def test_reconstruct(tmp_path):
+    """For two K: errors of each image, shares of the best that add up to one, distances, the picture."""
+    given = {"steps": 2, "seeds": 2, "width": 4, "images": 3, "starts": 2, "iterations": 2, "samples": 20}
+    reconstruct.main((0, 1), "digits", **given, out=str(tmp_path), runs=str(tmp_path / "runs"))
+    protocol, *rows = rows_of(tmp_path / "reconstruct.jsonl")
+    assert protocol["median"] > 0 and [r["k"] for r in rows] == [0, 1]
+    assert all(np.shape(r["errors"]) == (2, 3) and len(r["median"]) == len(r["wasserstein"]) == 2 for r in rows)
+    np.testing.assert_allclose(np.sum([r["best"] for r in rows], 0), 1)
+    assert rows[0]["ratio"] == [1, 1] and (tmp_path / "reconstruct-digits.png").stat().st_size > 1000
+
+
+def test_minimum_is_found():
+    """Of a quadratic the constant is left over; of Rosenbrock's valley nothing."""
+    a = jnp.diag(jnp.array([1.0, 10, 100]))
+    np.testing.assert_allclose(reconstruct.minimum(lambda z: z @ a @ z + 2, jnp.ones(3), 20), 2, rtol=1e-6)
+    valley = lambda z: (1 - z[0]) ** 2 + 100 * (z[1] - z[0] ** 2) ** 2
+    assert reconstruct.minimum(valley, jnp.array([-1.2, 1.0]), 60) < 1e-8
+
+
+def test_distances():
+    """Neighbours make pairs; a last one alone is left out."""
+    x = np.array([0.0, 3, 1, 1, 7]).reshape(5, 1, 1, 1) * np.ones((1, 2, 2, 1))
+    assert reconstruct.distances(x).tolist() == [6, 0]
+
+
+def test_colour_mnist(tmp_path, small_sets):
+    """A row for the data and one for each D and K, and the picture."""
+    given = {"steps": 2, "seeds": 2, "samples": 40, "out": str(tmp_path), "runs": str(tmp_path / "runs")}
+    colour_mnist.main((0, 1), (2,), **given)
+    _, floor, *rows = rows_of(tmp_path / "colour_mnist.jsonl")
+    assert [(r["d_width"], r["k"], len(r["js"])) for r in rows] == [(2, 0, 2), (2, 1, 2)]
+    assert 0 < floor["js"] < min(js for r in rows for js in r["js"]) < np.log(2)
+    assert (tmp_path / "colour_mnist.png").stat().st_size > 1000
+
+
+def test_coloured_digits():
+    """Paper stays near black, ink has the colour; each digit is one image, its colour another one each time."""
+    source = data.coloured("coloured", "digits", std=0.3, noise=0.0)
+    drawn = source.draw(jax.random.key(0), 2000)
+    x, y = np.asarray(drawn["x"]), np.asarray(drawn["y"])
+    assert x.shape == (2000, 8, 8, 3) and sorted(np.unique(y)) == list(range(10)) and np.abs(x).max() <= 1
+    image = data.load("digits").read(np.arange(1000))
+    ink = image["x"][np.argmax(image["y"] == 3)] / 255
+    paint = (x[y == 3][:, ink[..., 0].argmax() // 8, ink[..., 0].argmax() % 8] + 1 - ink.max()) / ink.max()
+    inside = np.abs(paint).max(1) < 1
+    expected = ink * paint[inside][:, None, None] + ink - 1
+    np.testing.assert_allclose(x[y == 3][inside], np.clip(expected, -1, 1), atol=1e-5)
+    assert np.abs(paint.mean(0)).max() < 0.1 and np.abs(paint.std(0) - 0.3).max() < 0.05
+
+
+def test_colours_are_recovered():
+    """On figures of one colour over black, noise or not, to the precision of the noise."""
+    draw = np.random.default_rng(0)
+    paint = draw.uniform(-0.3, 1, size=(20, 3)).astype(np.float32)
+    ink = (draw.uniform(size=(20, 8, 8, 1)) < 0.3).astype(np.float32)
+    x = ink * paint[:, None, None] - (1 - ink)
+    np.testing.assert_allclose(colour_mnist.colours(jnp.asarray(x)), paint, atol=1e-5)
+    noisy = x + draw.normal(size=x.shape).astype(np.float32) * 0.1
+    np.testing.assert_allclose(colour_mnist.colours(jnp.asarray(noisy)), paint, atol=0.15)
+
+
+def test_divergence():
+    """Of two Gaussians: the integral, with the kernel's variance added; 0 of one and the same; log 2 of far ones."""
+    draw = np.random.default_rng(0)
+    a, b = draw.normal(size=(2, 8000, 1)) + np.array([0, 1.5]).reshape(2, 1, 1)
+    t, wide = np.linspace(-8, 10, 20001), np.sqrt(1 + (8000 ** (-1 / 5)) ** 2)
+    p, q = (np.exp(-((t - m) ** 2) / 2 / wide**2) / wide / np.sqrt(2 * np.pi) for m in (0, 1.5))
+    kl = lambda p, q: np.sum(p * np.log(p / q)) * (t[1] - t[0])
+    exact = (kl(p, (p + q) / 2) + kl(q, (p + q) / 2)) / 2
+    np.testing.assert_allclose(colour_mnist.divergence(a, b), exact, atol=0.01)
+    assert abs(colour_mnist.divergence(a, draw.normal(size=(8000, 1)))) < 0.003
+    np.testing.assert_allclose(colour_mnist.divergence(a, a + 100), np.log(2), atol=1e-6)
