@@ -12,9 +12,10 @@ import time
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from gan_jax import data, loop, mesh, rundir
+from gan_jax import data, log, loop, mesh, rundir
 from gan_jax.errors import UserError
 
 
@@ -132,6 +133,50 @@ def trained(module, flags, folder) -> dict:
     if differ := [name for name in asked if asked[name] != was.get(name)]:
         raise UserError(f"{folder} holds a run with another {', '.join(differ)}: remove it, or choose another --runs.")
     return json.loads((folder / "results.json").read_text())
+
+
+def history(folder, names) -> dict:
+    """Return {"step": [n], name: [n, seeds]} of the evaluations of a finished run, the one at its end the last."""
+    rows = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
+    results = json.loads((Path(folder) / "results.json").read_text())
+    last = {"step": results["steps"], **results}
+    rows = [row for row in rows if names[0] in row and row["step"] < last["step"]] + [last]
+    return {"step": [row["step"] for row in rows]} | {
+        n: [np.atleast_1d(row[n]).tolist() for row in rows] for n in names
+    }
+
+
+def scored(main, flags, folder: Path, moments, score) -> list[dict]:
+    """Return what `score(rundir.load(folder))` finds at each of `moments` of a run of `main`, trained as far as needed.
+
+    A row has "step" and "seconds" (of training, since the row before) too. What was found lies in the folder: no moment
+    is trained twice, and a run that was stopped goes on.
+    """
+    file = folder / "scores.json"
+    rows = json.loads(file.read_text()) if file.exists() else []
+    for moment in moments[len(rows) :]:
+        main([*flags, f"--steps={moment}", f"--out={folder}", *["--resume"] * (folder / "config.json").exists()])
+        seconds = json.loads((folder / "results.json").read_text())["seconds"]
+        rows.append({"step": moment, "seconds": seconds} | score(rundir.load(folder)))
+        log.write_whole(file, json.dumps(rows) + "\n")
+    return rows
+
+
+def labels(trained, judge, n: int):
+    """Return the labels [seeds, n] of n samples of a run, int: what a classifier of a grey set sees in each channel.
+
+    Of several channels, 100 red + 10 green + blue where the set has ten classes.
+    """
+    at_once = min(n, 1000)
+
+    @jax.jit
+    def some(key):
+        x = trained.sample(key, at_once)
+        h, w, c = x.shape[-3:]
+        seen = judge(jnp.moveaxis(x, -1, -3).reshape(-1, h, w, 1)).argmax(-1)
+        return seen.reshape(-1, at_once, c) @ judge.net.classes ** jnp.arange(c - 1, -1, -1)
+
+    return np.concatenate([some(jax.random.key(i)) for i in range(-(-n // at_once))], 1)[:, :n]
 
 
 def middle(values) -> str:

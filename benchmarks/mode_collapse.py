@@ -5,7 +5,6 @@ all, D a quarter or half as wide as G. The sizes ring and grid are the mixtures 
 experiment with its own nets.
 """
 
-import json
 import shlex
 from pathlib import Path
 from typing import Literal
@@ -141,7 +140,7 @@ def main(
             | scores
             | {"config": rundir.read(folder)["config"], "health": results["health"]}
         )
-        curves[name] = history(folder, results)
+        curves[name] = measure.history(folder, ("modes", "reverse_kl"))
         x = jax.jit(trained.sample, static_argnums=1)(jax.random.key(0), 2500 if source.modes else 64)
         pictures[name] = np.asarray(x if seeds == 1 else x[0])
         print(f"{name}: " + ", ".join(f"{n} {log.spread(v)}" for n, v in scores.items()), flush=True)
@@ -165,21 +164,13 @@ def main(
     compare.draw(file.with_name(f"{file.name}-samples.png"), pictures, source)
 
 
-def history(folder, results):
-    """Return {"step" [n], "modes" [n, seeds], "reverse_kl" [n, seeds]} of a run's evaluations and of its end."""
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    last = {"step": results["steps"], **results}
-    rows = [row for row in rows if "modes" in row and row["step"] < last["step"]] + [last]
-    of = lambda name: np.array([np.atleast_1d(row[name]) for row in rows], float)
-    return {"step": of("step")[:, 0], "modes": of("modes"), "reverse_kl": of("reverse_kl")}
-
-
 def chart(file, curves, best):
     """Draw modes and KL against the step: a line for each way, a band of one standard deviation over its seeds."""
     fig, axes = plots.figure(2, 6, 4.5)
     for axis, score in zip(axes, ("modes", "reverse_kl"), strict=True):
         for i, (name, of) in enumerate(curves.items()):
-            values = np.where(np.isfinite(of[score]), of[score], np.nan)  # infinite: no sample of high quality
+            values = np.asarray(of[score], float)  # [evaluations, seeds]
+            values[~np.isfinite(values)] = np.nan  # infinite: no sample of high quality
             mean, std = values.mean(1), values.std(1, ddof=min(1, values.shape[1] - 1))
             style = {"color": f"C{i % 10}", "linestyle": ("-", "--", ":")[i // 10]}
             axis.plot(of["step"], mean, ".", markersize=3, color=style["color"])

@@ -51,12 +51,9 @@ class Config:
     b2: float = 0.999  # Adam's decay of the second moment
     ema: float = 0.998  # decay of the averaged G that is sampled from; 0: G itself
     remat: bool = True  # recompute the lookahead in the backward pass: memory stays flat in K
-    first_order: bool = False  # ablation: stop the gradient at D's answer
 
 
-_paper = Config(
-    steps=25_000, batch_size=512, unroll=10, z_dim=256, g_lr=1e-4, d_lr=1e-4, ema=0.0
-)  # fmt: skip
+_paper = Config(steps=25_000, batch_size=512, unroll=10, z_dim=256, g_lr=1e-4, d_lr=1e-4, ema=0.0)
 _images = Config(
     "digits", steps=5000, batch_size=64, loss="non_saturating", z_dim=64, width=32, g_lr=2e-4, d_lr=2e-4, ema=0.99
 )  # fmt: skip
@@ -135,10 +132,7 @@ def step(cfg, state, batch):
 
     def g_loss(g_params):
         fake, stats = forward(G, g_params, state.g.stats, z)  # once: the K updates of D see the same minibatch
-        ahead = unroll(
-            lambda d_params, _: d_loss(d_params, fake)[0],
-            state.d, d_tx, cfg.unroll, remat=cfg.remat, first_order=cfg.first_order,
-        )  # fmt: skip
+        ahead = unroll(lambda d_params, _: d_loss(d_params, fake)[0], state.d, d_tx, cfg.unroll, remat=cfg.remat)
         real_score, fake_score, _ = scores(ahead.params, fake)
         return loss.g(real_score, fake_score).mean(), (fake, stats)
 

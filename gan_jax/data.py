@@ -91,6 +91,31 @@ def _stacked(base, raw):
     return {"x": raw["x"][..., 0].swapaxes(-3, -2).swapaxes(-2, -1), "y": raw["y"] @ places}
 
 
+def coloured(name, of="mnist", std=0.5, noise=0.2) -> Source:
+    """Return the source of one image of each class of a grey set, each time in another colour, drawn as a toy is.
+
+    With ink in [0, 1], a colour C ~ N(0, std^2 I) and noise of each pixel and channel: x = ink C + ink - 1 + noise, cut
+    to [-1, 1]. The set on which Metz et al. 2017 (arXiv 1611.02163) measure the diversity of colours, as we read their
+    appendix; which images they took, and how many, we don't know.
+    """
+    base = load(of)
+
+    @functools.cache
+    def images():
+        raw = base.read(np.arange(min(1000, base.n)))
+        return raw["x"][np.unique(raw["y"], return_index=True)[1]].astype(np.float32) / 255  # [classes, h, w, 1]
+
+    def draw(key, n):
+        keys = jax.random.split(key, 3)
+        y = jax.random.randint(keys[0], (n,), 0, base.classes)
+        ink = jnp.asarray(images())[y]
+        paint = std * jax.random.normal(keys[1], (n, 1, 1, 3))
+        x = ink * paint + ink - 1 + noise * jax.random.normal(keys[2], (*ink.shape[:3], 3))
+        return {"x": jnp.clip(x, -1, 1), "y": y}
+
+    return Source(name, (*base.shape[:2], 3), draw, classes=base.classes)
+
+
 # Toys: mixtures of Gaussians
 
 
@@ -141,6 +166,7 @@ DATASETS = {
     "digits": lambda name: _tfds(name),  # the 8x8 digits of scikit-learn: the embedded image set
     "stacked_mnist": stacked,
     "stacked_digits": functools.partial(stacked, of="digits"),
+    "coloured_mnist": coloured,
 }
 
 

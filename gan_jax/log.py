@@ -47,7 +47,8 @@ def write_whole(file: Path, text: str):
 def spread(value) -> str:
     """Return a number, or several as mean ± standard deviation (n - 1)."""
     value = np.asarray(value, float)
-    if value.ndim == 0:
+    if value.size == 1:
+        value = value.reshape(())
         return f"{value:.0f}" if value == value.round() else f"{value:.4g}"
     if not np.isfinite(value).all():
         return f"inf in {(~np.isfinite(value)).sum()} of {value.size}"

@@ -434,6 +434,7 @@ def test_unknown_set(cache, name, monkeypatch, tmp_path):
     assert first.startswith(f"there is no data set {name!r}; did you mean ")
     assert CLOSE[name] in first.removesuffix("?").split("did you mean ")[1].split(" or ")
     toys = "ring8, ring8_unit, ring8_notebook, ring8_unbalanced, grid25, spiral, digits, stacked_mnist, stacked_digits"
+    toys += ", coloured_mnist"
     assert second == f"Choose from {toys}, or any TFDS image set by name (mnist, cifar10, ...)."
 
 
