@@ -54,9 +54,7 @@ class Config:
     first_order: bool = False  # ablation: stop the gradient at D's answer
 
 
-_paper = Config(
-    steps=25_000, batch_size=512, unroll=10, z_dim=256, g_lr=1e-4, d_lr=1e-4, ema=0.0
-)  # fmt: skip
+_paper = Config(steps=25_000, batch_size=512, unroll=10, z_dim=256, g_lr=1e-4, d_lr=1e-4, ema=0.0)
 _images = Config(
     "digits", steps=5000, batch_size=64, loss="non_saturating", z_dim=64, width=32, g_lr=2e-4, d_lr=2e-4, ema=0.99
 )  # fmt: skip
