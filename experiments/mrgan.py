@@ -9,9 +9,9 @@ false; the text says what is meant. This is the paper's regularised GAN, not its
 manifold and diffusion, with a D for each. Differences from the paper: all three nets are updated at once; the nets, the
 rates and both lambdas are ours.
 
-    python -m experiments.mrgan                        the ring of eight Gaussians
-    python -m experiments.mrgan --lambda1 0 --lambda2 0          the plain GAN to set against it
-    python -m experiments.mrgan --dataset mnist        with reconstructions of the test split
+    python -m experiments.mrgan                             the ring of eight Gaussians
+    python -m experiments.mrgan --lambda1 0 --lambda2 0     the plain GAN to set against it
+    python -m experiments.mrgan --dataset mnist             with reconstructions of the test split
 """
 
 import dataclasses
@@ -33,8 +33,8 @@ class Config:
     dataset: str = "ring8"  # a toy, or any TFDS image set by name
     steps: int = 10_000  # joint updates of G, E and D
     batch_size: int = 256  # rows of data, and of noise, a step
-    lambda1: float = 0.2  # weight of the distance between x and G(E(x))
-    lambda2: float = 0.4  # weight of -log D(G(E(x)))
+    lambda1: float = 1.0  # weight of the distance between x and G(E(x))
+    lambda2: float = 0.2  # weight of -log D(G(E(x)))
     z_dim: int = 16  # the latent, standard normal
     nets: Literal["auto", "mlp", "dcgan", "stacked"] = "auto"  # auto: mlp for points, dcgan for images
     width: int = 128  # units of a hidden layer (mlp); channels of G at full resolution (dcgan, stacked)

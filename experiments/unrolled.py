@@ -69,8 +69,7 @@ PRESETS = {
     "notebook": dataclasses.replace(
         _paper, dataset="ring8_notebook", unroll=5, act="tanh", gain=1.4, d_depth=2, d_scale=1.0, g_lr=1e-3
     ),
-    # The ring and the grid on which VEEGAN and PacGAN report.
-    "veegan_ring": Config("ring8_unit", d_scale=0.5),
+    "veegan_ring": Config("ring8_unit", d_scale=0.5),  # the ring and the grid on which VEEGAN and PacGAN report
     "veegan_grid": Config("grid25", steps=25_000, d_scale=0.25),
     "stacked_quarter": _stacked,
     "stacked_half": dataclasses.replace(_stacked, d_width=4),
@@ -141,8 +140,7 @@ def step(cfg, state, batch):
         state.d.params, fake
     )
 
-    g = descend(state.g, g_grads, g_tx, g_stats)
-    d = descend(state.d, d_grads, d_tx, d_stats)
+    g, d = descend(state.g, g_grads, g_tx, g_stats), descend(state.d, d_grads, d_tx, d_stats)
     metrics = {"loss/g": g_value, "loss/d": d_value, "score/real": real_score.mean(), "score/fake": fake_score.mean()}
     return State(state.step + 1, state.key, g, d, ema(state.g_ema, (g.params, g.stats), cfg.ema)), metrics
 

@@ -6,8 +6,14 @@ score of its own pairs plus |z - F(G(z))|^2, F that distance alone. So a G of fe
 place, leaves F nothing to tell it by, and what F makes of data from elsewhere looks unlike noise to D.
 
 Differences from the paper: the score has the other sign here, high for the data's pairs; the weight of the distance is
+<<<<<<< HEAD
 a flag (there 1), and so is the deviation of z' from F(x) (there 1, as we read it: p(z|x) is normal); the nets and the
 rates are ours.
+=======
+a flag (there 1; with a large z, on images, that much of it makes G write z into their backgrounds); so is the deviation
+of z' from F(x) (there 1, as we read it: p(z|x) is normal; on the ring that finds half of the modes); all three nets are
+updated at once, by Adam; the nets and the rates are ours.
+>>>>>>> h1
 
     python -m experiments.veegan                       the ring of eight Gaussians
     python -m experiments.veegan --weight 0            without the reconstruction of the noise
@@ -32,16 +38,16 @@ from gan_jax.player import Player, create, descend, forward
 class Config:
     dataset: str = "ring8"  # a toy, or any TFDS image set by name
     steps: int = 10_000  # joint updates of G, F and D
-    batch_size: int = 256  # rows of data, and of noise, a step
+    batch_size: int = 512  # rows of data, and of noise, a step
     weight: float = 1.0  # of the distance between z and F(G(z)), in G's loss and in F's
-    noise: float = 1.0  # deviation of z' from F(x)
+    noise: float = 0.1  # deviation of z' from F(x)
     z_dim: int = 2  # the latent, standard normal
     nets: Literal["auto", "mlp", "dcgan", "stacked"] = "auto"  # auto: mlp for points, dcgan for images
     width: int = 128  # units of a hidden layer (mlp); channels of G at full resolution (dcgan, stacked)
     f_width: int = 128  # the same of F: units, or channels of its first layer
-    d_width: int = 128  # the same of D
-    pair_width: int = 128  # units of D's last hidden layer, which sees z beside the features of x
-    g_lr: float = 5e-4  # Adam's rate for G
+    d_width: int = 32  # the same of D
+    pair_width: int = 32  # units of D's last hidden layer, which sees z beside the features of x
+    g_lr: float = 1e-3  # Adam's rate for G
     f_lr: float = 1e-3  # Adam's rate for F
     d_lr: float = 1e-3  # Adam's rate for D
     b1: float = 0.5  # Adam's decay of the first moment
@@ -50,15 +56,16 @@ class Config:
 
 # 1000 modes against a D of a quarter or half of G's width: the setting of experiments/unrolled.py. F is D's size.
 _stacked = Config(
-    "stacked_mnist", steps=20_000, batch_size=128, z_dim=256, nets="stacked", width=8, f_width=2, d_width=2,
-    pair_width=8, g_lr=1e-4, f_lr=1e-4, d_lr=2e-4, b2=0.99,
+    "stacked_mnist", steps=20_000, batch_size=128, weight=0.01, noise=1.0, z_dim=256, nets="stacked", width=8,
+    f_width=2, d_width=2, pair_width=8, g_lr=1e-4, f_lr=1e-4, d_lr=2e-4, b2=0.99,
 )  # fmt: skip
 PRESETS = {
     "default": Config(),
     "stacked_quarter": _stacked,
     "stacked_half": dataclasses.replace(_stacked, f_width=4, d_width=4, pair_width=16),
     "images": Config(
-        "digits", steps=5000, batch_size=64, z_dim=64, width=32, f_width=32, d_width=32, g_lr=2e-4, f_lr=2e-4, d_lr=2e-4
+        "digits", steps=5000, batch_size=64, weight=0.02, noise=1.0, z_dim=64, width=32, f_width=32, d_width=32,
+        pair_width=128, g_lr=2e-4, f_lr=2e-4, d_lr=1e-4,
     ),
 }  # fmt: skip
 

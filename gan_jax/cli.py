@@ -42,8 +42,8 @@ class Run:
     config: tyro.conf.Suppress[Any] = None  # the Config as a dict, for config.json
 
 
-POSITIVE = {"steps", "batch_size", "pack", "z_dim", "width", "d_width", "e_width", "critic_steps"}
-POSITIVE |= {"seeds", "log_every", "save_every", "keep"}
+POSITIVE = {"steps", "batch_size", "pack", "z_dim", "width", "d_width", "e_width", "f_width"}
+POSITIVE |= {"pair_width", "critic_steps", "seeds", "log_every", "save_every", "keep"}
 
 
 def parse(Config, presets: dict, argv=None):
