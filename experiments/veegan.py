@@ -6,14 +6,9 @@ score of its own pairs plus |z - F(G(z))|^2, F that distance alone. So a G of fe
 place, leaves F nothing to tell it by, and what F makes of data from elsewhere looks unlike noise to D.
 
 Differences from the paper: the score has the other sign here, high for the data's pairs; the weight of the distance is
-<<<<<<< HEAD
-a flag (there 1), and so is the deviation of z' from F(x) (there 1, as we read it: p(z|x) is normal); the nets and the
-rates are ours.
-=======
 a flag (there 1; with a large z, on images, that much of it makes G write z into their backgrounds); so is the deviation
 of z' from F(x) (there 1, as we read it: p(z|x) is normal; on the ring that finds half of the modes); all three nets are
 updated at once, by Adam; the nets and the rates are ours.
->>>>>>> h1
 
     python -m experiments.veegan                       the ring of eight Gaussians
     python -m experiments.veegan --weight 0            without the reconstruction of the noise
