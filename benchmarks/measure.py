@@ -1,6 +1,5 @@
 """What the benchmarks share: one experiment's loop compiled and timed, the machine's description, a JSON line a run."""
 
-import dataclasses
 import datetime
 import importlib
 import importlib.metadata
@@ -38,7 +37,7 @@ def _lines(file):
 
 def prepared(module, cfg, seeds=1, devices=None):
     """Return (state, keys, feed, advance, mesh, parts): an experiment's run as `fit` has it before the first step."""
-    given = _parts(module, cfg, seeds)
+    given = rundir.parts(module, cfg, seeds)
     devices = mesh.make(given["batch_size"], seeds, devices)
     placed = jax.sharding.NamedSharding(devices, mesh.seed_spec(devices, seeds))
     keys = jax.jit(lambda: rundir.initial(lambda key: key, 0, seeds), out_shardings=placed)()
@@ -79,21 +78,6 @@ def times(module, cfg, seeds=1, steps=None, repeats=5, devices=None) -> dict:
         "temporary": compiled.memory_analysis().temp_size_in_bytes,
         "peak": memory.get("peak_bytes_in_use"),
     }
-
-
-def _parts(module, cfg, seeds) -> dict:
-    """Return what the experiment's `main` would hand to `fit`."""
-    flags = [
-        f"--{'' if v is not False else 'no-'}{k}".replace("_", "-") + ("" if isinstance(v, bool) else f"={v}")
-        for k, v in dataclasses.asdict(cfg).items()
-    ]
-    fit = module.fit
-    names = ("source", "init", "step", "sample", "measure")
-    module.fit = lambda run, *parts, **rest: dict(zip(names, parts, strict=False)) | rest
-    try:
-        return module.main([*flags, f"--seeds={seeds}"])
-    finally:
-        module.fit = fit
 
 
 HEAD = ("ms/step: median (least-most)", "CPU ms/step", "compile s", "temporary MB", "peak MB")
