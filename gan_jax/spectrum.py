@@ -56,7 +56,7 @@ def eigenvalues(field, at, n: int = 24, tol: float = 1e-5):
     and needs reverse mode alone; of n + 1 parameters or fewer by the whole matrix. tol: relative. Those that do not
     converge are left out. A step moves parameters by little, so take a float64 field.
     """
-    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs
+    from scipy.sparse.linalg import ArpackError, LinearOperator, eigs
 
     flat, unravel = ravel_pytree(at)
     _, pullback = jax.vjp(lambda flat: ravel_pytree(field(unravel(flat)))[0], flat)
@@ -68,8 +68,8 @@ def eigenvalues(field, at, n: int = 24, tol: float = 1e-5):
         try:
             operator = LinearOperator((flat.size, flat.size), product, dtype=flat.dtype)
             found = eigs(operator, n, v0=start.astype(flat.dtype), tol=tol, return_eigenvectors=False)
-        except ArpackNoConvergence as error:
-            found = error.eigenvalues
+        except ArpackError as error:  # did not converge, or, where the field does not change at all, did not begin
+            found = getattr(error, "eigenvalues", np.zeros(0))
     return found[np.argsort(-np.abs(found), stable=True)][:n].astype(complex)
 
 
@@ -154,7 +154,7 @@ def draw(file: Path, looks: dict[str, dict]):
     """Draw the runs side by side: eigenvalues above, the path below."""
     import matplotlib.pyplot as plt
 
-    fig, axes = plots.figure(2 * len(looks), 3.6, 3.4, across=len(looks))
+    fig, axes = plots.figure(2 * len(looks), 3.6, 3.2, across=len(looks))
     reach = 1.15 * max(np.abs(1 - seen["update"]).max() for seen in looks.values())
     circle = np.exp(1j * np.linspace(0, 2 * np.pi, 2000))
     for above, below, (name, seen) in zip(axes[: len(looks)], axes[len(looks) :], looks.items(), strict=True):
@@ -164,7 +164,7 @@ def draw(file: Path, looks: dict[str, dict]):
         for e, colour in ((seen["update"][~outside], "#1764ab"), (seen["update"][outside], "#b3401b")):
             above.scatter(e.real, e.imag, s=22, alpha=0.8, linewidths=0, color=colour, zorder=2)
         above.set(xlim=(1 - reach, 1 + reach), ylim=(-reach, reach), aspect="equal")
-        above.set_title(f"{name}, step {seen['steps'][1]:,}", fontsize="medium")
+        above.set_title(f"{Path(name).name}, step {seen['steps'][1]:,}", fontsize="medium")
         if len(seen["cosines"]):
             below.axhline(0, color="0.9", linewidth=1)
             below.axvline(1, color="0.9", linewidth=1)
@@ -186,7 +186,7 @@ def main(argv=None):
         flags = tyro.cli(Flags, args=argv, prog="python -m gan_jax.spectrum", description=__doc__)
     if not flags.runs or min(flags.n, flags.batches) < 1:
         raise UserError("name one run folder or more; --n and --batches must be 1 or more.")
-    looks = {}
+    looks = {folder: rundir.read(folder) for folder in flags.runs}  # all of them are runs
     for folder in flags.runs:
         looks[folder] = look(folder, flags.n, flags.batches)
         say(folder, looks[folder])
@@ -195,6 +195,7 @@ def main(argv=None):
     except (OSError, ValueError) as error:
         raise UserError(f"{flags.out} can't be written: {error}. Choose another --out.") from None
     print(f"the picture is in {flags.out}", file=sys.stderr)
+    return looks
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import compare, ring, step_time, unroll_cost
+from benchmarks import compare, ring, step_time, trajectories, unroll_cost
 from experiments import vanilla
 from gan_jax import UserError
 
@@ -58,3 +58,15 @@ def test_compare(tmp_path, monkeypatch, capsys):
     compare.main(("vanilla",), "digits", 2, 1, **given)
     with pytest.raises(UserError, match="no experiment 'nosuch'"):
         compare.main(("nosuch",), **given)
+
+
+def test_trajectories(tmp_path, capsys):
+    """Ten rules on two games: on the bilinear one simultaneous descent goes the way that is known, and a picture."""
+    trajectories.main(rate=0.1, moves=6, out=str(tmp_path))
+    (line,) = lines(tmp_path / "trajectories.jsonl")
+    ends = {(row["game"], row["rule"]): row["distance"] for row in line["rows"]}
+    assert len(ends) == 20 and capsys.readouterr().out.count("| extragradient | 1.") == 1
+    assert ends["bilinear game", "simultaneous"] == pytest.approx(1.25**0.5 * 1.01**3, rel=1e-5)
+    assert ends["bilinear game", "extragradient"] == pytest.approx(1.25**0.5 * (1 - 0.01 + 0.0001) ** 3, rel=1e-5)
+    assert ends["Dirac-GAN", "simultaneous"] > ends["Dirac-GAN", "alternating"] > ends["Dirac-GAN", "consensus"]
+    assert (tmp_path / "trajectories.png").stat().st_size > 10_000
