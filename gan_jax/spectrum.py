@@ -99,7 +99,7 @@ def spectral_norms(params) -> dict[str, float]:
 class Flags:
     runs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN ...")]  # folders, side by side
     n: int = 24  # eigenvalues of the update that are shown: those furthest from 1
-    batches: int = 8  # the field is that of so many of the run's batches as one: less noise
+    batches: int = 8  # the field is that of the run's next so many batches as one: less noise
     out: str = "spectrum.png"  # the picture
 
 
@@ -117,9 +117,10 @@ def look(folder, n: int, batches: int) -> dict:
     states = rundir.load(folder, first=True).state, run.state
     states = states if run.seeds == 1 else jax.tree.map(lambda a: a[0], states)
     given = rundir.parts(run.experiment, run.cfg)
-    data.check_batch(given["source"], rows := batches * given["batch_size"])
-    draw = jax.jit(lambda arrays, key, i: data.batch(given["source"], arrays, key, i, rows))
-    batch = draw(data.resident(given["source"]), states[1].key, states[1].step)
+    draw = jax.jit(lambda arrays, key, i: data.batch(given["source"], arrays, key, i, given["batch_size"]))
+    arrays = jax.device_put(data.resident(given["source"]))
+    drawn = [draw(arrays, states[1].key, states[1].step + i) for i in range(batches)]
+    batch = jax.tree.map(lambda *rows: jnp.concatenate(rows), *drawn)
     with jax.enable_x64(True):
         double = lambda a: a.astype(jnp.float64) if a.dtype == jnp.float32 else a
         first, last, batch = jax.tree.map(double, (*states, batch))
@@ -155,24 +156,27 @@ def draw(file: Path, looks: dict[str, dict]):
     import matplotlib.pyplot as plt
 
     fig, axes = plots.figure(2 * len(looks), 3.6, 3.2, across=len(looks))
-    reach = 1.15 * max(np.abs(1 - seen["update"]).max() for seen in looks.values())
-    circle = np.exp(1j * np.linspace(0, 2 * np.pi, 2000))
+    every = np.concatenate([[1], *(seen["update"] for seen in looks.values())])
+    middle = (every.real.min() + every.real.max()) / 2
+    reach = 1.15 * max(np.ptp(every.real) / 2, every.imag.max(), 1e-6)
+    height = 1.2 * max([0.05, *(np.abs(seen["cosines"]).max() for seen in looks.values() if len(seen["cosines"]))])
+    circle = np.exp(1j * np.linspace(-np.pi, np.pi, 20_000))
     for above, below, (name, seen) in zip(axes[: len(looks)], axes[len(looks) :], looks.items(), strict=True):
         outside = np.abs(seen["update"]) > 1
         above.plot(circle.real, circle.imag, color="0.6", linewidth=1, zorder=1)
         above.axhline(0, color="0.9", linewidth=1, zorder=0)
         for e, colour in ((seen["update"][~outside], "#1764ab"), (seen["update"][outside], "#b3401b")):
             above.scatter(e.real, e.imag, s=22, alpha=0.8, linewidths=0, color=colour, zorder=2)
-        above.set(xlim=(1 - reach, 1 + reach), ylim=(-reach, reach), aspect="equal")
+        above.set(xlim=(middle - reach, middle + reach), ylim=(-reach, reach), aspect="equal")
         above.set_title(f"{Path(name).name}, step {seen['steps'][1]:,}", fontsize="medium")
         if len(seen["cosines"]):
             below.axhline(0, color="0.9", linewidth=1)
             below.axvline(1, color="0.9", linewidth=1)
-            below.plot(AT, seen["cosines"], color="#1764ab", label="cosine")
+            below.plot(AT, seen["cosines"], color="#1764ab")
             norms = below.twinx()
             norms.semilogy(AT, seen["norms"], color="0.6", linewidth=1)
             norms.tick_params(colors="0.5", labelsize="small")
-            below.set(ylim=(-1.05, 1.05), xlabel=f"path from step {seen['steps'][0]:,}")
+            below.set(ylim=(-height, height), xlabel=f"path from step {seen['steps'][0]:,}")
         else:
             below.remove()
     axes[0].set_ylabel("eigenvalues of the update")

@@ -235,7 +235,8 @@ def test_command(runs, tmp_path, capsys):
     assert (tmp_path / "s.png").stat().st_size > 5000
 
     run, seen = rundir.load(long), looks[long]
-    batch = data.batch(data.load("ring8"), {}, run.state.key, run.state.step, 16)
+    drawn = [data.batch(data.load("ring8"), {}, run.state.key, 4 + i, 8) for i in range(2)]
+    batch = {name: jnp.concatenate([b[name] for b in drawn]) for name in ("x", "y")}
     begin = unrolled.init(run.cfg, run.state.key)
     assert seen["steps"] == [0, 4] and seen["size"] == ravel_pytree((begin.g.params, begin.d.params))[0].size
     with jax.enable_x64(True):
