@@ -1,6 +1,5 @@
 """What the benchmarks share: one experiment's loop compiled and timed, the machine's description, a JSON line a run."""
 
-import dataclasses
 import datetime
 import importlib
 import importlib.metadata
@@ -41,7 +40,7 @@ def _lines(file):
 
 def prepared(module, cfg, seeds=1, devices=None, at_once=None):
     """Return (state, keys, feed, advance, mesh, parts): an experiment's run as `fit` has it before the first step."""
-    given = parts(module, cfg, seeds)
+    given = rundir.parts(module, cfg, seeds)
     devices = mesh.make(given["batch_size"], seeds, devices)
     placed = jax.sharding.NamedSharding(devices, mesh.seed_spec(devices, seeds))
     keys = jax.jit(lambda: rundir.initial(lambda key: key, 0, seeds), out_shardings=placed)()
@@ -101,26 +100,6 @@ def times(module, cfg, seeds=1, steps=None, repeats=5, devices=None) -> dict:
     return found | {"peak": (device.memory_stats() or {}).get("peak_bytes_in_use")}
 
 
-def parts(module, cfg, seeds=1) -> dict:
-    """Return what the experiment's `main` would hand to `fit` for a Config."""
-    flags = [
-        f"--{'' if v is not False else 'no-'}{k}".replace("_", "-") + ("" if isinstance(v, bool) else f"={v}")
-        for k, v in dataclasses.asdict(cfg).items()
-    ]
-    return handed(module, [*flags, f"--seeds={seeds}"])
-
-
-def handed(module, flags) -> dict:
-    """Return what the experiment's `main` hands to `fit` under these flags."""
-    fit = module.fit
-    names = ("run", "source", "init", "step", "sample", "measure")
-    module.fit = lambda *parts, **rest: dict(zip(names, parts, strict=False)) | rest
-    try:
-        return module.main(flags)
-    finally:
-        module.fit = fit
-
-
 def trained(module, flags, folder) -> dict:
     """Return the results.json of the experiment's run with these flags in `folder`, trained first where it is missing.
 
@@ -129,7 +108,7 @@ def trained(module, flags, folder) -> dict:
     folder = Path(folder)
     if not (folder / "results.json").exists():
         module.main([*flags, f"--out={folder}", *["--resume"] * (folder / "config.json").exists()])
-    was, asked = rundir.read(folder)["config"], handed(module, flags)["run"].config
+    was, asked = rundir.read(folder)["config"], rundir.handed(module, flags)["run"].config
     if differ := [name for name in asked if asked[name] != was.get(name)]:
         raise UserError(f"{folder} holds a run with another {', '.join(differ)}: remove it, or choose another --runs.")
     return json.loads((folder / "results.json").read_text())

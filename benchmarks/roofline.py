@@ -52,7 +52,7 @@ def main(
     measure.table(("MB copied", "GB/s"), [(mb, f"{rate:.1f}") for mb, rate in copies.items()])
     best, rows = (max(products.values()), max(copies.values())), []
     for name, module, p, cfg in measure.presets(experiments, preset):
-        operations, accessed = map(float, cost(one_step(measure.parts(module, cfg)))[0])
+        operations, accessed = map(float, cost(one_step(rundir.parts(module, cfg)))[0])
         bound = 1e-6 * max(operations / best[0], accessed / best[1])  # ms
         row = {"experiment": name, "preset": p, "operations": operations, "bytes": accessed, "bound_ms": bound}
         rows.append(row | measure.times(module, cfg, 1, steps, repeats))

@@ -71,14 +71,14 @@ class Checkpoints:
                 "Put that right and go on from the last good one with --resume."
             ) from error
 
-    def restore(self, like):
-        """Return the newest good state, or None where there is no checkpoint at all.
+    def restore(self, like, first: bool = False):
+        """Return the newest good state (first: the oldest), or None where there is no checkpoint at all.
 
         like: a state of shapes, dtypes and shardings. A bad checkpoint is named on stderr and set aside as STEP.bad,
-        and the one before it is tried. Raises UserError where none is good.
+        and the next one is tried. Raises UserError where none is good.
         """
         args, bad = self._ocp.args, []
-        for step in sorted(self._manager.all_steps(), reverse=True):
+        for step in sorted(self._manager.all_steps(), reverse=not first):
             try:
                 restored = self._manager.restore(
                     step, args=args.Composite(state=args.StandardRestore(like), digests=args.JsonRestore())

@@ -1,6 +1,7 @@
 """A run's folder: config.json, metrics.jsonl, checkpoints/, samples/, results.json."""
 
 import contextlib
+import dataclasses
 import datetime
 import fcntl
 import importlib
@@ -137,8 +138,8 @@ def initial(init, seed: int, seeds: int, rekey: int = 0):
     return one(seed) if seeds == 1 else jax.lax.map(one, seed + jnp.arange(seeds))
 
 
-def load(folder, experiment=None) -> Loaded:
-    """Return the run in `folder` at its newest good checkpoint.
+def load(folder, experiment=None, first: bool = False) -> Loaded:
+    """Return the run in `folder` at its newest good checkpoint; with `first` at the oldest that is kept.
 
     experiment: the module that trained it; by default the module of that name in the folder `experiments`.
     """
@@ -158,8 +159,27 @@ def load(folder, experiment=None) -> Loaded:
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     like = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=device), shapes)
     checkpoints = checkpoint.Checkpoints(Path(folder) / "checkpoints")
-    state = checkpoints.restore(like)
+    state = checkpoints.restore(like, first)
     checkpoints.close()
     if state is None:
         raise UserError(f"{folder} holds no checkpoint yet.")
     return Loaded(experiment, cfg, state, saved["seeds"])
+
+
+def parts(experiment, cfg, seeds: int = 1) -> dict:
+    """Return what the experiment's `main` hands to `fit` for this Config, by the names of fit's arguments."""
+    flags = [
+        f"--{'' if v is not False else 'no-'}{k}".replace("_", "-") + ("" if isinstance(v, bool) else f"={v}")
+        for k, v in dataclasses.asdict(cfg).items()
+    ]
+    return handed(experiment, [*flags, f"--seeds={seeds}"])
+
+
+def handed(experiment, flags) -> dict:
+    """Return what the experiment's `main` hands to `fit` under these flags, by the names of fit's arguments."""
+    fit, names = experiment.fit, ("run", "source", "init", "step", "sample", "measure")
+    experiment.fit = lambda *parts, **rest: dict(zip(names, parts, strict=False)) | rest
+    try:
+        return experiment.main(flags)
+    finally:
+        experiment.fit = fit

@@ -1,15 +1,26 @@
 """Every benchmark runs, with a few steps, and records what it measured."""
 
 import functools
-import importlib.util
 import json
 import types
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from benchmarks import compare, measure, mode_collapse, ring, roofline, scaling, seeds, step_time, unroll_cost
+from benchmarks import (
+    compare,
+    measure,
+    mode_collapse,
+    ring,
+    roofline,
+    scaling,
+    seeds,
+    step_time,
+    trajectories,
+    unroll_cost,
+)  # fmt: skip
 from experiments import vanilla
 from gan_jax import UserError, data, loop, rundir
 
@@ -80,8 +91,8 @@ def test_mode_collapse_on_the_ring(tmp_path, monkeypatch):
     assert len(vanilla_row["modes"]) == 2 and vanilla_row["config"]["dataset"] == "ring8_unit"
     assert unrolled_row["config"]["unroll"] == 5 and unrolled_row["config"]["steps"] == 4
     run = tmp_path / "runs" / "ring-4x2" / "unrolled5"
-    seen = mode_collapse.history(run, json.loads((run / "results.json").read_text()))
-    assert seen["step"].tolist() == [2, 4] and seen["modes"].shape == (2, 2)
+    seen = measure.history(run, ("modes",))
+    assert seen["step"] == [2, 4] and np.shape(seen["modes"]) == (2, 2)
     assert all((tmp_path / f"mode_collapse-ring{end}.png").stat().st_size > 1000 for end in ("", "-samples"))
 
     monkeypatch.setattr(vanilla, "fit", lambda *_, **__: pytest.fail("trained again"))
@@ -125,10 +136,9 @@ def test_the_ways_are_flags_of_their_experiments(size, tfds_dir):
     dataset = {"ring": "ring8_unit", "grid": "grid25"}.get(size, "stacked_mnist")
     for way in ways.values():
         name, *flags = way.format(size=size, dataset=dataset).split()
-        if importlib.util.find_spec(f"experiments.{name}"):
-            cfg = measure.handed(measure.experiment(name), flags)["run"].config
-            assert cfg["dataset"] == dataset and cfg["batch_size"] % cfg.get("pack", 1) == 0, way
-            assert dataset != "stacked_mnist" or name == "r3gan" or cfg["nets"] == "stacked"
+        cfg = rundir.handed(measure.experiment(name), flags)["run"].config
+        assert cfg["dataset"] == dataset and cfg["batch_size"] % cfg.get("pack", 1) == 0, way
+        assert dataset != "stacked_mnist" or name == "r3gan" or cfg["nets"] == "stacked"
 
 
 def test_seeds(tmp_path, monkeypatch):
@@ -233,3 +243,15 @@ def test_presets():
     ]  # fmt: skip
     assert [p for _, _, p, _ in measure.presets(("vanilla",), "ring")] == ["ring"]
     assert len({name for name, *_ in measure.presets(())}) >= 20
+
+
+def test_trajectories(tmp_path, capsys):
+    """Ten rules on two games: on the bilinear one simultaneous descent goes the way that is known, and a picture."""
+    trajectories.main(rate=0.1, moves=6, out=str(tmp_path))
+    (line,) = lines(tmp_path / "trajectories.jsonl")
+    ends = {(row["game"], row["rule"]): row["distance"] for row in line["rows"]}
+    assert len(ends) == 20 and capsys.readouterr().out.count("| extragradient | 1.") == 1
+    assert ends["bilinear game", "simultaneous"] == pytest.approx(1.25**0.5 * 1.01**3, rel=1e-5)
+    assert ends["bilinear game", "extragradient"] == pytest.approx(1.25**0.5 * (1 - 0.01 + 0.0001) ** 3, rel=1e-5)
+    assert ends["Dirac-GAN", "simultaneous"] > ends["Dirac-GAN", "alternating"] > ends["Dirac-GAN", "consensus"]
+    assert (tmp_path / "trajectories.png").stat().st_size > 10_000
