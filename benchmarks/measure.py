@@ -1,5 +1,6 @@
 """What the benchmarks share: one experiment's loop compiled and timed, the machine's description, a JSON line a run."""
 
+import dataclasses
 import datetime
 import importlib
 import importlib.metadata

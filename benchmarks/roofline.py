@@ -23,7 +23,7 @@ import tyro
 from jax.extend import core
 
 from benchmarks import measure
-from gan_jax import cli, data
+from gan_jax import cli, data, rundir
 
 
 def main(
