@@ -10,7 +10,6 @@ another (`unrolled`), or all at once (`unrolled_vmap`).
 
 import concurrent.futures
 import dataclasses
-import importlib.util
 import multiprocessing
 import os
 import time
@@ -36,7 +35,7 @@ def noise_images(name) -> data.Source:
     return data.Source(name, (size, size, 3), n=len(x), read=lambda rows: {"x": x[rows]}, fingerprint=name)
 
 
-data.DATASETS |= {f"noise{size}": noise_images for size in (32, 64)}
+data.DATASETS |= {f"noise{size}": noise_images for size in (8, 16, 32, 64)}
 
 
 # The noise of our steps, for PyTorch's to have the same: (cfg, key of the run, step, b) -> arrays.
@@ -104,29 +103,29 @@ def training(case, cfg, kinds) -> dict[str, Callable]:
         nonlocal state
         state, metrics = advance(state, keys, feed, np.int32(n))
         jax.block_until_ready((state, metrics))
-        return mesh.to_host(state)
 
-    def inputs(key, step):
-        x = data.batch(source, feed, key, step, b)["x"]
-        return [torch_steps.tensor(a) for a in (x, *case.noise(cfg, key, step, b))]
+    @jax.jit
+    def inputs(feed, key, step):  # x and the noise
+        return data.batch(source, feed, key, step, b)["x"], *case.noise(cfg, key, step, b)
 
     with torch_steps.exactly():
-        before = ours(10)  # so that Adam has seen something
-        after = ours(1)
+        ours(10)  # so that Adam has seen something
+        before = mesh.to_host(state)
+        ours(1)
+        after = mesh.to_host(state)
     of_seed = lambda t: [t] if case.seeds == 1 else [jax.tree.map(lambda a, i=i: a[i], t) for i in range(case.seeds)]
-    single = [
-        (was, now, inputs(key, was.step)) for was, now, key in zip(*map(of_seed, (before, after, keys)), strict=True)
-    ]
-    stacked = [(before, after, [torch.stack(a) for a in zip(*(own for _, _, own in single), strict=True)])]
+    own = [list(map(torch_steps.tensor, inputs(feed, key, before.step.max()))) for key in of_seed(keys)]
+    single = list(zip(of_seed(before), of_seed(after), own, strict=True))
+    stacked = [(before, after, [torch.stack(a) for a in zip(*own, strict=True)])]
     draw = torch_steps.drawer(source, data.resident(source).get("x"))
 
     def theirs(step, kind):
         f, teams = torch_steps.KINDS[kind](getattr(torch_steps, step)), []
         shape = (case.seeds, b) if step == "unrolled_vmap" else (b,)
-        for was, now, own in stacked if step == "unrolled_vmap" else single:
+        for was, now, given in stacked if step == "unrolled_vmap" else single:
             g, d = torch_steps.players(cfg, was)
             with torch_steps.exactly():
-                f(cfg, g, d, *own)
+                f(cfg, g, d, *given)
             if kind != "amp":  # which rounds otherwise
                 hold(step, *torch_steps.difference(cfg, now, g, d))
             teams.append((g, d))
@@ -238,8 +237,10 @@ def main(
         repeats: timings, of which median, least and most are shown.
         out: folder of vs_torch.jsonl and vs_torch.png.
     """
-    if importlib.util.find_spec("torch") is None:
-        raise UserError('PyTorch is not installed: pip install "gan_jax[bench]"')
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise UserError('PyTorch is not installed: pip install "gan_jax[bench]"') from None
     if max(threads) > len(os.sched_getaffinity(0)):
         raise UserError(f"--threads {max(threads)}: there are {len(os.sched_getaffinity(0))} cores here.")
     changes = {name: value for name, value in {"width": width, "batch_size": batch_size}.items() if value}
