@@ -12,6 +12,7 @@ import concurrent.futures
 import dataclasses
 import multiprocessing
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -250,9 +251,7 @@ def main(
         for count in threads:
             with concurrent.futures.ProcessPoolExecutor(1, context, pin, (count,)) as process:
                 rows += process.submit(measured, name, cfg, kinds, steps, repeats).result()
-            print(
-                f"{name}, {count} threads: {np.median(rows[-1]['ratio']):.2f} of {rows[-1]['torch_step']}", flush=True
-            )
+            print(f"{name}, {count} threads: done", file=sys.stderr, flush=True)
     measure.table(HEAD, [cells(row) for row in rows])
     chart(rows, f"{out}/vs_torch.png")
     measure.record("vs_torch", [row | changes for row in rows], out)
