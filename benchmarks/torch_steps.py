@@ -1,0 +1,317 @@
+"""The updates of experiments/ as a careful PyTorch user writes them, for benchmarks/vs_torch.py to hold ours against.
+
+Nets are functions of {name: tensor}, since a lookahead scores with weights that are no parameters of a module; the
+names are those of our nets. Images are NCHW by their indices and channels_last in memory, which is the faster one.
+Each step takes x, and draws its noise unless that is given too.
+"""
+
+import contextlib
+import math
+
+import jax
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+DEVICE = "cuda" if jax.default_backend() == "gpu" else "cpu"
+
+
+def tensor(a):
+    """Return an array of ours as a tensor; of images the indices are NCHW then."""
+    a = torch.from_numpy(np.array(a)).to(DEVICE)
+    return a.movedim(-1, -3) if a.ndim >= 4 else a
+
+
+def weights(tree) -> dict[str, torch.Tensor]:
+    """Return the arrays of a net of ours, or those [seeds, ...] of several perceptrons, in PyTorch's layouts."""
+    named = {}
+    for path, a in jax.tree_util.tree_leaves_with_path(tree):
+        name, a = ".".join(k.key for k in path), torch.from_numpy(np.array(a)).to(DEVICE)
+        if "Conv" in name and name.endswith("kernel"):  # [h, w, in, out]
+            a = a.permute(2, 3, 0, 1) if "ConvTranspose" in name else a.permute(3, 2, 0, 1)
+            a = a.contiguous(memory_format=torch.channels_last)
+        named[name] = a.mT.contiguous() if name.endswith("kernel") and "Conv" not in name else a
+    return named
+
+
+class Player:
+    """One of our players and its average, copied. m, v and t are what Adam keeps: the two moments, the updates made."""
+
+    def __init__(self, player, average, lr, b1, b2):
+        adam = player.opt[0]
+        trees = player.params, player.stats, average, adam.mu, adam.nu
+        self.params, self.stats, self.average, self.m, self.v = map(weights, trees)
+        self.t = int(np.ravel(adam.count)[0])
+        for p in self.params.values():
+            p.requires_grad_()
+        self.opt = torch.optim.Adam(self.params.values(), lr, (b1, b2), fused=True)
+        for name, p in self.params.items():
+            count = torch.tensor(float(self.t), device=DEVICE)
+            self.opt.state[p] = {"step": count, "exp_avg": self.m[name], "exp_avg_sq": self.v[name]}
+
+    def descend(self, loss):
+        self.opt.zero_grad()
+        loss.backward(inputs=list(self.params.values()))
+        self.opt.step()
+        self.t += 1
+
+    def average_in(self, decay):
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.values()), list(self.params.values()), 1 - decay)
+
+
+def players(cfg, state):
+    """Return (G, D) of a state of ours."""
+    lr = [getattr(cfg, name, None) or cfg.lr for name in ("g_lr", "d_lr")]
+    betas = getattr(cfg, "b1", 0.0), getattr(cfg, "b2", 0.999)
+    average = getattr(state, "g_ema", (state.g.params,))[0]
+    return Player(state.g, average, lr[0], *betas), Player(state.d, {}, lr[1], *betas)
+
+
+def difference(cfg, state, g, d):
+    """Return (where, how much) G or D differ most from a state of ours: the norm of the difference by our norm."""
+    found = {}
+    for name, own, other in (("G", state.g, g), ("D", state.d, d)):
+        adam = own.opt[0]
+        pairs = {"weights": (own.params, other.params), "m": (adam.mu, other.m), "v": (adam.nu, other.v)}
+        if name == "G" and getattr(cfg, "ema", 0):
+            pairs["average"] = state.g_ema[0], g.average
+        for kind, (ours, theirs) in pairs.items():
+            for leaf, a in weights(ours).items():
+                apart = torch.linalg.vector_norm(theirs[leaf].detach() - a) / torch.linalg.vector_norm(a)
+                found[f"{kind} of {name}'s {leaf}"] = apart.item() if a.any() else theirs[leaf].abs().max().item()
+    return max(found.items(), key=lambda item: item[1] if item[1] == item[1] else math.inf)
+
+
+def drawer(source, images):
+    """Return a function of a shape of batch: points of a mixture, or images out of uint8 [n, h, w, c] in [-1, 1]."""
+    if source.modes:
+        means, std = torch.tensor(source.modes[0], device=DEVICE), source.modes[1]
+        centres = lambda shape: means[torch.randint(len(means), shape, device=DEVICE)]
+        return lambda shape: centres(shape) + std * torch.randn(*shape, 2, device=DEVICE)
+    images = torch.from_numpy(images).to(DEVICE)
+    rows = lambda shape: images[torch.randint(len(images), shape, device=DEVICE)].movedim(-1, -3)
+    return lambda shape: (rows(shape).float() * 2 - 255) / 255
+
+
+# Nets
+
+
+def mlp(p, x):
+    depth = len(p) // 2
+    for i in range(depth):
+        x = F.linear(x, p[f"MLP_0.Dense_{i}.kernel"], p[f"MLP_0.Dense_{i}.bias"])
+        x = F.relu(x) if i < depth - 1 else x
+    return x
+
+
+def _norm(p, i, x, stats, train):
+    name = f"BatchNorm_{i}"
+    if f"{name}.scale" not in p:
+        return x
+    running = (stats[f"batch_stats.{name}.{k}"] for k in ("mean", "var")) if stats else (None, None)
+    return F.batch_norm(x, *running, p[f"{name}.scale"], p[f"{name}.bias"], training=train, momentum=0.1, eps=1e-5)
+
+
+def dcgan_g(p, z, stats=None, train=True):
+    x = F.linear(z, p["Dense_0.kernel"], p.get("Dense_0.bias"))
+    channels = p["ConvTranspose_0.kernel"].shape[0]
+    side = math.isqrt(x.shape[1] // channels)
+    x = x.view(-1, side, side, channels).permute(0, 3, 1, 2)
+    for i in range(sum("ConvTranspose" in name and name.endswith("kernel") for name in p)):
+        x = F.relu(_norm(p, i, x, stats, train))
+        x = F.conv_transpose2d(x, p[f"ConvTranspose_{i}.kernel"], p.get(f"ConvTranspose_{i}.bias"), 2, 1)
+    return x.tanh()
+
+
+def dcgan_d(p, x, stats=None):
+    for i in range(sum("Conv" in name and name.endswith("kernel") for name in p)):
+        x = F.conv2d(x, p[f"Conv_{i}.kernel"], p.get(f"Conv_{i}.bias"), 2, 1)
+        x = F.leaky_relu(_norm(p, i - 1, x, stats, True), 0.2)
+    return F.linear(x.permute(0, 2, 3, 1).flatten(1), p["Dense_0.kernel"], p["Dense_0.bias"])[:, 0]
+
+
+def _pointwise(x, kernel, bias=None):
+    return F.conv2d(x, kernel[:, :, None, None], bias)
+
+
+def _blocks(p, x, resize):
+    """Return x after the residual blocks, one of each size."""
+    blocks, dense = sum("GroupedConv_0.bias" in name for name in p), 1
+    for i in range(blocks):
+        name = f"Block_{i}."
+        if i:
+            x = resize(x)
+            if x.shape[1] != p[f"{name}Dense_0.kernel"].shape[1]:
+                x, dense = _pointwise(x, p[f"Dense_{dense}.kernel"]), dense + 1
+        y = F.leaky_relu(_pointwise(x, p[f"{name}Dense_0.kernel"], p[f"{name}Dense_0.bias"]), 0.2)
+        kernel = p[f"{name}GroupedConv_0.kernel"]
+        groups = y.shape[1] // kernel.shape[1]
+        y = F.leaky_relu(F.conv2d(y, kernel, p[f"{name}GroupedConv_0.bias"], padding=1, groups=groups), 0.2)
+        x = x + _pointwise(y, p[f"{name}Dense_1.kernel"])
+    return x, p[f"Dense_{dense}.kernel"]
+
+
+def r3gan_g(p, z):
+    x = p["basis"].permute(2, 0, 1) * F.linear(z, p["Dense_0.kernel"])[:, :, None, None]
+    x = x.contiguous(memory_format=torch.channels_last)
+    x, last = _blocks(p, x, lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"))
+    return _pointwise(x, last)
+
+
+def r3gan_d(p, x):
+    half = lambda x: F.interpolate(x, scale_factor=0.5, mode="bilinear", antialias=True)
+    x, last = _blocks(p, _pointwise(x, p["Dense_0.kernel"]), half)
+    return F.linear((x * p["basis"].permute(2, 0, 1)).sum((2, 3)), last)[:, 0]
+
+
+# Steps
+
+
+def normal(cfg, x):
+    return torch.randn(len(x), cfg.z_dim, device=x.device)
+
+
+def dcgan(cfg, g, d, x, z=None):
+    z = 2 * torch.rand(len(x), cfg.z_dim, device=x.device) - 1 if z is None else z
+    fake = dcgan_g(g.params, z, g.stats)
+    real_score, fake_score = dcgan_d(d.params, x, d.stats), dcgan_d(d.params, fake.detach())
+    d.descend((F.softplus(-real_score) + F.softplus(fake_score)).mean())
+    g.descend(F.softplus(-dcgan_d(d.params, fake)).mean())
+
+
+def _slope(score, x):  # |grad_x D(x)|^2: [b]
+    return torch.autograd.grad(score.sum(), x, create_graph=True)[0].square().sum((1, 2, 3))
+
+
+def wgan_gp(cfg, g, d, x, zs=None, ts=None):
+    for i, real in enumerate(x.unflatten(0, (cfg.batch_size, cfg.critic_steps)).unbind(1)):
+        z = normal(cfg, real) if zs is None else zs[i]
+        t = torch.rand(len(real), 1, 1, 1, device=DEVICE) if ts is None else ts[i]
+        with torch.no_grad():
+            fake = dcgan_g(g.params, z)
+        between = torch.lerp(fake, real, t).requires_grad_()
+        penalty = (_slope(dcgan_d(d.params, between), between).sqrt() - 1).square()
+        d.descend((dcgan_d(d.params, fake) - dcgan_d(d.params, real) + cfg.penalty * penalty).mean())
+    z = normal(cfg, real) if zs is None else zs[-1]
+    g.descend(-dcgan_d(d.params, dcgan_g(g.params, z, g.stats)).mean())
+
+
+def r3gan(cfg, g, d, x, z=None):
+    z = normal(cfg, x) if z is None else z
+    burnt = 0.5 * (1 + math.cos(math.pi * min(g.t / cfg.burn_in, 1)))
+    cosine = lambda first, last: last + (first - last) * burnt
+    for player in (g, d):
+        lr, b2 = cosine(cfg.lr, cfg.lr * cfg.lr_end), cosine(cfg.b2, cfg.b2_end)
+        player.opt.param_groups[0].update(lr=lr, betas=(0.0, b2))
+    fake = r3gan_g(g.params, z)
+    real, made = x.detach().requires_grad_(), fake.detach().requires_grad_()
+    real_score, made_score = r3gan_d(d.params, real), r3gan_d(d.params, made)
+    g_loss = F.softplus(real_score.detach() - r3gan_d(d.params, fake)).mean()
+    flat = _slope(real_score, real) + _slope(made_score, made)
+    d_loss = (F.softplus(made_score - real_score) + cosine(cfg.gamma, cfg.gamma * cfg.gamma_end) / 2 * flat).mean()
+    g.descend(g_loss)
+    d.descend(d_loss)
+    g.average_in(0.5 ** (1 / max(cosine(0.0, cfg.ema), 1e-8)))
+
+
+def adam(cfg, lr, p, m, v, t, grads):
+    """Return the dicts (p, m, v) after differentiable update number t."""
+    m = {k: torch.lerp(grads[k], m[k], cfg.b1) for k in p}
+    v = {k: torch.lerp(grads[k].square(), v[k], cfg.b2) for k in p}
+    down = lambda m, v: m / (1 - cfg.b1**t) / (torch.sqrt(v / (1 - cfg.b2**t) + 1e-16) + 1e-8)
+    return {k: p[k] - lr * down(m[k], v[k]) for k in p}, m, v
+
+
+def _cross_entropy(real_score, fake_score):
+    return (F.softplus(-real_score) + F.softplus(fake_score)).mean()
+
+
+def unrolled(cfg, g, d, x, z=None):
+    """The unrolled GAN with a graph through all of D's updates."""
+    z = normal(cfg, x) if z is None else z
+    images = x.ndim == 4
+    score = dcgan_d if images else lambda p, x, _=None: mlp(p, x * cfg.d_scale)[:, 0]
+    fake = dcgan_g(g.params, z, g.stats) if images else mlp(g.params, z)
+
+    ahead = d.params, d.m, d.v
+    for i in range(cfg.unroll):
+        loss = _cross_entropy(score(ahead[0], x), score(ahead[0], fake))
+        grads = torch.autograd.grad(loss, tuple(ahead[0].values()), create_graph=True)
+        ahead = adam(cfg, cfg.d_lr, *ahead, d.t + i + 1, dict(zip(ahead[0], grads, strict=True)))
+    real_score, fake_score = score(ahead[0], x), score(ahead[0], fake)
+    saturating = cfg.loss == "minimax"
+    g_loss = -_cross_entropy(real_score, fake_score) if saturating else F.softplus(-fake_score).mean()
+    d_loss = _cross_entropy(score(d.params, x, d.stats), score(d.params, fake.detach()))
+    g.descend(g_loss)
+    d.descend(d_loss)
+    if cfg.ema:
+        g.average_in(cfg.ema)
+
+
+def unrolled_func(cfg, g, d, x, z=None, over_seeds=lambda step: step):
+    """The same, for points, by `torch.func`."""
+    z = torch.randn(*x.shape[:-1], cfg.z_dim, device=x.device) if z is None else z
+    t = g.t + 1
+
+    def d_loss(p, x, fake):
+        return _cross_entropy(mlp(p, x * cfg.d_scale)[:, 0], mlp(p, fake * cfg.d_scale)[:, 0])
+
+    def step(g, d, x, z):
+        def g_loss(p):
+            fake, ahead = mlp(p, z), d
+            for i in range(cfg.unroll):
+                ahead = adam(cfg, cfg.d_lr, *ahead, t + i, torch.func.grad(d_loss)(ahead[0], x, fake))
+            return -d_loss(ahead[0], x, fake), fake
+
+        g_grads, fake = torch.func.grad(g_loss, has_aux=True)(g[0])
+        d_grads = torch.func.grad(d_loss)(d[0], x, fake)
+        return adam(cfg, cfg.g_lr, *g, t, g_grads), adam(cfg, cfg.d_lr, *d, t, d_grads)
+
+    of = lambda player: ({k: p.detach() for k, p in player.params.items()}, player.m, player.v)
+    news = over_seeds(step)(of(g), of(d), x, z)
+    for player, new in zip((g, d), news, strict=True):
+        player.params, player.m, player.v, player.t = *new, t
+
+
+def unrolled_vmap(cfg, g, d, x, z=None):
+    """The same for several seeds at once: every array is [seeds, ...]."""
+    unrolled_func(cfg, g, d, x, z, torch.vmap)
+
+
+def sample(cfg, g, n, z=None):
+    with torch.inference_mode():
+        z = 2 * torch.rand(n, cfg.z_dim, device=DEVICE) - 1 if z is None else z
+        return dcgan_g(g.params, z, g.stats, train=False)
+
+
+# What is done to a step, and around it
+
+
+def _amp(step):
+    def under(*args):
+        with torch.autocast(DEVICE, torch.bfloat16):
+            return step(*args)
+
+    return under
+
+
+KINDS = {"eager": lambda step: step, "compiled": torch.compile, "amp": _amp}
+
+
+@contextlib.contextmanager
+def exactly():
+    """Have both sides multiply in full float32, where a GPU otherwise rounds to TF32."""
+    if DEVICE == "cpu":
+        yield
+        return
+    with jax.default_matmul_precision("highest"):
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        yield
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+
+
+def wait():
+    """Return when the GPU has done its work."""
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
