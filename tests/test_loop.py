@@ -5,9 +5,11 @@ import fcntl
 import functools
 import json
 import os
+import random
 import shutil
 import signal
 import threading
+import time
 
 import chex
 import jax
@@ -97,6 +99,17 @@ def test_a_finished_run_resumes(whole, tmp_path):
     same(state, whole[1])
     same_run(out, whole[0])
     assert steps(out) == steps(whole[0]) == ["4", "6", "7"] and results["steps"] == 7
+
+
+def test_the_clock_does_not_matter(whole, tmp_path, monkeypatch):
+    """A wall clock that is days off at each look, before or behind, changes no byte."""
+    draw, now, week = random.Random(0), time.time, 7 * 24 * 3600
+    monkeypatch.setattr(time, "time", lambda: now() + draw.uniform(-week, week))
+    monkeypatch.setattr(time, "time_ns", lambda: int(1e9 * time.time()))
+    train(tmp_path / "run", "--steps=3")
+    train(tmp_path / "run", "--steps=7", "--resume")
+    same_run(tmp_path / "run", whole[0])
+    assert time.time() != time.time() and steps(tmp_path / "run") == steps(whole[0])
 
 
 @pytest.mark.parametrize(
@@ -457,20 +470,21 @@ class Busy:
             yield batch
 
 
-BUSY = ["--stream", "--steps=20", "--eval-every=3", "--save-every=5"]
-
-
 @pytest.fixture(scope="module")
 def busy(tmp_path_factory):
-    """(Busy, the folder of a run that nothing happened to, which ends itself at step 8)."""
+    """(train for Busy runs, Busy, the folder of a run that nothing happened to, which ends itself at step 8)."""
     busy, out = Busy(), tmp_path_factory.mktemp("busy") / "whole"
-    with pytest.MonkeyPatch.context() as patch:
-        for module, name in [(unrolled, "step"), (unrolled, "sample"), (data, "stream")]:
-            patch.setattr(module, name, getattr(busy, name))
-        patch.setattr(loop, "GRACE", 0.2)
-        train(out, *BUSY, of=DIGITS)
-        assert [row["step"] for row in rows(out)] == [2, 3, 4, 6, 8]
-        yield busy, out
+
+    def light(out, *flags):
+        with pytest.MonkeyPatch.context() as patch:
+            for module, name in [(unrolled, "step"), (unrolled, "sample"), (data, "stream")]:
+                patch.setattr(module, name, getattr(busy, name))
+            patch.setattr(loop, "GRACE", 0.2)
+            train(out, "--stream", "--steps=20", "--eval-every=3", "--save-every=5", *flags, of=DIGITS)
+
+    light(out)
+    assert [row["step"] for row in rows(out)] == [2, 3, 4, 6, 8]
+    return light, busy, out
 
 
 @pytest.mark.parametrize(
@@ -479,15 +493,15 @@ def busy(tmp_path_factory):
 )
 def test_sigterm_is_heard_everywhere(busy, place, at, tmp_path):
     """The state is saved and the run left, whatever goes on; resumed, it gives the same bytes, pictures too."""
-    busy, whole = busy
+    light, busy, whole = busy
     busy.place = place
     busy.over.clear()
     with pytest.raises(SystemExit) as stopped:
-        train(tmp_path / "run", *BUSY, of=DIGITS)
+        light(tmp_path / "run")
     assert stopped.value.code == 143 and busy.place is None and not busy.over.is_set()
     assert gan_jax.load(tmp_path / "run").state.step == at
     busy.over.set()
-    train(tmp_path / "run", *BUSY, "--resume", of=DIGITS)
+    light(tmp_path / "run", "--resume")
     same_run(tmp_path / "run", whole)
     pictures = [{p.name: p.read_bytes() for p in (run / "samples").iterdir()} for run in (tmp_path / "run", whole)]
     assert pictures[0] == pictures[1] and len(pictures[0]) == 3
@@ -497,24 +511,40 @@ ASLEEP = """
 import os, sys, time
 import jax
 from experiments import unrolled
-from gan_jax import cli
-sample = unrolled.sample
+from gan_jax import cli, data
+resident, sample = data.resident, unrolled.sample
+def sleep():
+    open(os.environ["HEARD"], "w").close()
+    time.sleep(1000)
 def asleep(cfg, state, key, n):
-    jax.debug.callback(lambda: (open(os.environ["HEARD"], "w").close(), time.sleep(1000)))
+    jax.debug.callback(sleep)
     return sample(cfg, state, key, n)
-unrolled.sample = asleep
+if os.environ["WHERE"] == "loading":
+    data.resident = lambda source: sleep()
+else:
+    unrolled.sample = asleep
 sys.argv = ["unrolled", *sys.argv[1:]]
 cli.run(unrolled.main)
 """
 
 
-def test_a_process_does_not_wait_for_its_computation(tmp_path):
-    """A program that is told to stop in an evaluation of many minutes saves and is gone."""
-    out, heard = tmp_path / "run", tmp_path / "heard"
-    process = start("-c", ASLEEP, *RING, f"--out={out}", "--eval-every=4", HEARD=str(heard))
-    wait_for(heard.exists, process)
-    process.send_signal(signal.SIGTERM)
-    code, stdout, stderr = end(process, 100)
+def test_a_process_does_not_wait_for_what_it_does(tmp_path):
+    """A program that is told to stop in an evaluation of many minutes saves and is gone; while it loads, it is gone."""
+    places = ("loading", "evaluating")
+    processes = [
+        start("-c", ASLEEP, *RING, f"--out={tmp_path / where}", "--eval-every=4", WHERE=where,
+              HEARD=str(tmp_path / f"{where}.heard"))
+        for where in places
+    ]  # fmt: skip
+    with killing(*processes):
+        for where, process in zip(places, processes, strict=True):
+            wait_for((tmp_path / f"{where}.heard").exists, process)
+            process.send_signal(signal.SIGTERM)
+        loading, evaluating = (end(process, 100) for process in processes)
+    assert loading[0] == -signal.SIGTERM and "Traceback" not in loading[2]
+    code, stdout, stderr = evaluating
     assert code == 143 and stdout == "" and "stopped at step 4, saved; to go on" in stderr, stderr
+    out = tmp_path / "evaluating"
     assert [(row["step"], row.get("evaluated")) for row in rows(out)] == [(2, None), (4, False)]
     assert gan_jax.load(out).state.step == 4
+    assert train(tmp_path / "loading", "--resume", "--steps=2")[0].step == 2
