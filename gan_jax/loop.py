@@ -177,7 +177,7 @@ def fit(run, source, init, step, sample, measure=None, *, steps: int, batch_size
                 if feed is None:
                     break
             # A step takes the memory of the state before it. Where steps are slow, that state is kept on the host.
-            kept = jax.tree.map(np.array, mesh.to_host(state)) if alone and took > GRACE / 2 else None
+            kept = mesh.to_host(state) if alone and took > GRACE / 2 else None
             before = time.monotonic()
             found = _heeding(heeded if kept or saved == at else [], advanced, n)
             if found is None:
