@@ -37,7 +37,9 @@ class Checkpoints:
 
         logging.getLogger("absl").setLevel(logging.CRITICAL)  # what goes wrong is said below, once
         self._ocp, self._folder = ocp, folder.absolute()
-        self._options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
+        # Orbax times its waits by the wall clock, which somebody may set meanwhile
+        patient = ocp.AsyncOptions(timeout_secs=30 * 24 * 3600, create_directories_asynchronously=False)
+        self._options = ocp.CheckpointManagerOptions(max_to_keep=keep, async_options=patient)
         self._open()
 
     def _open(self):

@@ -157,4 +157,17 @@ def run(main, cache: bool = True):
         os._exit(1)  # not by way of JAX's farewell, which waits for those that are gone
     except KeyboardInterrupt:
         print("stopped at once; what was saved before can be resumed with --resume.", file=sys.stderr)
-        sys.exit(130)
+        _leave(130)
+    except SystemExit as end:
+        if end.code in (130, 143):
+            _leave(end.code)
+        raise
+
+
+def _leave(code):
+    """End the process at once, after a signal: Python's own farewell waits for computations that go on."""
+    if jax.process_count() > 1:
+        sys.exit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -341,6 +341,10 @@ def _tfds(name: str) -> Source:
                     builder.download_and_prepare()
     else:
         try:
+            if not re.fullmatch(r"[A-Za-z]\w*(/\w[\w.-]*)?(:[\d.*]+)?", name):
+                raise ValueError(
+                    "a path, or a namespace whose sets TFDS would fetch"
+                )  # a config.json may come from afar
             builder = tfds.builder(name, data_dir=data_dir)
         except Exception as error:
             if not isinstance(error, tfds.core.registered.DatasetNotFoundError | ValueError):

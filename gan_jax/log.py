@@ -12,29 +12,33 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 class Rows:
-    """`metrics.jsonl`: one JSON object a row. Rows after `step` are cut off, so that a resumed run repeats none."""
+    """`metrics.jsonl`: one JSON object a row. Rows after `step` are cut off, so that a resumed run repeats none.
+
+    last: the row of `step`, {} where there is none; another one of that step takes its place.
+    """
 
     def __init__(self, file: Path, step: int = 0):
-        kept = []
-        if file.exists():
-            for line in file.read_text().splitlines(keepends=True):
-                try:
-                    if not line.endswith("\n") or json.loads(line)["step"] > step:
-                        break
-                except (ValueError, KeyError, TypeError):  # cut short by a crash
+        self._file, self._step, self.last, kept = file, step, {}, []
+        for line in file.read_text().splitlines(keepends=True) if file.exists() else []:
+            try:
+                row = json.loads(line)
+                if not line.endswith("\n") or row["step"] > step:
                     break
-                kept.append(line)
+            except (ValueError, KeyError, TypeError):  # cut short by a crash
+                break
+            self.last = row if row["step"] == step else {}
+            kept.append(line)
         write_whole(file, "".join(kept))
-        self._file = file.open("a")
+        self._before = "".join(kept[:-1])
 
     def write(self, step: int, metrics: dict):
         """Append one row: numbers as they are, one for each seed as a list."""
-        row = {"step": step} | {k: np.asarray(v).tolist() for k, v in metrics.items()}
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
-
-    def close(self):
-        self._file.close()
+        row = json.dumps({"step": step} | {k: np.asarray(v).tolist() for k, v in metrics.items()}) + "\n"
+        if self.last and step == self._step:
+            write_whole(self._file, self._before + row)
+            return
+        with self._file.open("a") as file:
+            file.write(row)
 
 
 def write_whole(file: Path, text: str):

@@ -6,7 +6,9 @@ import itertools
 import json
 import signal
 import sys
+import threading
 import time
+from concurrent.futures import Future, wait
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +21,8 @@ from gan_jax import data, health, log, mesh, metrics, plots, rng, rundir
 from gan_jax.checkpoint import Checkpoints
 from gan_jax.errors import UserError
 from gan_jax.metrics import classifier
+
+GRACE = 2  # seconds that work goes on after a signal before it is left undone
 
 
 def scan_fit(step, state, batch_at, steps: int):
@@ -85,13 +89,14 @@ def fit(run, source, init, step, sample, measure=None, *, steps: int, batch_size
     sample where the set has a test split and fits on the device; train and test are raw batches of whole splits
     (`data.decode`). A metric called "stop" that is 1 in a row ends the run there. results: the row that is printed at
     the end and written to results.json, a list a name where there are several seeds. Ctrl-C and SIGTERM save and exit
-    (130, 143), a second Ctrl-C stops at once. Raises UserError where something that the user can mend is wrong, and
-    where a metric stops being finite.
+    (130, 143) within seconds, a second Ctrl-C stops at once; an evaluation that was under way is made up for when the
+    run goes on. Raises UserError where something that the user can mend is wrong, and where a metric stops being
+    finite.
     """
     data.check_batch(source, batch_size)
     if source.base:
         classifier.load(source.base.name)  # trained now where there is none: not in the middle of the trace
-    devices, first = mesh.make(batch_size, run.seeds), mesh.is_first()
+    devices, first, alone = mesh.make(batch_size, run.seeds), mesh.is_first(), jax.process_count() == 1
     streamed = not source.draw and (run.stream or not source.fits)
     if streamed and (source.parts or source.labelled):
         raise UserError(f"{run.experiment} keeps its data on the device: leave --stream out, or take smaller sets.")
@@ -116,8 +121,10 @@ def fit(run, source, init, step, sample, measure=None, *, steps: int, batch_size
             state = begin()
             checkpoints.save(0, state)
         at = start = int(mesh.to_host(state.step).ravel()[0])
+        last = {}  # the row of the step at which the run goes on
         if first:
-            rows = stack.enter_context(contextlib.closing(log.Rows(folder / "metrics.jsonl", at)))
+            rows = log.Rows(folder / "metrics.jsonl", at)
+            last = rows.last
             print(
                 f"{run.experiment.rpartition('.')[2]} on {source.name}: {_describe(run, devices)} -> {folder}",
                 file=sys.stderr,
@@ -134,8 +141,22 @@ def fit(run, source, init, step, sample, measure=None, *, steps: int, batch_size
         real = mesh.put(devices, data.reference(source))
         batches = data.stream(source, keys, batch_size, at, mesh.own_rows(batch_size)) if streamed else None
 
+        stop, live = stack.enter_context(_signals()), stack.enter_context(log.Live(steps, at, quiet=not first))
+        heeded = stop if alone else []  # of several processes none leaves work that the others wait for
+
+        def fetched(n):
+            return mesh.put_batches(devices, run.seeds, _stack([next(batches) for _ in range(n)], length))
+
+        def advanced(n):
+            after, history = advance(state, keys, feed, n)
+            return after, mesh.to_host(history)
+
         def evaluated(name):
-            scores, pictures, x = mesh.to_host(scored(state, keys, real, feed if measure else {}, held_out))
+            """Return the scores, with the pictures drawn; None where the run is to stop."""
+            found = _heeding(heeded, lambda: mesh.to_host(scored(state, keys, real, feed if measure else {}, held_out)))
+            if found is None:
+                return None
+            scores, pictures, x = found
             if first:
                 (folder / "samples").mkdir(exist_ok=True)
                 plots.samples(folder / "samples" / f"{name}.png", x, source, seeds)
@@ -143,31 +164,45 @@ def fit(run, source, init, step, sample, measure=None, *, steps: int, batch_size
                     plots.rows(folder / "samples" / f"{kind}-{name}.png", images if run.seeds == 1 else images[0])
             return scores
 
-        stop, live = stack.enter_context(_signals()), stack.enter_context(log.Live(steps, at, quiet=not first))
-        clock, pace, saved = time.monotonic(), 1, at
-        while at < steps and not _agreed(stop):
+        undone, ended = _most(last.pop("evaluated", True) is False, bool(np.all(last.get("stop", 0))))
+        if undone:
+            scores = evaluated(f"{at:08d}")
+            if first and scores is not None:
+                rows.write(at, last | scores)
+        steps = at if ended else steps
+        clock, saved, a_step, took = time.monotonic(), at, 0.5, 0
+        while at < steps:
+            told, a_step = _agreed(stop, a_step)
+            if told:
+                break
             events = [e for e in (run.log_every, run.eval_every, run.save_every) if e]
+            pace = max(1, int(0.5 / a_step))  # half a second between looks at the world
             n = min(pace, length, steps - at, *(e - at % e for e in events))
             if streamed:
-                feed = mesh.put_batches(devices, run.seeds, _stack([next(batches) for _ in range(n)], length))
+                feed = _heeding(heeded, fetched, n)
+                if feed is None:
+                    break
+            # A step takes the memory of the state before it. Where steps are slow, that state is kept on the host.
+            kept = mesh.to_host(state) if alone and took > GRACE / 2 else None
             before = time.monotonic()
-            state, history = advance(state, keys, feed, n)
-            history = mesh.to_host(history)
+            found = _heeding(heeded if kept or saved == at else [], advanced, n)
+            if found is None:
+                state = kept and kept._replace(key=keys)
+                break
+            state, history = found
+            took = time.monotonic() - before
             if at > start:  # the first call compiled
-                pace = max(1, int(0.5 * n / (time.monotonic() - before)))  # half a second between looks at the world
-            if jax.process_count() > 1:
-                pace = length  # every process must make the same stretches, and their clocks differ
+                a_step = took / n
             _check_finite(history, at, n, saved, folder)
             at += n
             now = {name: value[n - 1] for name, value in history.items()}
             live.say(at, now)
+            row = now if at % run.log_every == 0 else {}
             if run.eval_every and at % run.eval_every == 0:
                 scores = evaluated(f"{at:08d}")
-                now |= scores
-            if first and at % run.log_every == 0:
-                rows.write(at, now)
-            elif first and run.eval_every and at % run.eval_every == 0:
-                rows.write(at, scores)
+                row = row | ({"evaluated": False} if scores is None else scores)
+            if first and row:
+                rows.write(at, row)
             if at % run.save_every == 0:
                 checkpoints.save(at, _finite(state, at, saved, folder))
                 saved = at
@@ -177,7 +212,8 @@ def fit(run, source, init, step, sample, measure=None, *, steps: int, batch_size
         if saved != at:
             checkpoints.save(at, _finite(state, at, saved, folder))
         checkpoints.wait()
-        if at < steps:
+        scores = evaluated("final") if at == steps else None
+        if scores is None:
             live.__exit__()
             if first:
                 print(
@@ -185,7 +221,6 @@ def fit(run, source, init, step, sample, measure=None, *, steps: int, batch_size
                     file=sys.stderr,
                 )
             raise SystemExit(128 + (stop[0] if stop else signal.SIGTERM))
-        scores = evaluated("final")
         results = scores | {"steps": at, "seconds": round(seconds, 1)}
         if first:
             past = [json.loads(row) for row in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -261,24 +296,52 @@ def _diverged(name, step, saved, folder):
     )
 
 
-def _agreed(stop) -> bool:
-    """Return whether any process was told to stop."""
+def _agreed(stop, seconds):
+    """Return whether any process was told to stop, and the longest of their seconds."""
+    told, seconds = _most(bool(stop), seconds)
+    return bool(told), seconds
+
+
+def _most(*values):
+    """Return of each value the largest that any process has."""
     if jax.process_count() == 1:
-        return bool(stop)
+        return values
     from jax.experimental import multihost_utils
 
-    return bool(multihost_utils.process_allgather(np.array(bool(stop))).any())
+    return multihost_utils.process_allgather(np.array(values, np.float32)).max(0).tolist()
+
+
+def _heeding(stop, work, *args):
+    """Return work(*args), done in another thread so that this one hears signals, or None where it is left undone.
+
+    That is GRACE seconds after a signal came into `stop`, or at once where one is there already. What was begun goes
+    on, and nobody looks at it.
+    """
+    if stop:
+        return None
+    done = Future()
+
+    def run():
+        try:
+            done.set_result(work(*args))
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    while not stop and not wait([done], 0.1).done:
+        pass
+    return done.result() if wait([done], GRACE).done else None
 
 
 @contextlib.contextmanager
 def _signals():
-    """Give a list that holds the signal once Ctrl-C or SIGTERM came; a second one has its usual effect."""
+    """Give a list that holds the signal once Ctrl-C or SIGTERM came; a second Ctrl-C has its usual effect."""
     caught = []
 
     def handler(number, _):
         caught.append(number)
-        signal.signal(number, before[number])
         if number == signal.SIGINT:
+            signal.signal(number, before[number])
             print("stopping after this stretch of steps; once more stops at once", file=sys.stderr)
 
     try:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 
 import jax
 import numpy as np
@@ -29,6 +30,8 @@ def choose(platform: str | None = None, distributed: bool = False, seeds: int = 
         number = {name: os.environ.get(f"JAX_{name.upper()}") for name in ("num_processes", "process_id")}
         try:  # what is not said here or in JAX_COORDINATOR_ADDRESS, JAX finds out from the cluster
             jax.distributed.initialize(**{name: int(value) for name, value in number.items() if value})
+            # JAX's own handler, for a service that is not used here, would keep SIGTERM from ending the process
+            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
         except (ValueError, RuntimeError) as error:
             raise UserError(
                 f"the processes could not be joined: {first_line(error)}\n"
@@ -102,6 +105,8 @@ def to_host(tree):
     """Return the tree with every leaf as numpy; random keys as their data."""
 
     def one(leaf):
+        if isinstance(leaf, np.ndarray):
+            return leaf
         if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             leaf = jax.random.key_data(leaf)
         return np.asarray(leaf if leaf.is_fully_addressable else leaf.addressable_data(0))  # else a copy on each

@@ -6,6 +6,7 @@ import datetime
 import fcntl
 import importlib
 import importlib.metadata
+import importlib.util
 import json
 import re
 import types
@@ -145,11 +146,10 @@ def load(folder, experiment=None, first: bool = False) -> Loaded:
     """
     saved = read(folder)
     if experiment is None:
-        if not re.fullmatch(r"experiments\.[A-Za-z_]\w*", saved["experiment"]):
-            raise UserError(
-                f"{folder} was trained by {saved['experiment']}: pass that module, load(folder, experiment)."
-            )
-        experiment = importlib.import_module(saved["experiment"])
+        name = saved["experiment"]
+        if not re.fullmatch(r"experiments\.[A-Za-z]\w*", name) or importlib.util.find_spec(name) is None:
+            raise UserError(f"{folder} was trained by {name!r}: pass that module, load(folder, experiment).")
+        experiment = importlib.import_module(name)
     check(saved["config"], typing.get_type_hints(experiment.Config), Path(folder) / "config.json")
     try:
         cfg = experiment.Config(**saved["config"])

@@ -144,3 +144,21 @@ def test_no_cluster(tmp_path, environment):
     assert code == 2 and stdout == "" and len(stderr.splitlines()) == 2, stderr
     assert "the processes could not be joined: " in stderr and "set JAX_COORDINATOR_ADDRESS, JAX_NUM_PR" in stderr
     assert not list(tmp_path.iterdir())
+
+
+JOINED = """
+import signal
+from gan_jax import mesh
+mesh.choose("cpu", True)
+signal.raise_signal(signal.SIGTERM)
+"""
+
+
+def test_sigterm_ends_a_process_that_has_joined():
+    """As it would without the others, whatever JAX listens for."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    cluster = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "1", "JAX_PROCESS_ID": "0"}
+    code, _, stderr = end(start("-c", JOINED, **cluster))
+    assert code == -signal.SIGTERM, stderr

@@ -4,8 +4,12 @@ import dataclasses
 import fcntl
 import functools
 import json
+import os
+import random
 import shutil
 import signal
+import threading
+import time
 
 import chex
 import jax
@@ -44,7 +48,7 @@ def interrupted(tmp_path_factory):
 def interrupt_after(patch, stretches):
     """Send this process SIGINT after so many stretches of steps."""
     agreed, left = loop._agreed, iter(range(stretches, -1, -1))
-    patch.setattr(loop, "_agreed", lambda stop: (next(left) or signal.raise_signal(signal.SIGINT), agreed(stop))[1])
+    patch.setattr(loop, "_agreed", lambda *given: (next(left) or signal.raise_signal(signal.SIGINT), agreed(*given))[1])
 
 
 def copy(folder, tmp_path):
@@ -95,6 +99,17 @@ def test_a_finished_run_resumes(whole, tmp_path):
     same(state, whole[1])
     same_run(out, whole[0])
     assert steps(out) == steps(whole[0]) == ["4", "6", "7"] and results["steps"] == 7
+
+
+def test_the_clock_does_not_matter(whole, tmp_path, monkeypatch):
+    """A wall clock that is days off at each look, before or behind, changes no byte."""
+    draw, now, week = random.Random(0), time.time, 7 * 24 * 3600
+    monkeypatch.setattr(time, "time", lambda: now() + draw.uniform(-week, week))
+    monkeypatch.setattr(time, "time_ns", lambda: int(1e9 * time.time()))
+    train(tmp_path / "run", "--steps=3")
+    train(tmp_path / "run", "--steps=7", "--resume")
+    same_run(tmp_path / "run", whole[0])
+    assert time.time() != time.time() and steps(tmp_path / "run") == steps(whole[0])
 
 
 @pytest.mark.parametrize(
@@ -352,7 +367,7 @@ SLEEPY = """
 import os, sys, time
 from experiments import unrolled
 from gan_jax import cli, loop
-loop._agreed = lambda stop: stop and (open(os.environ["HEARD"], "w").close(), time.sleep(100))
+loop._agreed = lambda stop, s: (stop and (open(os.environ["HEARD"], "w").close(), time.sleep(100)), s)
 sys.argv = ["unrolled", *sys.argv[1:]]
 cli.run(unrolled.main)
 """
@@ -383,6 +398,7 @@ def signalled(tmp_path_factory):
             ("twice", signal.SIGINT),
         ]:
             processes[name].send_signal(number)
+        processes["term"].send_signal(signal.SIGTERM)  # some schedulers say it twice
         wait_for((out / "heard").exists, processes["twice"])
         processes["twice"].send_signal(signal.SIGINT)
         return {name: (out / name, *end(process, 50)) for name, process in processes.items()}
@@ -420,3 +436,116 @@ def test_killed_and_stopped_runs_resume_exactly(signalled, tmp_path):
     for out in folders:
         train(out, f"--steps={n}", "--save-every=1000000", "--resume")
         same_run(out, tmp_path / "whole")
+
+
+# A signal where something takes long
+
+
+class Busy:
+    """A light step, sample and stream that say where they are; at one place SIGTERM comes, and it takes for ever."""
+
+    def __init__(self):
+        self.place, self.over, self.batches, self.waited_for = None, threading.Event(), data.stream, False
+
+    def at(self, place):
+        if place == self.place:
+            self.place = None
+            os.kill(os.getpid(), signal.SIGTERM)
+            self.waited_for = not self.over.wait(30)
+
+    def step(self, cfg, state, batch):
+        self.at("compiling")
+        jax.debug.callback(lambda step: self.at(f"step {step}"), state.step)
+        mean = batch["x"].mean()
+        d = state.d._replace(params=jax.tree.map(lambda a: a + mean, state.d.params))
+        return state._replace(step=state.step + 1, d=d), {"loss": mean, "stop": (state.step >= 7).astype(jnp.float32)}
+
+    def sample(self, cfg, state, key, n):
+        jax.debug.callback(lambda step: self.at(f"evaluation {step}"), state.step)
+        return jax.tree.leaves(state.d.params)[0].mean() + jax.random.normal(key, (n, 8, 8, 1))
+
+    def stream(self, *given):
+        for i, batch in enumerate(self.batches(*given)):
+            self.at(f"batch {i}")
+            yield batch
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory):
+    """(train for Busy runs, Busy, the folder of a run that nothing happened to, which ends itself at step 8)."""
+    busy, out = Busy(), tmp_path_factory.mktemp("busy") / "whole"
+
+    def light(out, *flags):
+        with pytest.MonkeyPatch.context() as patch:
+            for module, name in [(unrolled, "step"), (unrolled, "sample"), (data, "stream")]:
+                patch.setattr(module, name, getattr(busy, name))
+            patch.setattr(loop, "GRACE", 0.2)
+            train(out, "--stream", "--steps=20", "--eval-every=3", "--save-every=5", *flags, of=DIGITS)
+
+    light(out)
+    assert [row["step"] for row in rows(out)] == [2, 3, 4, 6, 8]
+    return light, busy, out
+
+
+@pytest.mark.parametrize(
+    "place, at",
+    [("compiling", 0), ("step 1", 1), ("batch 2", 2), ("evaluation 3", 3), ("evaluation 6", 6), ("evaluation 8", 8)],
+)
+def test_sigterm_is_heard_everywhere(busy, place, at, tmp_path):
+    """The state is saved and the run left, whatever goes on; resumed, it gives the same bytes, pictures too."""
+    light, busy, whole = busy
+    busy.place = place
+    busy.over.clear()
+    with pytest.raises(SystemExit) as stopped:
+        light(tmp_path / "run")
+    assert stopped.value.code == 143 and busy.place is None and not busy.waited_for
+    state = gan_jax.load(tmp_path / "run").state
+    assert state.step == at and jax.dtypes.issubdtype(state.key.dtype, jax.dtypes.prng_key)
+    busy.over.set()
+    light(tmp_path / "run", "--resume")
+    same_run(tmp_path / "run", whole)
+    pictures = [{p.name: p.read_bytes() for p in (run / "samples").iterdir()} for run in (tmp_path / "run", whole)]
+    assert pictures[0] == pictures[1] and len(pictures[0]) == 3
+
+
+ASLEEP = """
+import os, sys, time
+import jax
+from experiments import unrolled
+from gan_jax import cli, data
+resident, sample = data.resident, unrolled.sample
+def sleep():
+    open(os.environ["HEARD"], "w").close()
+    time.sleep(1000)
+def asleep(cfg, state, key, n):
+    jax.debug.callback(sleep)
+    return sample(cfg, state, key, n)
+if os.environ["WHERE"] == "loading":
+    data.resident = lambda source: sleep()
+else:
+    unrolled.sample = asleep
+sys.argv = ["unrolled", *sys.argv[1:]]
+cli.run(unrolled.main)
+"""
+
+
+def test_a_process_does_not_wait_for_what_it_does(tmp_path):
+    """A program that is told to stop in an evaluation of many minutes saves and is gone; while it loads, it is gone."""
+    places = ("loading", "evaluating")
+    processes = [
+        start("-c", ASLEEP, *RING, f"--out={tmp_path / where}", "--eval-every=4", WHERE=where,
+              HEARD=str(tmp_path / f"{where}.heard"))
+        for where in places
+    ]  # fmt: skip
+    with killing(*processes):
+        for where, process in zip(places, processes, strict=True):
+            wait_for((tmp_path / f"{where}.heard").exists, process)
+            process.send_signal(signal.SIGTERM)
+        loading, evaluating = (end(process, 100) for process in processes)
+    assert loading[0] == -signal.SIGTERM and "Traceback" not in loading[2]
+    code, stdout, stderr = evaluating
+    assert code == 143 and stdout == "" and "stopped at step 4, saved; to go on" in stderr, stderr
+    out = tmp_path / "evaluating"
+    assert [(row["step"], row.get("evaluated")) for row in rows(out)] == [(2, None), (4, False)]
+    assert gan_jax.load(out).state.step == 4
+    assert train(tmp_path / "loading", "--resume", "--steps=2")[0].step == 2
