@@ -71,9 +71,7 @@ class Case(NamedTuple):
 
 _replace, _ring, _both = dataclasses.replace, unrolled.PRESETS["paper"], ("unrolled", "unrolled_func")
 _dcgan = dcgan.Config("noise32", batch_size=64, width=64)
-_conv, _critic, _r3gan = (
-    _replace(module.PRESETS["images"], dataset="noise32", width=32) for module in (unrolled, wgan_gp, r3gan)
-)
+_images = lambda module, width: _replace(module.PRESETS["images"], dataset="noise32", width=width)
 CASES = {
     "ring-k0": Case(unrolled, _replace(_ring, unroll=0), normal, _both, {}),
     "ring-k5": Case(unrolled, _replace(_ring, unroll=5), normal, _both, {}),
@@ -81,10 +79,10 @@ CASES = {
     "ring-k10-seeds8": Case(unrolled, _ring, normal, ("unrolled", "unrolled_vmap"), {2: 0.45}, seeds=8),
     "dcgan32": Case(dcgan, _dcgan, uniform, ("dcgan",), {None: 0.85}),
     "dcgan64": Case(dcgan, _replace(_dcgan, dataset="noise64"), uniform, ("dcgan",), {}),
-    "wgan_gp": Case(wgan_gp, _critic, of_critic, ("wgan_gp",), {None: 0.85}),
-    "conv-k5": Case(unrolled, _conv, normal, ("unrolled",), {None: 0.9}),
-    "r3gan": Case(r3gan, _r3gan, normal, ("r3gan",), {}),
-    "sample": Case(dcgan, _dcgan, uniform, ("sample",), {}),  # a "step" is 10,000 images
+    "wgan_gp": Case(wgan_gp, _images(wgan_gp, 32), of_critic, ("wgan_gp",), {None: 0.85}),
+    "conv-k5": Case(unrolled, _images(unrolled, 32), normal, ("unrolled",), {None: 0.9}),
+    "r3gan": Case(r3gan, _images(r3gan, 16), normal, ("r3gan",), {}),
+    "sample": Case(dcgan, _replace(_dcgan, width=32), uniform, ("sample",), {}),  # a step is 10,000 images
 }
 
 
