@@ -84,7 +84,9 @@ def test_load_of_another_module(ring, tmp_path):
     (tmp_path / "checkpoints").symlink_to(ring[0] / "checkpoints")
     text = (ring[0] / "config.json").read_text()
     (tmp_path / "config.json").write_text(text.replace("experiments.unrolled", "mine.unrolled"))
-    with pytest.raises(UserError, match=r"was trained by 'mine\.unrolled': pass that module, load\(folder, experiment\)"):
+    with pytest.raises(
+        UserError, match=r"was trained by 'mine\.unrolled': pass that module, load\(folder, experiment\)"
+    ):
         gan_jax.load(tmp_path)
     same(gan_jax.load(tmp_path, unrolled).state, ring[1])
 
