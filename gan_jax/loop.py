@@ -315,7 +315,8 @@ def _heeding(stop, work, *args):
     """Return work(*args), done in another thread so that this one hears signals, or None where it is left undone.
 
     That is GRACE seconds after a signal came into `stop`, or at once where one is there already. What was begun goes
-    on, and nobody looks at it.
+    on, and nobody looks at it. JAX's context managers (`with jax.debug_nans(True)`) don't reach into another thread:
+    set such a thing by `jax.config.update` or in the environment.
     """
     if stop:
         return None
