@@ -36,7 +36,7 @@ def noise_images(name) -> data.Source:
     return data.Source(name, (size, size, 3), n=len(x), read=lambda rows: {"x": x[rows]}, fingerprint=name)
 
 
-data.DATASETS |= {f"noise{size}": noise_images for size in (8, 16, 32, 64)}
+NOISE = {f"noise{size}": noise_images for size in (8, 16, 32, 64)}
 
 
 # The noise of our steps, for PyTorch's to have the same: (cfg, key of the run, step, b) -> arrays.
@@ -188,6 +188,7 @@ def measured(name, cfg, kinds, steps, repeats) -> list[dict]:
     """Return a row for each step of PyTorch's: milliseconds a step (per seed) of both sides, wall and CPU."""
     import torch
 
+    data.DATASETS |= NOISE
     threads = len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
     case = CASES[name]

@@ -289,12 +289,12 @@ def test_the_stream_is_used(tmp_path, monkeypatch):
     for at, *both in zip((2, 4), rows(tmp_path / "resident"), rows(tmp_path / "streamed"), strict=True):
         indices = data.order(rng.at(jax.random.key(0), 0, "data"), at - 1, 8, source.n)
         expected = int(source.read(np.asarray(indices))["y"] @ 10 ** np.arange(8))
-        assert [row["labels"] for row in both] == [expected, expected]
+        assert [row["spelled"] for row in both] == [expected, expected]
 
 
 def labels(cfg, state, batch):
     """A step whose metric spells out the labels of its batch."""
-    return state._replace(step=state.step + 1), {"labels": (batch["y"] * 10 ** np.arange(8)).sum()}
+    return state._replace(step=state.step + 1), {"spelled": (batch["y"] * 10 ** np.arange(8)).sum()}
 
 
 # Seeds

@@ -7,10 +7,16 @@ import sys
 import pytest
 
 from benchmarks import vs_torch
-from gan_jax import UserError
+from gan_jax import UserError, data
 
 REASON = 'PyTorch, to hold our steps against: pip install "gan_jax[bench]"'
 SMALL = {"width": 4, "batch_size": 8}
+
+
+@pytest.fixture(autouse=True)
+def noise(monkeypatch):
+    """The sets of noise, for this file alone."""
+    monkeypatch.setattr(data, "DATASETS", data.DATASETS | vs_torch.NOISE)
 
 
 def sides(name):
