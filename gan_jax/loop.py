@@ -336,13 +336,13 @@ def _heeding(stop, work, *args):
 
 @contextlib.contextmanager
 def _signals():
-    """Give a list that holds the signal once Ctrl-C or SIGTERM came; a second Ctrl-C has its usual effect."""
+    """Give a list that holds the signal once Ctrl-C or SIGTERM came; a second Ctrl-C raises KeyboardInterrupt."""
     caught = []
 
     def handler(number, _):
         caught.append(number)
         if number == signal.SIGINT:
-            signal.signal(number, before[number])
+            signal.signal(number, signal.default_int_handler)  # which a job in the background may not have had
             print("stopping after this stretch of steps; once more stops at once", file=sys.stderr)
 
     try:
