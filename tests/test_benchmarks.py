@@ -112,6 +112,7 @@ def test_mode_collapse_goes_on(tmp_path):
     assert [row["step"] for row in lines(tmp_path / "metrics.jsonl")] == [2, 4]
 
 
+@pytest.mark.slow
 def test_mode_collapse_of_stacked_digits(tmp_path, monkeypatch):
     """The nets of the 1000 modes, on small stacks, scored by a stand-in."""
     monkeypatch.setitem(data.DATASETS, "stacked_digits", functools.partial(data.stacked, of="digits"))
@@ -141,6 +142,7 @@ def test_the_ways_are_flags_of_their_experiments(size, tfds_dir):
         assert dataset != "stacked_mnist" or name == "r3gan" or cfg["nets"] == "stacked"
 
 
+@pytest.mark.slow
 def test_seeds(tmp_path, monkeypatch):
     """Four ways of several seeds make the same numbers, one does of one, and a way that does not is refused."""
     timed = {"steps": 1, "repeats": 2, "out": str(tmp_path)}

@@ -46,6 +46,7 @@ def test_ablation(tmp_path, monkeypatch):
     ablation.main(("averaged",), **given)
 
 
+@pytest.mark.slow
 def test_ablation_on_stacks(tmp_path, small_sets):
     """Stacked images are scored in the eyes of the classifier of their base, at each evaluation."""
     given = {"steps": 2, "seeds": 1, "flags": "--eval-every=1", "out": str(tmp_path), "runs": str(tmp_path / "runs")}
@@ -74,6 +75,7 @@ def test_labels():
     np.testing.assert_array_equal(seen, np.array([[314], [628]]).repeat(1500, 1))
 
 
+@pytest.mark.slow
 def test_lstm_mnist(tmp_path):
     """Digits, KL and switches at each moment, and the picture."""
     given = {"steps": 2, "seeds": 2, "moments": 2, "samples": 30, "width": 8, "out": str(tmp_path)}
@@ -92,6 +94,7 @@ def test_lstm_summary():
     np.testing.assert_allclose(found["reverse_kl"], 0.5 * np.log(2))
 
 
+@pytest.mark.slow
 def test_reconstruct(tmp_path):
     """For two K: errors of each image, shares of the best that add up to one, distances, the picture."""
     given = {"steps": 2, "seeds": 2, "width": 4, "images": 3, "starts": 2, "iterations": 2, "samples": 20}
@@ -117,6 +120,7 @@ def test_distances():
     assert reconstruct.distances(x).tolist() == [6, 0]
 
 
+@pytest.mark.slow
 def test_colour_mnist(tmp_path, small_sets):
     """A row for the data and one for each D and K, and the picture."""
     given = {"steps": 2, "seeds": 2, "samples": 40, "out": str(tmp_path), "runs": str(tmp_path / "runs")}
