@@ -297,14 +297,18 @@ def chart(rows, file):
         middle = np.median(row["ratio"])
         around = [[middle - min(row["ratio"])], [max(row["ratio"]) - middle]]
         color = f"C{threads.index(row['threads'])}"
-        axis.barh(y, middle, xerr=around, color=color, ecolor="0.3", label=f"{row['threads']} threads")
+        axis.barh(y, middle, xerr=around, color=color, ecolor="0.3", label=f"threads: {row['threads']}")
         if row["target"]:
             axis.vlines(row["target"], y - 0.4, y + 0.4, color="black")
     axis.axvline(1, color="0.5", linewidth=1)
-    axis.set(yticks=range(len(bars)), yticklabels=[row["case"] for row in bars], xlabel="our time / PyTorch's")
+    axis.set(
+        yticks=range(len(bars)),
+        yticklabels=[row["case"] for row in bars],
+        xlabel="our time / PyTorch's (black: the target)",
+    )
     axis.invert_yaxis()
     handles = dict(zip(*axis.get_legend_handles_labels()[::-1], strict=True))
-    axis.legend(handles.values(), handles.keys(), loc="lower right")
+    axis.legend(handles.values(), handles.keys(), loc="upper left", bbox_to_anchor=(1, 1))
     Path(file).parent.mkdir(parents=True, exist_ok=True)
     fig.savefig(file, dpi=110)
 
