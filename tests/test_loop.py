@@ -479,7 +479,7 @@ def busy(tmp_path_factory):
         with pytest.MonkeyPatch.context() as patch:
             for module, name in [(unrolled, "step"), (unrolled, "sample"), (data, "stream")]:
                 patch.setattr(module, name, getattr(busy, name))
-            patch.setattr(loop, "GRACE", 0.2)
+            patch.setattr(loop, "GRACE", 0.02)  # so that every step counts as slow
             train(out, "--stream", "--steps=20", "--eval-every=3", "--save-every=5", *flags, of=DIGITS)
 
     light(out)
