@@ -46,8 +46,11 @@ def test_differs(monkeypatch):
         sides("ring-k5")
 
 
-def test_command(tmp_path, capfd):
+def test_command(tmp_path, capfd, monkeypatch):
     """A process for each number of threads, a table, a chart and a line in the file."""
+    monkeypatch.setenv(
+        "XLA_FLAGS", "--xla_backend_optimization_level=0"
+    )  # one device: four can wait for ever on a core
     torch = pytest.importorskip("torch", reason=REASON)
     vs_torch.main(("ring-k10",), threads=(1,), **SMALL, steps=1, repeats=2, out=str(tmp_path))
     (line,) = map(json.loads, (tmp_path / "vs_torch.jsonl").read_text().splitlines())
