@@ -494,7 +494,7 @@ def busy(tmp_path_factory):
 def test_sigterm_is_heard_everywhere(busy, place, at, tmp_path):
     """The state is saved and the run left, whatever goes on; resumed, it gives the same bytes, pictures too."""
     light, busy, whole = busy
-    busy.place = place
+    busy.place, busy.waited_for = place, False
     busy.over.clear()
     with pytest.raises(SystemExit) as stopped:
         light(tmp_path / "run")
