@@ -5,7 +5,6 @@ names are those of our nets. Images are NCHW by their indices and channels_last 
 Each step takes x, and draws its noise unless that is given too.
 """
 
-import contextlib
 import math
 
 import jax
@@ -297,18 +296,6 @@ def _amp(step):
 
 
 KINDS = {"eager": lambda step: step, "compiled": torch.compile, "amp": _amp}
-
-
-@contextlib.contextmanager
-def exactly():
-    """Have both sides multiply in full float32, where a GPU otherwise rounds to TF32."""
-    if DEVICE == "cpu":
-        yield
-        return
-    with jax.default_matmul_precision("highest"):
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-        yield
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
 
 
 def wait():

@@ -77,26 +77,21 @@ def test_the_parts_stand_in_the_file_in_order(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_step_keeps_the_state(name, monkeypatch):
-    """On points: the state keeps structure, shapes and dtypes, and any stretches of steps are one program."""
-    p, traces = parts(name, "ring8", monkeypatch), []
+def test_one_device_equals_four(name, monkeypatch):
+    """On images: the batch is one, however many devices share its rows, statistics and pairings included.
+
+    The state keeps structure, shapes and dtypes, and stretches of steps of any length are one program.
+    """
+    p, traces, seen = parts(name, "digits", monkeypatch), [], []
     step = p["step"]
 
     def counted(state, batch):
         traces.append(1)
         return step(state, batch)
 
-    seen = []
-    state, metrics = trained(p | {"step": counted}, 1, stretches=(2, 1), after=lambda: seen.append(len(traces)))
+    counting = lambda: seen.append(len(traces))
+    state, metrics = trained(p | {"step": counted}, 1, stretches=(2, 1), after=counting)
     assert seen[0] == seen[1]
-    check(p, state, metrics)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_one_device_equals_four(name, monkeypatch):
-    """On images: the batch is one, however many devices share its rows, statistics and pairings included."""
-    p = parts(name, "digits", monkeypatch)
-    state, metrics = trained(p, 1)
     check(p, state, metrics)
     chex.assert_trees_all_close(state, trained(p, 4)[0], atol=1e-4, rtol=1e-4)
 

@@ -258,6 +258,20 @@ def test_program_does_not_grow_with_k(remat):
     assert size(5) == size(40) > 100
 
 
+@pytest.mark.parametrize("remat", [True, False])
+def test_what_all_updates_share_is_made_once(remat):
+    """What D makes of x before its parameters come in, and the gradient of that, stand outside the loop."""
+    tx, (params, _) = OPTIMISERS["adam"], small_d()
+    loss = lambda p, x: jax.nn.softplus(jnp.tanh(jnp.sinh(x) @ p["w"]) @ p["v"]).mean()
+    ahead = lambda x: unroll(lambda p, _: loss(p, x), player(params, tx), tx, 3, remat=remat)
+    surrogate = lambda x: -loss(ahead(x).params, x)
+    program = jax.make_jaxpr(jax.grad(surrogate))(jnp.ones((4, 2)))
+    loops = [eqn for eqn in program.eqns if eqn.primitive.name == "scan"]
+    assert len(loops) == 2 and "tanh" in str(loops[0])
+    assert not any(word in str(eqn) for eqn in loops for word in ("sinh", "cosh"))
+    assert all(word in str(program) for word in ("sinh", "cosh"))
+
+
 def test_remat_saves_memory():
     """At K = 40 the backward pass needs less than half the temporary memory with recomputation."""
     tx, (params, _) = OPTIMISERS["momentum"], small_d()

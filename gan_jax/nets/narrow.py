@@ -26,14 +26,17 @@ def patches(x, kernel_size: int, stride: int):
 
 def conv(x, kernel, stride=1):
     """Return the convolution of x [c, h, w, b] with kernel [k, k, c, o], "SAME": [o, n, m, b]."""
-    return jnp.tensordot(kernel.reshape(-1, kernel.shape[3]), patches(x, kernel.shape[0], stride), (0, 0))
+    columns = patches(x, kernel.shape[0], stride)
+    y = kernel.reshape(-1, kernel.shape[3]).T @ columns.reshape(len(columns), -1)
+    return y.reshape(-1, *columns.shape[1:])
 
 
 def conv_transpose(y, kernel, stride, size):
     """Return the adjoint of `conv` with this kernel [k, k, c, o]: y [o, n, m, b] -> [c, *size, b]."""
-    columns = jnp.tensordot(kernel.reshape(-1, kernel.shape[3]), y, (1, 0))  # [k * k * c, n, m, b]
+    columns = kernel.reshape(-1, kernel.shape[3]) @ y.reshape(len(y), -1)  # [k * k * c, n * m * b]
     x = jax.ShapeDtypeStruct((kernel.shape[2], *size, y.shape[3]), columns.dtype)
-    (x,) = jax.linear_transpose(partial(patches, kernel_size=kernel.shape[0], stride=stride), x)(columns)
+    see = partial(patches, kernel_size=kernel.shape[0], stride=stride)
+    (x,) = jax.linear_transpose(see, x)(columns.reshape(-1, *y.shape[1:]))
     return x
 
 
