@@ -76,7 +76,8 @@ def step(cfg, state, batch):
     loss = losses.non_saturating
     x = batch["x"]  # [b, ...]
     z = latent(cfg, rng.at(state.key, state.step, "z"), x.shape[0])  # [b, z]
-    fake, g_stats = forward(G, state.g.params, state.g.stats, z)
+    generate = lambda g_params: forward(G, g_params, state.g.stats, z)
+    fake, to_g, g_stats = jax.vjp(generate, state.g.params, has_aux=True)  # G runs once, for both players
 
     def d_loss(d_params):
         real_score, stats = forward(D, d_params, state.d.stats, x)  # [b], over the reals alone; D keeps their stats
@@ -86,13 +87,12 @@ def step(cfg, state, batch):
     (d_value, (real_score, fake_score, d_stats)), d_grads = jax.value_and_grad(d_loss, has_aux=True)(state.d.params)
     d = descend(state.d, d_grads, tx, d_stats)
 
-    def g_loss(g_params):
-        fake, _ = forward(G, g_params, state.g.stats, z)
+    def g_loss(fake):
         fake_score, _ = forward(D, d.params, d.stats, fake)  # of the new D
         return loss.g(None, fake_score).mean()
 
-    g_value, g_grads = jax.value_and_grad(g_loss)(state.g.params)
-    g = descend(state.g, g_grads, tx, g_stats)
+    g_value, fake_grad = jax.value_and_grad(g_loss)(fake)
+    g = descend(state.g, *to_g(fake_grad), tx, g_stats)
     metrics = {"loss/g": g_value, "loss/d": d_value, "score/real": real_score.mean(), "score/fake": fake_score.mean()}
     return State(state.step + 1, state.key, g, d), metrics
 

@@ -88,7 +88,10 @@ def test_mode_collapse_on_the_ring(tmp_path, monkeypatch):
     table = (tmp_path / "mode_collapse-ring.md").read_text()
     assert "vanilla unrolled0 --size=ring --steps=4 --seeds=2" in table and small in table
     assert (
-        "| data |  | 8 ± 0 | 0.98" in table and "6.3 ± 0.5" in table and "- PacGAN 2-D: " in table and "R3GAN" not in table
+        "| data |  | 8 ± 0 | 0.98" in table
+        and "6.3 ± 0.5" in table
+        and "- PacGAN 2-D: " in table
+        and "R3GAN" not in table
     )
     (line,) = lines(tmp_path / "mode_collapse-ring.jsonl")
     _, vanilla_row, unrolled_row = line["rows"]

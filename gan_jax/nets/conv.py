@@ -67,11 +67,13 @@ def _input_grad(y, kernel, strides, pads, size):  # size: of x
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _kernel_grad(x, y, strides, pads, size):  # size: of the kernel
-    # x is padded, or cut, to what the kernel sees of it: never smaller, then, than y, the kernel of this convolution.
+    # x is padded, or cut, to what the kernel sees of it: cut here, padded by the convolution.
     seen = [(n - 1) * s + k for n, s, k in zip(y.shape[1:3], strides, size, strict=True)]
-    x = _pad(x, [(low, m - h - low) for m, h, (low, _) in zip(seen, x.shape[1:3], pads, strict=True)])
+    around = [(low, m - h - low) for m, h, (low, _) in zip(seen, x.shape[1:3], pads, strict=True)]
+    x = _pad(x, [(min(low, 0), min(high, 0)) for low, high in around])
     x, y = lax.optimization_barrier(x.transpose(3, 1, 2, 0)), y.transpose(1, 2, 0, 3)  # the batch is summed over
-    return _canonical(x, y, (1, 1), ((0, 0), (0, 0)), kernel_step=strides).transpose(1, 2, 0, 3)
+    around = [(max(low, 0), max(high, 0)) for low, high in around]
+    return _canonical(x, y, (1, 1), around, kernel_step=strides).transpose(1, 2, 0, 3)
 
 
 _forward.defvjp(
