@@ -17,12 +17,8 @@ def unroll(loss, player: Player, tx, k: int, *, remat=True, first_order=False) -
     remat: recompute each descent in the backward pass; memory then hardly grows with k.
     first_order: stop the gradient at the answer, so that the opponent merely faces a player that is k updates ahead.
     """
-    update = _hoisted(
-        lambda player, i: descend(player, jax.grad(loss)(player.params, i), tx), player, jnp.zeros((), int)
-    )
-
-    def body(player, i):
-        return update(player, i), None
+    update = lambda player, i: (descend(player, jax.grad(loss)(player.params, i), tx), None)
+    body = _hoisted(update, player, jnp.zeros((), int))
 
     if remat:
         body = jax.checkpoint(body, prevent_cse=False)  # safe: scan already keeps XLA from merging the two passes

@@ -15,9 +15,24 @@ import numpy as np
 import pytest
 
 from gan_jax import UserError, data, loop, mesh, rundir
+from gan_jax.metrics import classifier
 
 NAMES = sorted(f.stem for f in Path(__file__).parents[1].glob("experiments/*.py") if f.stem != "__init__")
 TINY = {"batch_size": 8, "width": 8, "depth": 1, "z_dim": 4, "steps": 6}
+
+
+@pytest.fixture(autouse=True)
+def untrained(monkeypatch):
+    """Classifiers as they are before training, which takes long."""
+
+    @functools.cache
+    def load(dataset):
+        source = data.load(dataset)
+        net = classifier.Net(source.classes)
+        params = jax.jit(net.init)(jax.random.key(0), jnp.zeros((1, *source.shape)))
+        return classifier.Classifier(net, params, 0.0, "untrained")
+
+    monkeypatch.setattr(classifier, "load", load)
 
 
 def tiny(name, dataset, **changes):
