@@ -1,5 +1,6 @@
 """`python -m benchmarks.compare wgan lsgan --dataset mnist`: experiments at an equal budget, table and picture."""
 
+import shlex
 from pathlib import Path
 
 import jax
@@ -17,6 +18,7 @@ def main(
     steps: int = 5000,
     seeds: int = 4,
     samples: int = 2000,
+    flags: str = "",
     out: str = "benchmarks/results",
     runs: str = "runs/compare",
 ):
@@ -31,6 +33,7 @@ def main(
         steps: updates of G.
         seeds: runs of each, with seeds 0, 1, ...
         samples: images of each seed that are scored.
+        flags: more flags of every run, as one word: "--width=16 --gpu".
         out: folder of compare-DATASET.md, .jsonl and .png.
         runs: folder of the runs.
     """
@@ -39,8 +42,8 @@ def main(
     judge = None if source.modes else Judge(dataset, samples)
     for name, module in modules.items():
         folder = Path(runs, f"{dataset}-{steps}x{seeds}", name)
-        flags = [f"--dataset={dataset}", f"--steps={steps}", f"--seeds={seeds}"]
-        results = measure.trained(module, flags, folder)
+        given = [f"--dataset={dataset}", f"--steps={steps}", f"--seeds={seeds}", *shlex.split(flags)]
+        results = measure.trained(module, given, folder)
         trained = rundir.load(folder)
         x = np.asarray(jax.jit(trained.sample, static_argnums=1)(jax.random.key(0), samples))
         x = x if seeds > 1 else x[None]  # [seeds, n, ...]
@@ -53,6 +56,7 @@ def main(
     names = list(scores)
     table = [(row["experiment"], *(log.spread(row[n]) for n in names)) for row in rows]
     protocol = f"{dataset}, {steps} updates of G, {seeds} seeds, last step, mean ± standard deviation"
+    protocol += f", {flags}" if flags else ""
     protocol += f"; {judge.protocol}" if judge else ""
     file = Path(out) / f"compare-{dataset}"
     lines = measure.table(("experiment", *(n.replace("_", " ") for n in names)), table)
