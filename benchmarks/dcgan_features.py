@@ -147,4 +147,4 @@ def fitted(xs, ys, classes, iterations, cs=(1e-5, 1e-4, 1e-3, 1e-2)):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main), cache=False)
+    cli.run(lambda: tyro.cli(main), compile_cache=False)

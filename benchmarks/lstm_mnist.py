@@ -75,7 +75,7 @@ def summary(shares, real):
     """
     return {
         "modes": (shares > 0).sum(-1).tolist(),
-        "reverse_kl": features._kl(shares, real).tolist(),
+        "reverse_kl": features.kl(shares, real).tolist(),
         "switched": (np.abs(np.diff(shares, axis=0)).sum(-1) / 2).tolist(),
         "shares": shares.tolist(),
     }

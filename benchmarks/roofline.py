@@ -155,4 +155,4 @@ def chart(rows, best, file):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main), cache=False)
+    cli.run(lambda: tyro.cli(main), compile_cache=False)

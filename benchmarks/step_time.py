@@ -34,4 +34,4 @@ def main(
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main), cache=False)
+    cli.run(lambda: tyro.cli(main), compile_cache=False)

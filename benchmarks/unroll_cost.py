@@ -64,4 +64,4 @@ def chart(rows, remat, file):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main), cache=False)
+    cli.run(lambda: tyro.cli(main), compile_cache=False)

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import jax
 import tyro
 
-from gan_jax import data, mesh, rundir
+from gan_jax import cache, data, mesh, rundir
 from gan_jax.errors import UserError, first_line
 
 
@@ -129,13 +129,13 @@ def one_line():
         raise UserError(" ".join(message.split()) + hint + "--help lists every flag.") from None
 
 
-def run(main, cache: bool = True):
+def run(main, compile_cache: bool = True):
     """Call `main` as a program: a UserError becomes its lines and exit code 2, Ctrl-C exit code 130.
 
-    cache: keep compiled programs on disk, so that the next run of the same step starts at once.
+    compile_cache: keep compiled programs on disk, so that the next run of the same step starts at once.
     """
-    if cache:
-        folder = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(data.CACHE / "xla")
+    if compile_cache:
+        folder = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(cache.FOLDER / "xla")
         jax.config.update("jax_compilation_cache_dir", folder)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     warnings.filterwarnings("ignore", message="Some donated buffers were not usable")

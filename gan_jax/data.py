@@ -5,54 +5,20 @@ or, where they are too large, read ahead on the host; `order` says in both cases
 `x` is float32 in [-1, 1], NHWC (toys: points [b, 2]); `y` is an int32 label where the set has labels (toys: the mode).
 """
 
-import contextlib
 import dataclasses
-import difflib
-import fcntl
 import functools
-import hashlib
-import importlib.util
-import io
-import os
 import re
-import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gan_jax import rng
-from gan_jax.errors import UserError, first_line
-
-DEVICE_BYTES = 2**31  # a record set up to this size is kept on the device; `--stream` overrides
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gan_jax"
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Source:
-    """What a data set is, with nothing read yet."""
-
-    name: str
-    shape: tuple[int, ...]  # of one x
-    draw: Callable | None = None  # toys: (key, n) -> {"x": [n, *shape], "y": [n]}
-    modes: tuple | None = None  # toys that are mixtures: (means [m, c], std, shares [m])
-    n: int = 0  # record sets: how many records
-    read: Callable | None = None  # record sets: indices -> {"x": uint8 [.., h, w, c], "y": int32 [..]}, numpy
-    classes: int = 0  # how many labels y may take; 0 where there is no y
-    fingerprint: str = ""  # names the cached copy of the decoded records
-    test: "Source | None" = None  # the records that are held out, where the set has a split called test
-    labelled: int = 0  # of these records alone, equally many of each class, batches are made; 0: of all
-    parts: "dict[str, Source] | None" = None  # several sources: a batch is a dict of theirs
-    base: "Source | None" = None  # the grey set whose records, three at a time, are the colours of this one's
-
-    @property
-    def fits(self) -> bool:
-        """Whether the whole set may live on the device (a toy takes no room at all)."""
-        return sum(s.n * int(np.prod(s.shape)) for s in (self.parts or {"": self}).values()) <= DEVICE_BYTES
+from gan_jax import cache, records, rng
+from gan_jax.errors import UserError
+from gan_jax.source import Source
+from gan_jax.toys import grid, ring, spiral
 
 
 def join(**parts: Source) -> Source:
@@ -116,44 +82,6 @@ def coloured(name, of="mnist", std=0.5, noise=0.2) -> Source:
     return Source(name, (*base.shape[:2], 3), draw, classes=base.classes)
 
 
-# Toys: mixtures of Gaussians
-
-
-def mixture(name, means, std) -> Source:
-    """Return the even mixture of N(mean, std^2 I) over `means` [m, c]; a mean that is given k times weighs k times."""
-    means = np.asarray(means, np.float32)
-
-    def draw(key, n):
-        which, noise = jax.random.split(key)
-        drawn = jax.random.randint(which, (n,), 0, len(means))
-        centre = jnp.asarray(means)[drawn]
-        return {"x": centre + std * jax.random.normal(noise, centre.shape), "y": jnp.asarray(labels)[drawn]}
-
-    modes, labels, weights = np.unique(means, axis=0, return_inverse=True, return_counts=True)
-    labels, shares = labels.reshape(-1).astype(np.int32), np.float32(weights / len(means))
-    return Source(name, means.shape[1:], draw, modes=(modes, std, shares), classes=len(modes))
-
-
-def ring(name, modes=8, radius=2.0, std=0.02, turn=1.0, weights=1) -> Source:
-    """Return `modes` Gaussians on a circle, at even angles; weights: whole numbers [modes], where they are unequal."""
-    angle = 2 * np.pi * np.arange(modes) / modes * turn
-    means = (radius * np.stack([np.cos(angle), np.sin(angle)], -1)).round(6)
-    return mixture(name, np.repeat(means, weights, axis=0), std)
-
-
-def grid(name, side=5, spacing=2.0, std=0.05) -> Source:
-    """Return side x side Gaussians on a square lattice centred on 0."""
-    at = spacing * (np.arange(side) - (side - 1) / 2)
-    return mixture(name, np.stack(np.meshgrid(at, at), -1).reshape(-1, 2), std)
-
-
-def spiral(name, modes=50, turns=1.5, radius=2.0, std=0.02) -> Source:
-    """Return `modes` Gaussians at even distances along an Archimedean spiral, the last at `radius`."""
-    t = np.sqrt((np.arange(modes) + 1) / modes)  # the arc grows with the square of the angle
-    angle = 2 * np.pi * turns * t
-    return mixture(name, (radius * t[:, None] * np.stack([np.cos(angle), np.sin(angle)], -1)).round(6), std)
-
-
 DATASETS = {
     "ring8": ring,  # Unrolled GAN, as we read its appendix
     "ring8_unit": functools.partial(ring, radius=1.0, std=0.01),  # VEEGAN and PacGAN
@@ -163,7 +91,7 @@ DATASETS = {
     "ring8_unbalanced": functools.partial(ring, weights=range(1, 9)),  # counterclockwise: 1/36, 2/36, ... 8/36
     "grid25": grid,  # VEEGAN and PacGAN
     "spiral": spiral,
-    "digits": lambda name: _tfds(name),  # the 8x8 digits of scikit-learn: the embedded image set
+    "digits": records.load,  # the 8x8 digits of scikit-learn: the embedded image set
     "stacked_mnist": stacked,
     "stacked_digits": functools.partial(stacked, of="digits"),
     "coloured_mnist": coloured,
@@ -178,7 +106,7 @@ def load(name: str) -> Source:
     """
     if re.fullmatch(r"ring[1-9]\d{0,3}", name):
         return ring(name, int(name.removeprefix("ring")))
-    return DATASETS[name](name) if name in DATASETS else _tfds(name)
+    return DATASETS[name](name) if name in DATASETS else records.load(name, DATASETS)
 
 
 # Batches
@@ -278,7 +206,7 @@ def resident(source: Source) -> dict[str, np.ndarray]:
     if source.draw:
         return {}
     source = source.base or source
-    file = CACHE / "arrays" / f"{source.fingerprint}.npz"
+    file = cache.FOLDER / "arrays" / f"{source.fingerprint}.npz"
     try:
         with file.open("rb") as opened, np.load(opened) as arrays:
             return dict(arrays)
@@ -286,7 +214,7 @@ def resident(source: Source) -> dict[str, np.ndarray]:
         print(f"reading {source.name}: {source.n} records", file=sys.stderr)
     parts = [source.read(np.arange(a, min(a + 1000, source.n))) for a in range(0, source.n, 1000)]
     arrays = {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
-    write_arrays(file, arrays)
+    cache.write_arrays(file, arrays)
     return arrays
 
 
@@ -304,122 +232,3 @@ def reference(source: Source) -> dict[str, np.ndarray]:
     x = (raw["x"].astype(np.float32) * 2 - 255) / 255
     means = [x[raw["y"] == y].mean(0) for y in np.unique(raw["y"])] if 0 < source.classes <= 100 else x[:10]
     return {"real": x[:256], "anchors": np.asarray(means)}
-
-
-def write_arrays(file: Path, arrays: dict[str, np.ndarray]):
-    """Write arrays to an .npz in the cache, whole or not at all."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as temporary:
-            np.savez(temporary, **arrays)
-        os.replace(temporary.name, file)
-    except OSError:  # the cache saves time and nothing else
-        pass
-
-
-# TFDS
-
-
-def _tfds(name: str) -> Source:
-    import logging
-
-    logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS warns about OpenCV and about unprepared folders
-    import tensorflow_datasets as tfds
-
-    data_dir = os.environ.get("TFDS_DATA_DIR") or str(Path.home() / "tensorflow_datasets")
-    prepare_command = f"{Path(sys.executable).name} -m gan_jax.prepare {name}"
-    if name == "digits":
-        from gan_jax.digits import Digits
-
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with (CACHE / "digits.lock").open("w") as lock, contextlib.redirect_stdout(io.StringIO()):
-            fcntl.flock(lock, fcntl.LOCK_EX)  # several processes may begin at once: the first one prepares
-            builder = Digits(data_dir=CACHE / "tfds", file_format="array_record")
-            if not builder.is_prepared():
-                tfds.disable_progress_bar()
-                with contextlib.redirect_stderr(io.StringIO()):
-                    builder.download_and_prepare()
-    else:
-        try:
-            if not re.fullmatch(r"[A-Za-z]\w*(/\w[\w.-]*)?(:[\d.*]+)?", name):
-                raise ValueError(
-                    "a path, or a namespace whose sets TFDS would fetch"
-                )  # a config.json may come from afar
-            builder = tfds.builder(name, data_dir=data_dir)
-        except Exception as error:
-            if not isinstance(error, tfds.core.registered.DatasetNotFoundError | ValueError):
-                raise UserError(f"{name} in {data_dir} can't be read: {first_line(error)}") from None
-            close = difflib.get_close_matches(name, [*DATASETS, *tfds.list_builders(with_community_datasets=False)], 3)
-            raise UserError(
-                f"there is no data set {name!r}{'; did you mean ' + ' or '.join(close) + '?' if close else '.'}\n"
-                f"Choose from {', '.join(DATASETS)}, or any TFDS image set by name (mnist, cifar10, ...)."
-            ) from None
-        if not builder.is_prepared():
-            _prepare(name, data_dir, prepare_command)
-            builder = tfds.builder(name, data_dir=data_dir)
-    split = "train" if "train" in builder.info.splits else next(iter(builder.info.splits), None)
-    if split is None:
-        raise UserError(f"{name} in {data_dir} has no splits. Prepare it again: {prepare_command}")
-    test = "test" if split != "test" and "test" in builder.info.splits else None
-    features = dict(sorted(builder.info.features.items()))  # TFDS lists them in another order in each process
-    images = [k for k, f in features.items() if len(f.shape or ()) == 3 and f.np_dtype == np.uint8]
-    if not images:
-        raise UserError(
-            f"{name} has no image feature (it has {', '.join(features)}); only image sets can be trained on."
-        )
-    image = min(
-        images, key=lambda k: (k != "image", "label" in k or "mask" in k, k)
-    )  # rather a photo than its label map
-    if None in features[image].shape:
-        raise UserError(
-            f"the images of {name} have several sizes {features[image].shape}; only sets of one size can be used."
-        )
-    labels = [k for k, f in features.items() if isinstance(f, tfds.features.ClassLabel)]
-
-    def of(split, test=None):
-        try:
-            records = builder.as_data_source(split=split)
-        except NotImplementedError:
-            raise UserError(
-                f"{name} in {data_dir} is prepared as {builder.info.file_format.value}, which has no random access.\n"
-                f"Prepare it as array_record: {prepare_command}"
-            ) from None
-
-        def read(indices):
-            try:
-                rows = records.__getitems__([int(i) for i in indices])
-                raw = {"x": np.stack([row[image] for row in rows])}
-                if labels:
-                    raw["y"] = np.array([row[labels[0]] for row in rows], np.int32)
-                return raw
-            except Exception as error:
-                raise UserError(
-                    f"{name} in {data_dir} can't be read: {first_line(error)}\nPrepare it again: {prepare_command}"
-                ) from None
-
-        info = builder.data_path / "dataset_info.json"
-        fingerprint = hashlib.blake2b(
-            f"{builder.data_path} {split} {image}".encode() + Path(info).read_bytes(), digest_size=8
-        )
-        return Source(
-            name,
-            tuple(features[image].shape),
-            n=builder.info.splits[split].num_examples,
-            read=read,
-            classes=features[labels[0]].num_classes if labels else 0,
-            fingerprint=f"{name.replace('/', '-')}-{fingerprint.hexdigest()}",
-            test=test,
-        )
-
-    return of(split, of(test) if test else None)
-
-
-def _prepare(name, data_dir, command):
-    """Let TFDS download and prepare `name` in a process of its own: it needs TensorFlow, and training must not."""
-    if importlib.util.find_spec("tensorflow") is None:
-        raise UserError(
-            f"{name} is not in {data_dir}. TFDS needs TensorFlow once, to prepare it:\n"
-            f"pip install tensorflow && {command}"
-        )
-    if subprocess.run([sys.executable, "-m", "gan_jax.prepare", name]).returncode:
-        raise UserError(f"{name} could not be prepared in {data_dir}; see above, then try again: {command}")

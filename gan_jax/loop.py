@@ -6,9 +6,7 @@ import itertools
 import json
 import signal
 import sys
-import threading
 import time
-from concurrent.futures import Future, wait
 
 import jax
 import jax.numpy as jnp
@@ -17,12 +15,10 @@ from jax import lax
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from gan_jax import data, health, log, mesh, metrics, plots, rng, rundir
+from gan_jax import data, health, log, mesh, metrics, plots, rng, rundir, signals
 from gan_jax.checkpoint import Checkpoints
 from gan_jax.errors import UserError
 from gan_jax.metrics import classifier
-
-GRACE = 2  # seconds that work goes on after a signal before it is left undone
 
 
 def scan_fit(step, state, batch_at, steps: int):
@@ -141,7 +137,7 @@ def fit(run, source, init, step, sample, measure=None, *, steps: int, batch_size
         real = mesh.put(devices, data.reference(source))
         batches = data.stream(source, keys, batch_size, at, mesh.own_rows(batch_size)) if streamed else None
 
-        stop, live = stack.enter_context(_signals()), stack.enter_context(log.Live(steps, at, quiet=not first))
+        stop, live = stack.enter_context(signals.caught()), stack.enter_context(log.Live(steps, at, quiet=not first))
         heeded = stop if alone else []  # of several processes none leaves work that the others wait for
 
         def fetched(n):
@@ -153,7 +149,8 @@ def fit(run, source, init, step, sample, measure=None, *, steps: int, batch_size
 
         def evaluated(name):
             """Return the scores, with the pictures drawn; None where the run is to stop."""
-            found = _heeding(heeded, lambda: mesh.to_host(scored(state, keys, real, feed if measure else {}, held_out)))
+            look = lambda: mesh.to_host(scored(state, keys, real, feed if measure else {}, held_out))
+            found = signals.heeding(heeded, look)
             if found is None:
                 return None
             scores, pictures, x = found
@@ -179,13 +176,13 @@ def fit(run, source, init, step, sample, measure=None, *, steps: int, batch_size
             pace = max(1, int(0.5 / a_step))  # half a second between looks at the world
             n = min(pace, length, steps - at, *(e - at % e for e in events))
             if streamed:
-                feed = _heeding(heeded, fetched, n)
+                feed = signals.heeding(heeded, fetched, n)
                 if feed is None:
                     break
             # A step takes the memory of the state before it. Where steps are slow, that state is kept on the host.
-            kept = mesh.to_host(state) if alone and took > GRACE / 2 else None
+            kept = mesh.to_host(state) if alone and took > signals.GRACE / 2 else None
             before = time.monotonic()
-            found = _heeding(heeded if kept or saved == at else [], advanced, n)
+            found = signals.heeding(heeded if kept or saved == at else [], advanced, n)
             if found is None:
                 state = kept and kept._replace(key=keys)
                 break
@@ -223,18 +220,28 @@ def fit(run, source, init, step, sample, measure=None, *, steps: int, batch_size
             raise SystemExit(128 + (stop[0] if stop else signal.SIGTERM))
         results = scores | {"steps": at, "seconds": round(seconds, 1)}
         if first:
-            past = [json.loads(row) for row in (folder / "metrics.jsonl").read_text().splitlines()]
-            results["health"] = health.diagnose([*past, scores], run.seeds)
             plots.curves(folder / "curves.png", folder / "metrics.jsonl")
-            del results["labels"]
-            text = {k: np.asarray(v).tolist() for k, v in results.items()}
-            log.write_whole(folder / "results.json", json.dumps(text) + "\n")
+            results = _concluded(folder, results, scores, run.seeds)
     if first:
-        print("  ".join(f"{name} {log.spread(value)}" for name, value in results.items() if name != "health"))
-        for words, of in itertools.groupby(sorted(zip(results["health"], seeds.tolist(), strict=True)), lambda w: w[0]):
-            print(f"health of seed {', '.join(str(s) for _, s in of)}: {words}")
-        print(f"pictures, rows and checkpoints are in {folder}")
+        _say(results, seeds, folder)
     return state, results
+
+
+def _concluded(folder, results, scores, seeds):
+    """Return the results with a word on the game's health, as they are written to results.json."""
+    past = [json.loads(row) for row in (folder / "metrics.jsonl").read_text().splitlines()]
+    found = {k: v for k, v in results.items() if k != "labels"}
+    found["health"] = health.diagnose([*past, scores], seeds)
+    text = {k: np.asarray(v).tolist() for k, v in found.items()}
+    log.write_whole(folder / "results.json", json.dumps(text) + "\n")
+    return found
+
+
+def _say(results, seeds, folder):
+    print("  ".join(f"{name} {log.spread(value)}" for name, value in results.items() if name != "health"))
+    for words, of in itertools.groupby(sorted(zip(results["health"], seeds.tolist(), strict=True)), lambda w: w[0]):
+        print(f"health of seed {', '.join(str(s) for _, s in of)}: {words}")
+    print(f"pictures, rows and checkpoints are in {folder}")
 
 
 def _describe(run, devices):
@@ -309,48 +316,3 @@ def _most(*values):
     from jax.experimental import multihost_utils
 
     return multihost_utils.process_allgather(np.array(values, np.float32)).max(0).tolist()
-
-
-def _heeding(stop, work, *args):
-    """Return work(*args), done in another thread so that this one hears signals, or None where it is left undone.
-
-    That is GRACE seconds after a signal came into `stop`, or at once where one is there already. What was begun goes
-    on, and nobody looks at it. JAX's context managers (`with jax.debug_nans(True)`) don't reach into another thread:
-    set such a thing by `jax.config.update` or in the environment.
-    """
-    if stop:
-        return None
-    done = Future()
-
-    def run():
-        try:
-            done.set_result(work(*args))
-        except BaseException as error:
-            done.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    while not stop and not wait([done], 0.1).done:
-        pass
-    return done.result() if wait([done], GRACE).done else None
-
-
-@contextlib.contextmanager
-def _signals():
-    """Give a list that holds the signal once Ctrl-C or SIGTERM came; a second Ctrl-C raises KeyboardInterrupt."""
-    caught = []
-
-    def handler(number, _):
-        caught.append(number)
-        if number == signal.SIGINT:
-            signal.signal(number, signal.default_int_handler)  # which a job in the background may not have had
-            print("stopping after this stretch of steps; once more stops at once", file=sys.stderr)
-
-    try:
-        before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: signals are somebody else's
-        before = {}
-    try:
-        yield caught
-    finally:
-        for number, usual in before.items():
-            signal.signal(number, usual)

@@ -15,7 +15,7 @@ import chex
 import pytest
 from runs import RING, train
 
-import gan_jax
+import gan_jax.cache
 from experiments import unrolled
 from gan_jax import UserError, data, loop, mesh
 
@@ -49,7 +49,7 @@ def run(tmp_path_factory):
 def records(tmp_path_factory):
     """A folder with a prepared TFDS set called `strokes`."""
     data.load("digits")
-    prepared = max((data.CACHE / "tfds" / "digits").glob("*.*.*"))
+    prepared = max((gan_jax.cache.FOLDER / "tfds" / "digits").glob("*.*.*"))
     out = tmp_path_factory.mktemp("records")
     shutil.copytree(prepared, out / "strokes" / "1.0.0")
     for file in (out / "strokes" / "1.0.0").iterdir():
@@ -183,7 +183,7 @@ def a_data_set(draw, folder, _, records):
 @pytest.mark.parametrize("kind", [a_flag, a_config, a_checkpoint, a_data_set])
 def test_bad_input(kind, cases, run, records, tmp_path, monkeypatch):
     """No traceback, no file changed, nothing begun that is not what it seems."""
-    monkeypatch.setattr(data, "CACHE", tmp_path / "cache")  # where a spoilt set would be kept
+    monkeypatch.setattr(gan_jax.cache, "FOLDER", tmp_path / "cache")  # where a spoilt set would be kept
 
     for case in cases:
         draw, folder = random.Random(case), tmp_path / str(case)

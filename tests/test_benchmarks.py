@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import gan_jax.cache
 from benchmarks import (
     compare,
     measure,
@@ -62,7 +63,7 @@ def test_ring(tmp_path):
 def test_compare(tmp_path, monkeypatch, capsys):
     """A table with a row for each experiment, a line, a picture; what is trained already is not trained again."""
     given = {"out": str(tmp_path), "runs": str(tmp_path / "runs"), "samples": 60}
-    monkeypatch.setattr(data, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(gan_jax.cache, "FOLDER", tmp_path / "cache")
     monkeypatch.setattr(classifier, "LEAST_STEPS", 50)
     monkeypatch.setattr(classifier, "load", classifier.load.__wrapped__)
     compare.main(("vanilla", "lsgan"), "ring8", 2, 2, **given)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import gan_jax.cache
 from gan_jax import UserError, data
 from gan_jax.metrics import classifier
 
@@ -15,9 +16,9 @@ from gan_jax.metrics import classifier
 def digits(tmp_path_factory):
     """(the classifier of the digits, its cache), trained here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "CACHE", tmp_path_factory.mktemp("cache"))
+        patch.setattr(gan_jax.cache, "FOLDER", tmp_path_factory.mktemp("cache"))
         patch.setattr(classifier, "LEAST_STEPS", 300)
-        yield classifier.load.__wrapped__("digits"), data.CACHE
+        yield classifier.load.__wrapped__("digits"), gan_jax.cache.FOLDER
 
 
 def test_accuracy_is_that_of_the_held_out_digits(digits):

@@ -1,5 +1,6 @@
 """Data: the order of records, the toys, the digits, the two ways to a batch, and what a user is told."""
 
+import dataclasses
 import functools
 import math
 import re
@@ -11,8 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gan_jax import data, rng
+import gan_jax.cache
+from gan_jax import data, records, rng, toys
 from gan_jax.errors import UserError
+from gan_jax.source import DEVICE_BYTES
 
 KEY = jax.random.key(0)
 
@@ -21,9 +24,9 @@ KEY = jax.random.key(0)
 def cache(tmp_path_factory):
     """A cache folder of this module's own, with nothing loaded before."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "CACHE", tmp_path_factory.mktemp("cache"))
+        patch.setattr(gan_jax.cache, "FOLDER", tmp_path_factory.mktemp("cache"))
         data.load.cache_clear()
-        yield data.CACHE
+        yield gan_jax.cache.FOLDER
     data.load.cache_clear()
 
 
@@ -219,7 +222,7 @@ def test_joined_batches(digits):
     alone = data.batch(digits[0], digits[1], rng.at(KEY, 0, "x"), 2, 8)
     np.testing.assert_array_equal(drawn["x"]["x"], alone["x"])
     assert set(data.resident(data.join(a=digits[0], b=digits[0]).test)) == {"a", "b"}
-    large = data.dataclasses.replace(digits[0], n=data.DEVICE_BYTES)
+    large = dataclasses.replace(digits[0], n=DEVICE_BYTES)
     assert source.fits and not data.join(x=digits[0], other=large).fits
     with pytest.raises(UserError, match="digits has 1497 records"):
         data.check_batch(source, 1498)
@@ -273,7 +276,7 @@ def test_stacked(digits, seeds):
 
 def test_repeated_modes_weigh_double():
     """`mixture` draws a mean that is given twice twice as often, and tells it once."""
-    source = data.mixture("twice", [[0.0], [5], [5], [9]], 0.0)
+    source = toys.mixture("twice", [[0.0], [5], [5], [9]], 0.0)
     x = np.asarray(source.draw(KEY, 8000)["x"])[:, 0]
     assert source.modes[0].ravel().tolist() == [0, 5, 9]
     assert chi_square_is_small(np.array([(x == m).sum() for m in (0, 5, 9)]), np.array([2000, 4000, 2000]))
@@ -321,10 +324,11 @@ def test_digits_need_neither_network_nor_tensorflow(tmp_path):
 import socket, sys
 def refuse(*_, **__): raise OSError("no network")
 socket.socket.connect = socket.getaddrinfo = refuse
+import gan_jax.cache
 from gan_jax import data
 assert data.resident(data.load("digits"))["x"].shape == (1497, 8, 8, 1)
 assert "tensorflow" not in sys.modules
-print("read", data.CACHE)
+print("read", gan_jax.cache.FOLDER)
 """
     env = {"PATH": "", "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "x"), "JAX_PLATFORMS": "cpu"}
     env["PYTHONPATH"] = ":".join(p for p in sys.path if p)
@@ -385,7 +389,7 @@ def test_streamed_and_resident_are_the_same_for_mnist(cache, tfds_dir):
 def test_resident_is_cached(digits, cache, monkeypatch):
     """The second time no record is read; a copy cut short is read anew and mended."""
     source, arrays = digits
-    silent = data.dataclasses.replace(source, read=lambda _: pytest.fail("a record was read"))
+    silent = dataclasses.replace(source, read=lambda _: pytest.fail("a record was read"))
     jax.tree.map(np.testing.assert_array_equal, data.resident(silent), arrays)
     file = cache / "arrays" / f"{source.fingerprint}.npz"
     whole = file.read_bytes()
@@ -393,7 +397,7 @@ def test_resident_is_cached(digits, cache, monkeypatch):
     jax.tree.map(np.testing.assert_array_equal, data.resident(source), arrays)
     jax.tree.map(np.testing.assert_array_equal, data.resident(silent), arrays)
     assert {f.suffix for f in file.parent.iterdir()} == {".npz"}  # no temporary is left
-    monkeypatch.setattr(data, "CACHE", file)  # not a folder: no cache can be written
+    monkeypatch.setattr(gan_jax.cache, "FOLDER", file)  # not a folder: no cache can be written
     jax.tree.map(np.testing.assert_array_equal, data.resident(source), arrays)
 
 
@@ -468,7 +472,7 @@ def test_batch_larger_than_the_set(digits):
 
 def test_set_that_is_not_prepared(cache, monkeypatch, tmp_path):
     """Without TensorFlow: where it was looked for, and the command that prepares it."""
-    monkeypatch.setattr(data.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(records.importlib.util, "find_spec", lambda name: None)
     first, second = told("svhn_cropped", monkeypatch, tmp_path)
     assert first == f"svhn_cropped is not in {tmp_path}. TFDS needs TensorFlow once, to prepare it:"
     python = sys.executable.rpartition("/")[2]
@@ -483,8 +487,8 @@ def test_set_that_cannot_be_prepared(cache, monkeypatch, tmp_path):
         commands.append(command)
         return subprocess.CompletedProcess(command, 2)
 
-    monkeypatch.setattr(data.importlib.util, "find_spec", lambda name: name)
-    monkeypatch.setattr(data.subprocess, "run", run)
+    monkeypatch.setattr(records.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(records.subprocess, "run", run)
     (line,) = told("svhn_cropped", monkeypatch, tmp_path)
     assert commands == [[sys.executable, "-m", "gan_jax.prepare", "svhn_cropped"]]
     assert line.startswith(f"svhn_cropped could not be prepared in {tmp_path}; see above, then try again: ")

@@ -21,7 +21,7 @@ from runs import DIGITS, RING, end, killing, rows, same, start, start_training, 
 
 import gan_jax
 from experiments import unrolled
-from gan_jax import UserError, data, loop, mesh, plots, rng
+from gan_jax import UserError, data, loop, mesh, plots, rng, signals
 
 
 @pytest.fixture(scope="module")
@@ -479,7 +479,7 @@ def busy(tmp_path_factory):
         with pytest.MonkeyPatch.context() as patch:
             for module, name in [(unrolled, "step"), (unrolled, "sample"), (data, "stream")]:
                 patch.setattr(module, name, getattr(busy, name))
-            patch.setattr(loop, "GRACE", 0.02)  # so that every step counts as slow
+            patch.setattr(signals, "GRACE", 0.02)  # so that every step counts as slow
             train(out, "--stream", "--steps=20", "--eval-every=3", "--save-every=5", *flags, of=DIGITS)
 
     light(out)

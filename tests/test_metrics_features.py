@@ -254,7 +254,7 @@ def test_distances():
     """In chunks, against the plain difference; equal points are at 0 exactly, far from the origin too."""
     a, b = RNG(0).normal(100, 1, size=(37, 300)), RNG(1).normal(100, 1, size=(23, 300))
     b[:20] = a[-20:]
-    parts = list(neighbours._squared(a, b, rows=10))
+    parts = list(neighbours.distances(a, b, rows=10))
     squared = np.concatenate([part for _, part in parts])
     assert [rows.start for rows, _ in parts] == [0, 10, 20, 30] and (
         squared[np.arange(17, 37), np.arange(20)] == 0

@@ -5,7 +5,7 @@ import statistics
 import numpy as np
 
 from gan_jax.errors import UserError
-from gan_jax.metrics.features import _checked, _kl
+from gan_jax.metrics.features import checked, kl
 
 
 def ndb(real, fake, k=100, significance=0.05, seed=0):
@@ -18,7 +18,7 @@ def ndb(real, fake, k=100, significance=0.05, seed=0):
     """
     from sklearn.cluster import KMeans
 
-    real, fake = _checked(real, fake, least=k)
+    real, fake = checked(real, fake, least=k)
     if len(np.unique(real, axis=0)) < k:
         raise UserError(f"the data have fewer than {k} different rows: take fewer cells.")
     cells = KMeans(k, n_init=1, random_state=seed).fit(real)
@@ -33,5 +33,5 @@ def of_counts(real, fake, significance=0.05):
     deviation = np.sqrt(both * (1 - both) * (1 / n + 1 / m))
     z = np.divide(p - q, deviation, out=np.zeros(len(p)), where=deviation > 0)  # 0: all in this cell, or none
     different = np.abs(z) > statistics.NormalDist().inv_cdf(1 - significance / 2)
-    js = (_kl(p, (p + q) / 2) + _kl(q, (p + q) / 2)) / 2
+    js = (kl(p, (p + q) / 2) + kl(q, (p + q) / 2)) / 2
     return {"ndb": int(different.sum()), "ndb_share": float(different.mean()), "js": float(js)}

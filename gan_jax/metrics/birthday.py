@@ -7,8 +7,8 @@ of s^2. Sets are arrays [n, d] of flattened images or of features, in which dupl
 import numpy as np
 
 from gan_jax.errors import UserError
-from gan_jax.metrics.features import _checked
-from gan_jax.metrics.neighbours import _squared
+from gan_jax.metrics.features import checked
+from gan_jax.metrics.neighbours import distances
 
 
 def closest_pairs(x, pairs=20):
@@ -16,9 +16,9 @@ def closest_pairs(x, pairs=20):
 
     The paper looks at twenty of them and decides by eye whether they show the same thing.
     """
-    (x,) = _checked(x, least=2)
+    (x,) = checked(x, least=2)
     rows, found = np.zeros((0, 2), int), np.zeros(0)
-    for these, squared in _squared(x, x):
+    for these, squared in distances(x, x):
         i, j = np.nonzero(np.arange(these.start, these.start + len(squared))[:, None] < np.arange(len(x)))
         rows = np.concatenate([rows, np.stack([i + these.start, j], 1)])
         found = np.concatenate([found, squared[i, j]])
@@ -35,10 +35,10 @@ def birthday(x, s, within=0.0):
     are to be expected, an estimate of 1 / sum p^2 for uneven draws, which is below the true support; infinite where no
     pair was found. A `within` that means something is one at which held-out data have no duplicates.
     """
-    (x,) = _checked(x, least=2)
+    (x,) = checked(x, least=2)
     if not 2 <= s <= len(x):
         raise UserError(f"{len(x)} samples can't be cut into batches of {s}: from 2 to {len(x)} they may be.")
     batches = x[: len(x) // s * s].reshape(-1, s, x.shape[1])
-    pairs = np.array([sum(int((d <= within**2).sum()) for _, d in _squared(b, b)) - s for b in batches]) // 2
+    pairs = np.array([sum(int((d <= within**2).sum()) for _, d in distances(b, b)) - s for b in batches]) // 2
     expected = len(batches) * s * (s - 1) / 2  # pairs in all
     return {"duplicate": float((pairs > 0).mean()), "support": expected / pairs.sum() if pairs.any() else np.inf}

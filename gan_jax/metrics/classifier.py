@@ -18,7 +18,7 @@ import optax
 import tyro
 from flax import traverse_util
 
-from gan_jax import cli, data, log, player, rng
+from gan_jax import cache, cli, data, log, player, rng
 from gan_jax.errors import UserError
 from gan_jax.nets.conv import Conv
 
@@ -71,13 +71,13 @@ def load(dataset: str) -> Classifier:
     if not (source.classes and source.test and len(source.shape) == 3):
         raise UserError(f"{dataset} can't train a classifier: it needs images, labels and a split called test.")
     net = Net(source.classes)
-    file = data.CACHE / "classifiers" / f"{source.fingerprint}-{VERSION}.npz"
+    file = cache.FOLDER / "classifiers" / f"{source.fingerprint}-{VERSION}.npz"
     try:
         with file.open("rb") as opened, np.load(opened) as arrays:
             params = traverse_util.unflatten_dict(dict(arrays), sep="/")
     except Exception:  # missing, or cut short
         params = jax.tree.map(np.asarray, _train(net, source))
-        data.write_arrays(file, traverse_util.flatten_dict(params, sep="/"))
+        cache.write_arrays(file, traverse_util.flatten_dict(params, sep="/"))
     digest = hashlib.blake2b(digest_size=8)
     for leaf in jax.tree.leaves(params):
         digest.update(np.ascontiguousarray(leaf).tobytes())

@@ -16,7 +16,7 @@ def frechet(real, fake):
     Heusel et al. 2017, arXiv 1706.08500 (FID where the features are Inception's). 0 is best; it falls as the sets grow,
     so it is comparable for equal n and m only. Covariances are divided by n - 1.
     """
-    real, fake = _checked(real, fake, least=2)
+    real, fake = checked(real, fake, least=2)
     return frechet_of_moments(real.mean(0), _covariance(real), fake.mean(0), _covariance(fake))
 
 
@@ -42,7 +42,7 @@ def kernel(real, fake, block=1000, blocks=100, seed=0):
     be below 0; it has no upper bound. Unlike `frechet` its mean doesn't depend on n. The blocks share rows: the
     deviation (divided by `blocks`, not one less) is that of a block, no standard error.
     """
-    real, fake = _checked(real, fake, least=block)
+    real, fake = checked(real, fake, least=block)
     if block < 2:
         raise ValueError("the unbiased estimate needs blocks of 2 rows or more.")
     rng = np.random.default_rng(seed)
@@ -72,7 +72,7 @@ def class_score(probabilities, splits=10):
     if len(p) < splits:
         raise UserError(f"{len(p)} samples can't be cut into {splits} parts: give more samples or fewer splits.")
     parts = [p[i * len(p) // splits : (i + 1) * len(p) // splits] for i in range(splits)]
-    scores = [np.exp(np.mean(_kl(part, part.mean(0)))) for part in parts]
+    scores = [np.exp(np.mean(kl(part, part.mean(0)))) for part in parts]
     return float(np.mean(scores)), float(np.std(scores))
 
 
@@ -88,10 +88,10 @@ def label_histogram(real, fake, classes):
             raise ValueError(f"labels {labels.shape} must be a row of numbers from 0 to {classes - 1}.")
         counts.append(np.bincount(labels, minlength=classes))
     real, fake = (c / c.sum() for c in counts)
-    return {"modes": int((fake > 0).sum()), "reverse_kl": float(_kl(fake, real))}
+    return {"modes": int((fake > 0).sum()), "reverse_kl": float(kl(fake, real))}
 
 
-def _kl(p, q):
+def kl(p, q):
     """Return KL(p || q) over the last axis, in nats; terms with p = 0 are 0."""
     with np.errstate(divide="ignore", invalid="ignore"):  # q = 0: infinite, or not looked at
         return np.where(p > 0, p * (np.log(np.where(p > 0, p, 1)) - np.log(q)), 0).sum(-1)
@@ -102,7 +102,7 @@ def _covariance(x):
     return centred.T @ centred / (len(x) - 1)
 
 
-def _checked(*sets, least=1):
+def checked(*sets, least=1):
     """Return feature arrays [n, d] of one d as float64, finite and with `least` rows or more each."""
     sets = [np.asarray(a, np.float64) for a in sets]
     if any(a.ndim != 2 for a in sets) or len({a.shape[1] for a in sets}) > 1:

@@ -6,7 +6,7 @@ rounding); a point is not its own neighbour, a copy of it in the same set is. 10
 
 import numpy as np
 
-from gan_jax.metrics.features import _checked
+from gan_jax.metrics.features import checked
 
 
 def precision_recall(real, fake, k=3):
@@ -15,10 +15,10 @@ def precision_recall(real, fake, k=3):
     precision: of fakes in the ball of some real, whose radius is the distance to its k-th nearest real; recall: of
     reals in the ball of some fake, alike. Kynkaanniemi et al. 2019, arXiv 1904.06991 (k = 3 and 50,000 of each there).
     """
-    real, fake = _checked(real, fake, least=k + 1)
+    real, fake = checked(real, fake, least=k + 1)
     reach, fake_reach = _kth(real, k), _kth(fake, k)
     inside, reached = np.zeros(len(fake), bool), np.zeros(len(real), bool)
-    for rows, squared in _squared(real, fake):
+    for rows, squared in distances(real, fake):
         inside |= (squared <= reach[rows, None]).any(0)
         reached[rows] = (squared <= fake_reach).any(1)
     return {"precision": float(inside.mean()), "recall": float(reached.mean())}
@@ -32,10 +32,10 @@ def density_coverage(real, fake, k=5):
     reals whose ball holds a fake, 1 - (1/2)^k or so for equal distributions and n = m. Naeem et al. 2020, arXiv
     2002.09797 (k = 5 and 10,000 of each there).
     """
-    real, fake = _checked(real, fake, least=k + 1)
+    real, fake = checked(real, fake, least=k + 1)
     reach = _kth(real, k)
     balls, covered = 0, np.zeros(len(real), bool)
-    for rows, squared in _squared(real, fake):
+    for rows, squared in distances(real, fake):
         inside = squared <= reach[rows, None]
         balls += int(inside.sum())
         covered[rows] = inside.any(1)
@@ -52,7 +52,7 @@ def memorisation(train, test, fake):
     copied: the share in [0, 1] of fakes that are nearer to their nearest train image than any other train image is to
     that one; it says something beside copied_test alone, the same share of the test images. (Our definition.)
     """
-    train, test, fake = _checked(train, test, fake, least=2)
+    train, test, fake = checked(train, test, fake, least=2)
     apart = _kth(train, 1)
     near, near_test = _nearest(fake, train), _nearest(test, train)
     ranks = np.sort(near_test[0])
@@ -64,7 +64,7 @@ def memorisation(train, test, fake):
     return {"closer": 1 - farther / pairs, "z": float((farther - pairs / 2) / deviation), **copied}
 
 
-def _squared(a, b, rows=1024):
+def distances(a, b, rows=1024):
     """Yield (slice of a's rows, their squared distances [rows, len(b)] to b); those of equal points are exactly 0."""
     a_norm, b_norm = (np.einsum("nd,nd->n", x, x) for x in (a, b))
     for start in range(0, len(a), rows):
@@ -77,7 +77,7 @@ def _squared(a, b, rows=1024):
 def _kth(x, k):
     """Return each row's squared distance to its k-th nearest other row: [n]."""
     nearest = np.empty(len(x))
-    for rows, squared in _squared(x, x):
+    for rows, squared in distances(x, x):
         count = np.arange(len(squared))
         squared[count, rows.start + count] = np.inf
         nearest[rows] = np.partition(squared, k - 1, axis=1)[:, k - 1]
@@ -86,5 +86,5 @@ def _kth(x, k):
 
 def _nearest(x, to):
     """Return the squared distance of each row of x to the nearest row of `to`, and that row's number: [n], [n]."""
-    parts = [(squared.min(1), squared.argmin(1)) for _, squared in _squared(x, to)]
+    parts = [(squared.min(1), squared.argmin(1)) for _, squared in distances(x, to)]
     return tuple(np.concatenate(part) for part in zip(*parts, strict=True))

@@ -1,0 +1,54 @@
+"""Ctrl-C and SIGTERM, heard within seconds whatever goes on."""
+
+import contextlib
+import signal
+import sys
+import threading
+from concurrent.futures import Future, wait
+
+GRACE = 2  # seconds that work goes on after a signal before it is left undone
+
+
+@contextlib.contextmanager
+def caught():
+    """Give a list that holds the signal once Ctrl-C or SIGTERM came; a second Ctrl-C raises KeyboardInterrupt."""
+    numbers = []
+
+    def handler(number, _):
+        numbers.append(number)
+        if number == signal.SIGINT:
+            signal.signal(number, signal.default_int_handler)  # which a job in the background may not have had
+            print("stopping after this stretch of steps; once more stops at once", file=sys.stderr)
+
+    try:
+        before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: signals are somebody else's
+        before = {}
+    try:
+        yield numbers
+    finally:
+        for number, usual in before.items():
+            signal.signal(number, usual)
+
+
+def heeding(stop, work, *args):
+    """Return work(*args), done in another thread so that this one hears signals, or None where it is left undone.
+
+    That is GRACE seconds after a signal came into `stop`, or at once where one is there already. What was begun goes
+    on, and nobody looks at it. JAX's context managers (`with jax.debug_nans(True)`) don't reach into another thread:
+    set such a thing by `jax.config.update` or in the environment.
+    """
+    if stop:
+        return None
+    done = Future()
+
+    def run():
+        try:
+            done.set_result(work(*args))
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    while not stop and not wait([done], 0.1).done:
+        pass
+    return done.result() if wait([done], GRACE).done else None
