@@ -36,7 +36,7 @@ def main(seeds: int = 8, out: str = "benchmarks/results"):
         rows.append(
             {
                 "setting": what,
-                "flags": [name, *flags],
+                "experiment": " ".join([name, *flags]),
                 "expected": wrong or "no flag",
                 "flagged": sum(not (w == health.WELL or w.startswith("at rest")) for w in words),
                 "so named": sum(bool(re.match(wrong, w)) for w in words) if wrong else "",

@@ -92,6 +92,16 @@ def test_three_orders_as_plain_lax(case):
     assert_same(partial(orders, up), y, k)
 
 
+@pytest.mark.parametrize("case", [CASES[1], CASES[7]], ids=str)
+def test_in_parts_of_the_batch(case, monkeypatch):
+    """Where x and y are larger than a core's cache, the kernel's gradient is summed over parts of the batch."""
+    x, k, y, down, up = operands(case, b=32)
+    monkeypatch.setattr(module, "CACHE", (x.nbytes + y.nbytes) // 3)  # so that each of four parts fits
+    assert "while" in jax.jit(jax.grad(lambda k: down(x, k).sum())).lower(k).as_text()
+    assert_same(partial(orders, down), x / 16, k)  # else the third order is chaotic: sines of hundreds
+    assert_same(partial(orders, up), y / 16, k)
+
+
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_transpose_is_the_adjoint(case):
     x, k, y, down, up = operands(case)
@@ -134,10 +144,12 @@ def test_in_scan_and_vmap():
     np.testing.assert_allclose(by(True, jax.vmap(unrolled), xs, ks), each, rtol=1e-12)
 
 
-@pytest.mark.parametrize("vmapped", [False, True])
-def test_on_a_divided_batch(vmapped):
+@pytest.mark.parametrize("vmapped, in_parts", [(False, False), (True, False), (False, True)])
+def test_on_a_divided_batch(vmapped, in_parts, monkeypatch):
     mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
-    x, k, *_ = operands(CASES[1], b=8)
+    x, k, y, *_ = operands(CASES[1], b=32 if in_parts else 8)
+    if in_parts:
+        monkeypatch.setattr(module, "CACHE", (x.nbytes + y.nbytes) // 3)
     f, spec = jax.value_and_grad(unrolled, (0, 1)), P("data")
     if vmapped:
         f, spec, x = jax.vmap(f, (0, None)), P(None, "data"), draw(2, *x.shape)

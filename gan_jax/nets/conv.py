@@ -20,6 +20,7 @@ from flax.linen.dtypes import promote_dtype
 from jax import lax
 
 TRIPLE: bool | None = None  # None: on the CPU alone. Read while tracing: what is already compiled stays as it is.
+CACHE = 2**21  # bytes that a core has near: of the batch no more than that is transposed at once
 
 
 # The three, and the one convolution that they all are.
@@ -67,6 +68,24 @@ def _input_grad(y, kernel, strides, pads, size):  # size: of x
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _kernel_grad(x, y, strides, pads, size):  # size: of the kernel
+    n = _parts(x, y)
+    if n == 1:
+        return _kernel_grad_of_part(x, y, strides, pads, size)
+    x, y = (a.reshape(-1, n, *a.shape[1:]) for a in (x, y))  # part i is [:, i]: it has rows of every device's
+    part = lambda i: (lax.dynamic_index_in_dim(a, i, 1, keepdims=False) for a in (x, y))
+    add = lambda i, total: total + _kernel_grad_of_part(*part(i), strides, pads, size)
+    return lax.fori_loop(0, n, add, jnp.zeros((*size, x.shape[-1], y.shape[-1]), x.dtype))
+
+
+def _parts(x, y):
+    """Return into how many parts the batch goes so that each, transposed, stays in a core's own cache."""
+    n = 1
+    while x.nbytes + y.nbytes > n * CACHE and len(x) % (16 * n) == 0:
+        n *= 2
+    return n
+
+
+def _kernel_grad_of_part(x, y, strides, pads, size):
     # x is padded, or cut, to what the kernel sees of it: cut here, padded by the convolution.
     seen = [(n - 1) * s + k for n, s, k in zip(y.shape[1:3], strides, size, strict=True)]
     around = [(low, m - h - low) for m, h, (low, _) in zip(seen, x.shape[1:3], pads, strict=True)]

@@ -24,6 +24,14 @@ def act(x):
     return nn.leaky_relu(x, 0.2)
 
 
+def pointwise(dense, x):
+    """Return the 1x1 convolution [b, h, w, c] -> [b, h, w, features] as one product of two matrices.
+
+    Of a product that sums over several axes, as its kernel's gradient would, XLA copies both sides first.
+    """
+    return dense(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)
+
+
 class GroupedConv(nn.Module):
     """The 3x3 convolution of `group` channels at a time: [b, h, w, c] -> [b, h, w, c]."""
 
@@ -49,9 +57,9 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x):
         init = he(2 / (1 + 0.2**2) * self.blocks**-0.5)  # of the variance: that which keeps leaky ReLU's
-        y = act(nn.Dense(2 * x.shape[-1], kernel_init=init)(x))
+        y = act(pointwise(nn.Dense(2 * x.shape[-1], kernel_init=init), x))
         y = act(GroupedConv(self.group, init)(y))
-        return x + nn.Dense(x.shape[-1], use_bias=False, kernel_init=nn.initializers.zeros)(y)
+        return x + pointwise(nn.Dense(x.shape[-1], use_bias=False, kernel_init=nn.initializers.zeros), y)
 
 
 def _levels(shape, width):
@@ -61,7 +69,7 @@ def _levels(shape, width):
 
 def _resized(x, size, channels):
     x = jax.image.resize(x, (x.shape[0], *size, x.shape[-1]), "linear")
-    return x if x.shape[-1] == channels else nn.Dense(channels, use_bias=False, kernel_init=he())(x)
+    return x if x.shape[-1] == channels else pointwise(nn.Dense(channels, use_bias=False, kernel_init=he()), x)
 
 
 class G(nn.Module):
@@ -82,7 +90,7 @@ class G(nn.Module):
             x = _resized(x, size, c) if i else x
             for _ in range(self.blocks):
                 x = Block(self.blocks * len(stages), self.group)(x)
-        return nn.Dense(self.shape[-1], use_bias=False, kernel_init=he())(x)
+        return pointwise(nn.Dense(self.shape[-1], use_bias=False, kernel_init=he()), x)
 
 
 class D(nn.Module):
@@ -95,7 +103,7 @@ class D(nn.Module):
     @nn.compact
     def __call__(self, x, train=True):
         stages = _levels(x.shape[1:], self.width)
-        x = nn.Dense(self.width, use_bias=False, kernel_init=he())(x)
+        x = pointwise(nn.Dense(self.width, use_bias=False, kernel_init=he()), x)
         for i, (size, c) in enumerate(stages):
             x = _resized(x, size, c) if i else x
             for _ in range(self.blocks):
