@@ -118,7 +118,7 @@ def main(
         steps: updates of G [20,000; ring: 12,000; grid: 25,000].
         seeds: runs of each, with seeds 0, 1, ... [8; ring and grid: 10].
         flags: more flags of every run, as one word: "--eval-every=500 --gpu".
-        out: folder of mode_collapse-SIZE.md, .jsonl, .png and -samples.png.
+        out: folder of mode_collapse-SIZE-STEPSxSEEDS.md, .jsonl, .png and -samples.png.
         runs: folder of the runs.
     """
     ways = TOYS if size in ("ring", "grid") else STACKED
@@ -157,7 +157,7 @@ def main(
     of_data = ["data", "", *(log.spread(best[n]) if n in best else "" for n in scores), ""]
     lines = measure.table(head, [of_data, *cells])
     print(f"\n{notes}\n")
-    file = Path(out) / f"mode_collapse-{size}"
+    file = Path(out) / f"mode_collapse-{size}-{steps}x{seeds}"
     measure.record(file.name, [{"protocol": protocol, "data": best}, *rows], out)
     file.with_suffix(".md").write_text(f"{protocol}\n\n{lines}\n\n{notes}\n")
     chart(file.with_suffix(".png"), curves, best)

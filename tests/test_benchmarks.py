@@ -86,7 +86,7 @@ def test_mode_collapse_on_the_ring(tmp_path, monkeypatch):
     given = {"size": "ring", "steps": 4, "seeds": 2, "out": str(tmp_path), "runs": str(tmp_path / "runs")}
     small = "--batch-size=8 --width=8 --eval-every=2"
     mode_collapse.main(("vanilla", "unrolled0"), flags=small, **given)
-    table = (tmp_path / "mode_collapse-ring.md").read_text()
+    table = (tmp_path / "mode_collapse-ring-4x2.md").read_text()
     assert "vanilla unrolled0 --size=ring --steps=4 --seeds=2" in table and small in table
     assert (
         "| data |  | 8 ± 0 | 0.98" in table
@@ -94,14 +94,14 @@ def test_mode_collapse_on_the_ring(tmp_path, monkeypatch):
         and "- PacGAN 2-D: " in table
         and "R3GAN" not in table
     )
-    (line,) = lines(tmp_path / "mode_collapse-ring.jsonl")
+    (line,) = lines(tmp_path / "mode_collapse-ring-4x2.jsonl")
     _, vanilla_row, unrolled_row = line["rows"]
     assert len(vanilla_row["modes"]) == 2 and vanilla_row["config"]["dataset"] == "ring8_unit"
     assert unrolled_row["config"]["unroll"] == 0 and unrolled_row["config"]["steps"] == 4
     run = tmp_path / "runs" / "ring-4x2" / "unrolled0"
     seen = measure.history(run, ("modes",))
     assert seen["step"] == [2, 4] and np.shape(seen["modes"]) == (2, 2)
-    assert all((tmp_path / f"mode_collapse-ring{end}.png").stat().st_size > 1000 for end in ("", "-samples"))
+    assert all((tmp_path / f"mode_collapse-ring-4x2{end}.png").stat().st_size > 1000 for end in ("", "-samples"))
 
     monkeypatch.setattr(vanilla, "fit", lambda *_, **__: pytest.fail("trained again"))
     mode_collapse.main(("vanilla",), flags=small, **given)
@@ -130,11 +130,11 @@ def test_mode_collapse_of_stacked_digits(tmp_path, monkeypatch):
         ("unrolled0_pack2", "wgan_gp", "r3gan"), "quarter", 2, 1, out=str(tmp_path), runs=str(tmp_path / "runs"),
         flags="--dataset=stacked_digits --batch-size=8 --z-dim=4",
     )  # fmt: skip
-    table = (tmp_path / "mode_collapse-quarter.md").read_text()
+    table = (tmp_path / "mode_collapse-quarter-2x1.md").read_text()
     assert "| data |  | 1000 ± 0 | 0.0" in table and "| 30 | 5.5 |" in table and "640.1 ± 136.3" in table
-    _, first, *_ = lines(tmp_path / "mode_collapse-quarter.jsonl")[0]["rows"]
+    _, first, *_ = lines(tmp_path / "mode_collapse-quarter-2x1.jsonl")[0]["rows"]
     assert (first["config"]["pack"], first["config"]["unroll"], first["config"]["d_width"]) == (2, 0, 2)
-    assert (tmp_path / "mode_collapse-quarter-samples.png").stat().st_size > 1000
+    assert (tmp_path / "mode_collapse-quarter-2x1-samples.png").stat().st_size > 1000
 
 
 @pytest.mark.parametrize("size", mode_collapse.SIZES)
