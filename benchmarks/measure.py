@@ -70,6 +70,21 @@ def compiled(module, cfg, seeds=1, devices=None, at_once=None):
     return run, program, seconds
 
 
+def alone(module, cfg):
+    """Return run(n), which makes n of the same steps outside the loop, each a dispatch of its own, and waits."""
+    state, key, feed, *_, given = prepared(module, cfg)
+    batch = lambda state, feed: data.batch(given["source"], feed, key, state.step, given["batch_size"])
+    one = jax.jit(lambda state, feed: given["step"](state, batch(state, feed))[0], donate_argnums=0)
+
+    def run(n):
+        nonlocal state
+        for _ in range(n):
+            state = one(state, feed)
+        jax.block_until_ready(state)
+
+    return run
+
+
 def clock(run, steps=None, repeats=5) -> dict:
     """Return {"ms", "cpu_ms"}, wall and CPU milliseconds a step over `repeats` calls of run(steps), and {"steps"}.
 

@@ -33,14 +33,15 @@ def lines(file):
 
 
 def test_step_time(tmp_path, capsys):
-    """One experiment, two seeds at once beside one: a table on the screen, a line in the file."""
-    step_time.main(("vanilla",), "ring", seeds=(1, 4), steps=2, repeats=3, out=str(tmp_path))
+    """One experiment, four seeds at once beside one, outside the loop too: a table on the screen, a line in the file."""
+    step_time.main(("vanilla",), "ring", seeds=(1, 4), steps=2, repeats=3, alone=True, out=str(tmp_path))
     (line,) = lines(tmp_path / "step_time.jsonl")
     assert [(r["experiment"], r["seeds"], r["steps"], len(r["ms"])) for r in line["rows"]] == [
         ("vanilla", s, 2, 3) for s in (1, 4)
     ]
     assert line["jax"] and line["cpu"] and line["threads"] >= 1 and min(line["rows"][0]["ms"]) > 0
     assert capsys.readouterr().out.count("| vanilla | ring |") == 2
+    assert [len(r.get("alone", [])) for r in line["rows"]] == [3, 0]
 
 
 def test_unroll_cost(tmp_path):
