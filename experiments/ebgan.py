@@ -5,8 +5,8 @@ norm of D(x) - x; G descends E(G(z)) plus 0.1 times the pull-away term: the mean
 two samples of the batch, so that they don't all become one (EBGAN-PT; with `pull_away` 0 it is EBGAN).
 
 Differences from the paper: both nets are updated at once, from the same noise; the nets and rates are our own, of
-DCGAN's kind on images, with a dense layer at the code; so are all margins, which go with the size of the data (the
-paper's MNIST grid has 10).
+DCGAN's kind on images, with a dense layer at the code; the margin is given for one number of x, and grows with the root
+of how many there are, as E does (28x28 pixels: 10.5; the paper's MNIST grid has 10).
 
     python -m experiments.ebgan                      8x8 digits
     python -m experiments.ebgan --dataset mnist
@@ -15,6 +15,7 @@ paper's MNIST grid has 10).
 
 import dataclasses
 import functools
+import math
 from typing import NamedTuple
 
 import jax
@@ -32,7 +33,7 @@ class Config:
     dataset: str = "digits"  # a toy, or any TFDS image set by name
     steps: int = 8000  # joint updates of G and D
     batch_size: int = 64  # rows of data, and of noise, a step
-    margin: float = 3.0  # m, the energy up to which D raises that of samples
+    margin: float = 0.375  # m, the energy up to which D raises that of samples, over the root of the numbers in x
     pull_away: float = 0.1  # weight of the pull-away term in G's loss
     z_dim: int = 64  # the latent, standard normal
     code: int = 32  # numbers in the code of D
@@ -45,8 +46,8 @@ class Config:
 PRESETS = {
     "default": Config(),
     "images": Config(),
-    "ring": Config("ring8", 10_000, 256, margin=3.0, z_dim=16, code=16, width=128, g_lr=2e-4, d_lr=1e-3),
-    "grid": Config("grid25", 20_000, 256, margin=3.0, z_dim=16, code=16, width=128, g_lr=2e-4, d_lr=1e-3),
+    "ring": Config("ring8", 10_000, 256, margin=2.12, z_dim=16, code=16, width=128, g_lr=2e-4, d_lr=1e-3),
+    "grid": Config("grid25", 20_000, 256, margin=2.12, z_dim=16, code=16, width=128, g_lr=2e-4, d_lr=1e-3),
 }
 
 
@@ -88,13 +89,14 @@ def init(cfg, key):
 def step(cfg, state, batch):
     G, D, g_tx, d_tx = build(cfg)
     x = batch["x"]  # [b, ...]
+    margin = cfg.margin * math.sqrt(x[0].size)
     z = jax.random.normal(rng.at(state.key, state.step, "z"), (x.shape[0], cfg.z_dim))  # [b, z]
 
     def d_loss(d_params, fake):
         (real_again, _), stats = forward(D, d_params, state.d.stats, x)
         (fake_again, _), _ = forward(D, d_params, state.d.stats, fake)
         real, contrast = energy(x, real_again), energy(fake, fake_again)  # [b]
-        return (real + jax.nn.relu(cfg.margin - contrast)).mean(), (real, contrast, stats)
+        return (real + jax.nn.relu(margin - contrast)).mean(), (real, contrast, stats)
 
     def g_loss(g_params):
         fake, stats = forward(G, g_params, state.g.stats, z)

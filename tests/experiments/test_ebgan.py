@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 
 import chex
 import jax
@@ -13,10 +14,11 @@ from experiments import ebgan
 from gan_jax import rng
 from gan_jax.nets import autoencoder
 
-# samples begin with energies of 0.22, 0.11 and 0.17: on both sides of the margin
+MARGIN = 0.2  # samples begin with energies of 0.22, 0.11 and 0.17: on both sides of it
 CFG = dataclasses.replace(
-    ebgan.PRESETS["ring"], batch_size=3, width=8, z_dim=3, code=4, margin=0.2, pull_away=0.7, g_lr=1e-2, d_lr=2e-2
-)
+    ebgan.PRESETS["ring"], batch_size=3, width=8, z_dim=3, code=4, margin=MARGIN / math.sqrt(2), pull_away=0.7,
+    g_lr=1e-2, d_lr=2e-2,
+)  # fmt: skip
 
 
 def net(params, x):
@@ -51,7 +53,7 @@ def paper(state, xs, weight):
         z = jax.random.normal(rng.at(state.key, t, "z"), (3, CFG.z_dim))
 
         def f_d(w, x=x, z=z, g=g):
-            return sum(energy(w, x[i]) + jnp.maximum(0, CFG.margin - energy(w, G(g[0], z[i]))) for i in range(3)) / 3
+            return sum(energy(w, x[i]) + jnp.maximum(0, MARGIN - energy(w, G(g[0], z[i]))) for i in range(3)) / 3
 
         def f_g(theta, z=z, d=d):
             fake = [G(theta, z[i]) for i in range(3)]
