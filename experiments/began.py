@@ -5,9 +5,10 @@ L(x) - k L(G(z_d)) and G descends L(G(z_g)); then k moves by lambda_k (gamma L(x
 low gamma gives few, smooth images, a high one many kinds. M = L(x) + |gamma L(x) - L(G(z_g))| measures convergence.
 
 Differences from the paper: convolutions are DCGAN's, at the size of the data set, with the paper's ELUs (there they are
-3x3, with nearest-neighbour upsampling); rates and gamma are higher, the rate is constant (the paper halves it where M
-stalls), and a run may end where M is low. On points, which the paper has not, both nets are perceptrons and the code is
-one number, lest D copy everything; nothing but k then keeps G from dropping modes, and it does drop them.
+3x3, with nearest-neighbour upsampling); samples of images are cut off at -1 and 1; rates and gamma are higher, the rate
+is constant (the paper halves it where M stalls), and a run may end where M is low. On points, which the paper has not,
+both nets are perceptrons and the code is one number, lest D copy everything; nothing but k then keeps G from dropping
+modes, and it does drop them.
 
     python -m experiments.began                      8x8 digits
     python -m experiments.began --dataset mnist
@@ -109,7 +110,8 @@ def step(cfg, state, batch):
 
 def sample(cfg, state, key, n):
     G, *_ = build(cfg)
-    return forward(G, state.g.params, state.g.stats, noise(cfg, key, n), train=False)[0]
+    x = forward(G, state.g.params, state.g.stats, noise(cfg, key, n), train=False)[0]
+    return x if x.ndim == 2 else jnp.clip(x, -1, 1)
 
 
 def main(argv=None):

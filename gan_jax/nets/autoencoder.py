@@ -7,7 +7,6 @@ Without batch norm DCGAN's small initial weights would let nothing through: thos
 import math
 
 import flax.linen as nn
-import jax.numpy as jnp
 
 from gan_jax.nets import conv, dcgan, mlp
 
@@ -28,7 +27,7 @@ class MLP(nn.Module):
 class Conv(nn.Module):
     """x [b, h, w, c] -> (reconstruction [b, h, w, c] in [-1, 1], code [b, code]): down as DCGAN's D, up as its G.
 
-    norm=False: no batch norm, and up as `Decoder`.
+    norm=False: no batch norm, and up as `Decoder`, unbounded.
     """
 
     code: int
@@ -50,7 +49,7 @@ class Conv(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Code or latent [b, z] -> x [b, *shape] in [-1, 1]."""
+    """Code or latent [b, z] -> x [b, *shape], unbounded: where tanh is near -1 or 1, black images stay black."""
 
     shape: tuple[int, int, int]
     width: int = 64
@@ -62,4 +61,4 @@ class Decoder(nn.Module):
         x = nn.Dense(math.prod(sizes[-1]) * channels[-1])(z).reshape(-1, *sizes[-1], channels[-1])
         for size, c in zip(sizes[-2:0:-1], channels[-2::-1], strict=True):
             x = conv.ConvTranspose(c, 4, 2, size=size, kernel_init=up)(nn.elu(x))
-        return jnp.tanh(conv.ConvTranspose(self.shape[-1], 4, 2, size=sizes[0], kernel_init=up)(nn.elu(x)))
+        return conv.ConvTranspose(self.shape[-1], 4, 2, size=sizes[0], kernel_init=up)(nn.elu(x))
