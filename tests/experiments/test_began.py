@@ -115,3 +115,11 @@ def test_nets_without_batch_norm_pass_their_input_on():
     (again, _), _ = autoencoder.Conv(16, 8, norm=False).init_with_output(jax.random.key(1), x)
     fake, _ = autoencoder.Decoder((28, 28, 1), 8).init_with_output(jax.random.key(1), x[:, 0, :16, 0])
     assert again.std(0).mean() > 0.05 and fake.std(0).mean() > 0.05
+
+
+def test_images_are_not_bounded_by_the_nets():
+    """Where a tanh is saturated no gradient comes through: G turned black and stayed so. Samples are cut off."""
+    z = 100 * jax.random.normal(jax.random.key(0), (4, 16))
+    x, _ = autoencoder.Decoder((28, 28, 1), 8).init_with_output(jax.random.key(1), z)
+    (again, _), _ = autoencoder.Conv(16, 8, norm=False).init_with_output(jax.random.key(1), x)
+    assert min(abs(x).max(), abs(again).max()) > 2
