@@ -44,8 +44,7 @@ def prepared(module, cfg, seeds=1, devices=None, at_once=None):
     given = rundir.parts(module, cfg, seeds)
     devices = mesh.make(given["batch_size"], seeds, devices)
     placed = jax.sharding.NamedSharding(devices, mesh.seed_spec(devices, seeds))
-    keys = jax.jit(lambda: rundir.initial(lambda key: key, 0, seeds), out_shardings=placed)()
-    state = jax.jit(lambda: rundir.initial(given["init"], 0, seeds), out_shardings=placed)()
+    keys, state = (rundir.starter(init, 0, seeds, 0, placed)() for init in (lambda key: key, given["init"]))
     feed = mesh.put(devices, data.resident(given["source"]))
     advance = loop.advancer(given["step"], given["source"], given["batch_size"], devices, seeds, 1, False, at_once)
     return state, keys, feed, advance, devices, given

@@ -101,7 +101,7 @@ def fit(run, source, init, step, sample, measure=None, *, steps: int, batch_size
     placed = NamedSharding(devices, mesh.seed_spec(devices, run.seeds))
     seeds = run.seed + np.arange(run.seeds)
 
-    of_run = lambda init: jax.jit(lambda: rundir.initial(init, run.seed, run.seeds, run.rekey), out_shardings=placed)
+    of_run = lambda init: rundir.starter(init, run.seed, run.seeds, run.rekey, placed)
     begin, begin_keys = of_run(init), of_run(lambda key: key)
     keys = begin_keys()
     with rundir.opened(run, first) as folder, contextlib.ExitStack() as stack:

@@ -139,6 +139,14 @@ def initial(init, seed: int, seeds: int, rekey: int = 0):
     return one(seed) if seeds == 1 else jax.lax.map(one, seed + jnp.arange(seeds))
 
 
+def starter(init, seed: int, seeds: int, rekey: int, sharding):
+    """Return the compiled () -> state of a new run, `initial` with this sharding."""
+    # It runs once. XLA's CPU compiler takes seconds to unroll what draws a kernel of four axes, unless told not to.
+    quickly = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
+    initial_state = lambda: initial(init, seed, seeds, rekey)
+    return jax.jit(initial_state, out_shardings=sharding, compiler_options=quickly)
+
+
 def load(folder, experiment=None, first: bool = False) -> Loaded:
     """Return the run in `folder` at its newest good checkpoint; with `first` at the oldest that is kept.
 

@@ -3,6 +3,7 @@
 import atexit
 import gc
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -15,6 +16,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 
 import jax
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 # Nothing here runs long enough to be worth optimising: compiling is most of a test's time, and this quarters it.
 FLAGS = ["--xla_force_host_platform_device_count=4", "--xla_backend_optimization_level=0"]
@@ -43,11 +45,20 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes long; runs with --slow only")
 
 
-@pytest.hookimpl(tryfirst=True)
+class Scheduling(LoadScopeScheduling):
+    """A file goes to one worker, for its fixtures; of the contract, an experiment."""
+
+    def _split_scope(self, nodeid):
+        file, _, test = nodeid.partition("::")
+        experiment = file.endswith("test_contract.py") and re.search(r"\[(\w+)", test)
+        return experiment[1] if experiment else file
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return Scheduling(config, log)  # `--dist loadgroup` with marks does nothing from pytest 9.2 on (pytest-xdist 3.8)
+
+
 def pytest_collection_modifyitems(config, items):
-    for item in items:  # a file goes to one worker, for its fixtures; of the contract, an experiment
-        of = item.callspec.params.get("name") if item.path.name == "test_contract.py" else None
-        item.add_marker(pytest.mark.xdist_group(of or item.path.name))
     if not config.getoption("--slow"):
         for item in items:
             if "slow" in item.keywords:

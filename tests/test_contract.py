@@ -35,22 +35,20 @@ def untrained(monkeypatch):
     monkeypatch.setattr(classifier, "load", load)
 
 
-def tiny(name, dataset, **changes):
+def tiny(name, dataset):
     """Return (module, tiny config) of an experiment."""
     module = importlib.import_module(f"experiments.{name}")
     cfg = module.PRESETS["images" if dataset == "digits" and "images" in module.PRESETS else next(iter(module.PRESETS))]
     fields = {f.name for f in dataclasses.fields(cfg)}
-    small = TINY | {"dataset": dataset, "source": dataset} | changes
+    small = TINY | {"dataset": dataset, "source": dataset}
     return module, dataclasses.replace(cfg, **{k: v for k, v in small.items() if k in fields})
 
 
-def parts(name, dataset, monkeypatch, **changes):
-    """Return what the experiment's `main` hands to `fit`, as keyword arguments."""
-    module, cfg = tiny(name, dataset, **changes)
-    monkeypatch.setattr(module, "fit", lambda run, source, init, step, sample, measure=None, **rest: locals())
-    fields = [f"--{k.replace('_', '-')}={v}" for k, v in dataclasses.asdict(cfg).items() if not isinstance(v, bool)]
-    given = module.main(fields)
-    return given | given.pop("rest")
+@functools.cache
+def parts(name, dataset):
+    """Return what the experiment's `main` hands to `fit`, by name; its init compiled, once for all tests."""
+    given = rundir.parts(*tiny(name, dataset))
+    return given | {"init": jax.jit(given["init"])}
 
 
 def trained(p, devices, stretches=(3,), after=lambda: None):
@@ -59,7 +57,7 @@ def trained(p, devices, stretches=(3,), after=lambda: None):
     key = jax.device_put(jax.random.key(0), mesh.replicated(devices))
     feed = mesh.put(devices, data.resident(p["source"]))
     advance = loop.advancer(p["step"], p["source"], p["batch_size"], devices, 1, 4, False)  # 4: one program for all
-    state = jax.jit(p["init"], out_shardings=mesh.replicated(devices))(key)
+    state = jax.device_put(p["init"](jax.random.key(0)), mesh.replicated(devices))
     for n in stretches:
         state, metrics = advance(state, key, feed, n)
         after()
@@ -92,12 +90,12 @@ def test_the_parts_stand_in_the_file_in_order(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_one_device_equals_four(name, monkeypatch):
+def test_one_device_equals_four(name):
     """On images: the batch is one, however many devices share its rows, statistics and pairings included.
 
     The state keeps structure, shapes and dtypes, and stretches of steps of any length are one program.
     """
-    p, traces, seen = parts(name, "digits", monkeypatch), [], []
+    p, traces, seen = parts(name, "digits"), [], []
     step = p["step"]
 
     def counted(state, batch):
@@ -117,7 +115,7 @@ def check(p, state, metrics):
     chex.assert_trees_all_equal_shapes_and_dtypes(state, jax.eval_shape(mesh_host_shapes, before))
     assert state.step == 3
     assert metrics and all(np.isfinite(m).all() for m in metrics.values())
-    start = mesh.to_host(jax.jit(p["init"])(jax.random.key(0)))
+    start = mesh.to_host(p["init"](jax.random.key(0)))
     assert moved(start, state) and all(moved(start, state).values())
 
 
@@ -136,13 +134,13 @@ def mesh_host_shapes(state):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_player_moves_by_its_own_rate(name, monkeypatch):
+def test_each_player_moves_by_its_own_rate(name):
     """With a player's rate at 0 it stays where it is; the others move."""
     module, cfg = tiny(name, "ring8")
     rates = {f.name: getattr(cfg, f.name) for f in dataclasses.fields(cfg) if f.name == "lr" or f.name.endswith("_lr")}
     assert rates
-    p = parts(name, "ring8", monkeypatch)
-    start = jax.jit(functools.partial(module.init, cfg))(jax.random.key(0))
+    p = parts(name, "ring8")
+    start = p["init"](jax.random.key(0))
     feed = jax.tree.map(jnp.asarray, data.resident(p["source"]))
     batch = data.batch(p["source"], feed, jax.random.key(0), 0, p["batch_size"])
     step = jax.jit(lambda rates, state: module.step(dataclasses.replace(cfg, **rates), state, batch)[0])
@@ -154,10 +152,10 @@ def test_each_player_moves_by_its_own_rate(name, monkeypatch):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_sample_is_a_function_of_the_key(name, monkeypatch):
+def test_sample_is_a_function_of_the_key(name):
     """Samples have the shape of the data; equal keys give equal samples, others others."""
-    p = parts(name, "digits", monkeypatch)
-    state = jax.jit(p["init"])(jax.random.key(0))
+    p = parts(name, "digits")
+    state = p["init"](jax.random.key(0))
     draw = jax.jit(p["sample"], static_argnums=2)
     a, b, c = (draw(state, jax.random.key(i), 5) for i in (0, 0, 1))
     assert a.shape == (5, 8, 8, 1) and a.dtype == np.float32
@@ -167,10 +165,10 @@ def test_sample_is_a_function_of_the_key(name, monkeypatch):
 @pytest.mark.parametrize(
     "name", [name for name in NAMES if hasattr(importlib.import_module(f"experiments.{name}"), "measure")]
 )
-def test_what_it_measures(name, monkeypatch):
+def test_what_it_measures(name):
     """Numbers are finite, pictures are rows of images in [-1, 1], and both are functions of state, key and data."""
-    p = parts(name, "digits", monkeypatch)
-    state = jax.jit(p["init"])(jax.random.key(0))
+    p = parts(name, "digits")
+    state = p["init"](jax.random.key(0))
     splits = [jax.tree.map(lambda a: a[:64], data.resident(s)) for s in (p["source"], p["source"].test)]
     draw = jax.jit(p["measure"])
     found, again = (draw(state, jax.random.key(0), *splits) for _ in range(2))

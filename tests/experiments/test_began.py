@@ -68,8 +68,9 @@ def test_step_is_the_paper_s():
     with jax.enable_x64(True):
         state = jax.tree.map(lambda a: a.astype(jnp.float64) if a.dtype == jnp.float32 else a, started(CFG, 0.5))
         xs, now = np.random.default_rng(0).normal(size=(2, 2, 2)), state
+        step = jax.jit(functools.partial(began.step, CFG))
         for x in xs:
-            now, _ = jax.jit(functools.partial(began.step, CFG))(now, {"x": x})
+            now, _ = step(now, {"x": x})
         close = functools.partial(
             chex.assert_trees_all_close, (now.g.params, now.d.params, now.k), rtol=1e-9, atol=1e-12
         )

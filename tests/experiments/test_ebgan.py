@@ -72,8 +72,9 @@ def test_step_is_the_paper_s():
         state = jax.jit(functools.partial(ebgan.init, CFG))(jax.random.key(0))
         state = jax.tree.map(lambda a: a.astype(jnp.float64) if a.dtype == jnp.float32 else a, state)
         xs, now = np.random.default_rng(0).normal(size=(2, 3, 2)), state
+        step = jax.jit(functools.partial(ebgan.step, CFG))
         for x in xs:
-            now, _ = jax.jit(functools.partial(ebgan.step, CFG))(now, {"x": x})
+            now, _ = step(now, {"x": x})
         close = functools.partial(chex.assert_trees_all_close, (now.g.params, now.d.params), rtol=1e-9, atol=1e-12)
         algorithm = jax.jit(paper)
         close(algorithm(state, xs, CFG.pull_away))

@@ -59,8 +59,9 @@ def test_step_is_the_paper_s():
         state = jax.jit(functools.partial(lsgan.init, CFG))(jax.random.key(0))
         state = jax.tree.map(lambda a: a.astype(jnp.float64) if a.dtype == jnp.float32 else a, state)
         xs, now = np.random.default_rng(0).normal(size=(3, 2, 2)), state
+        step = jax.jit(functools.partial(lsgan.step, CFG))
         for x in xs:
-            now, _ = jax.jit(functools.partial(lsgan.step, CFG))(now, {"x": x})
+            now, _ = step(now, {"x": x})
         got = now.g.params, now.d.params, now.g_ema[0]
         algorithm = jax.jit(paper)
         close = functools.partial(chex.assert_trees_all_close, got, rtol=1e-9, atol=1e-12)

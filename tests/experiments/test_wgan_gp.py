@@ -32,7 +32,7 @@ def adam(player, grads, lr=CFG.lr, b1=CFG.b1, b2=CFG.b2):
     return jax.tree.map(move, params, m, v), m, v, t + 1
 
 
-def paper(state, xs, target=1.0):
+def paper(state, xs, target):
     """Algorithm 1, row by row: n critic updates with new data and noise each, then one of G."""
     zeros = lambda p: jax.tree.map(jnp.zeros_like, p.params)
     g, d = ((p.params, zeros(p), zeros(p), 0) for p in (state.g, state.d))
@@ -62,9 +62,11 @@ def test_step_is_the_paper_s():
         state = jax.jit(functools.partial(wgan_gp.init, CFG))(jax.random.key(0))
         state = jax.tree.map(lambda a: a.astype(jnp.float64) if a.dtype == jnp.float32 else a, state)
         xs, now = np.random.default_rng(0).normal(size=(2, 4, 2)), state
+        step = jax.jit(functools.partial(wgan_gp.step, CFG))
         for x in xs:
-            now, _ = jax.jit(functools.partial(wgan_gp.step, CFG))(now, {"x": x})
+            now, _ = step(now, {"x": x})
         close = functools.partial(chex.assert_trees_all_close, (now.g.params, now.d.params), rtol=1e-9, atol=1e-12)
-        close(jax.jit(paper)(state, xs))
+        algorithm = jax.jit(paper)
+        close(algorithm(state, xs, 1.0))
         with pytest.raises(AssertionError):
-            close(jax.jit(functools.partial(paper, target=0.0))(state, xs))
+            close(algorithm(state, xs, 0.0))
