@@ -1,6 +1,5 @@
 """`python -m benchmarks.compare wgan lsgan --dataset mnist`: experiments at an equal budget, table and picture."""
 
-import shlex
 from pathlib import Path
 
 import jax
@@ -33,16 +32,16 @@ def main(
         steps: updates of G.
         seeds: runs of each, with seeds 0, 1, ...
         samples: images of each seed that are scored.
-        flags: more flags of every run, as one word: "--width=16 --gpu".
+        flags: more flags, each for the experiments that have it, as one word: "--width=16 --gpu".
         out: folder of compare-DATASET.md, .jsonl and .png.
         runs: folder of the runs.
     """
     modules = {name: measure.experiment(name) for name in names}
     source, rows, pictures = data.load(dataset), [], {}
-    judge = None if source.modes else Judge(dataset, samples)
+    judge, more = None if source.modes else Judge(dataset, samples), measure.taken(modules, flags)
     for name, module in modules.items():
         folder = Path(runs, f"{dataset}-{steps}x{seeds}", name)
-        given = [f"--dataset={dataset}", f"--steps={steps}", f"--seeds={seeds}", *shlex.split(flags)]
+        given = [f"--dataset={dataset}", f"--steps={steps}", f"--seeds={seeds}", *more[name]]
         results = measure.trained(module, given, folder)
         trained = rundir.load(folder)
         x = np.asarray(jax.jit(trained.sample, static_argnums=1)(jax.random.key(0), samples))

@@ -8,6 +8,8 @@ import importlib.util
 import json
 import os
 import platform
+import re
+import shlex
 import time
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gan_jax import data, log, loop, mesh, rundir
+from gan_jax import cli, data, log, loop, mesh, rundir
 from gan_jax.errors import UserError
 
 
@@ -113,6 +115,22 @@ def times(module, cfg, seeds=1, steps=None, repeats=5, devices=None) -> dict:
     (device, *_) = jax.tree.leaves(run(1))[0].devices()
     found["temporary"] = program.memory_analysis().temp_size_in_bytes
     return found | {"peak": (device.memory_stats() or {}).get("peak_bytes_in_use")}
+
+
+def taken(modules, flags: str) -> dict:
+    """Return {name: those of some flags that this experiment has}; raise UserError where one is of none of them.
+
+    flags: as on a command line, each with its value as one word: "--lr=1e-3 --gpu".
+    """
+    of = lambda flag: re.sub("^(no_)?", "", flag.removeprefix("--").split("=")[0].replace("-", "_"))
+    has = {
+        name: {f.name for config in (module.Config, cli.Run) for f in dataclasses.fields(config)}
+        for name, module in modules.items()
+    }
+    for flag in shlex.split(flags):
+        if not any(of(flag) in fields for fields in has.values()):
+            raise UserError(f"{flag}: none of {', '.join(modules)} has such a flag.")
+    return {name: [flag for flag in shlex.split(flags) if of(flag) in fields] for name, fields in has.items()}
 
 
 def trained(module, flags, folder) -> dict:

@@ -5,7 +5,6 @@ all, D a quarter or half as wide as G. The sizes ring and grid are the mixtures 
 experiment with its own nets.
 """
 
-import shlex
 from pathlib import Path
 from typing import Literal
 
@@ -117,7 +116,7 @@ def main(
         size: which modes, and how wide D is.
         steps: updates of G [20,000; ring: 12,000; grid: 25,000].
         seeds: runs of each, with seeds 0, 1, ... [8; ring and grid: 10].
-        flags: more flags of every run, as one word: "--eval-every=500 --gpu".
+        flags: more flags, each for the ways that have it, as one word: "--d-lr=2e-3 --gpu".
         out: folder of mode_collapse-SIZE-STEPSxSEEDS.md, .jsonl, .png and -samples.png.
         runs: folder of the runs.
     """
@@ -128,8 +127,9 @@ def main(
     dataset, rows, curves, pictures = {"ring": "ring8_unit", "grid": "grid25"}.get(size), [], {}, {}
     ways = {name: ways[name].format(size=size, dataset=dataset) for name in names}
     modules = {name: measure.experiment(way.split()[0]) for name, way in ways.items()}
+    more = measure.taken(modules, flags)
     for name, way in ways.items():
-        given = [*way.split()[1:], f"--steps={steps}", f"--seeds={seeds}", *shlex.split(flags)]
+        given = [*way.split()[1:], f"--steps={steps}", f"--seeds={seeds}", *more[name]]
         folder = Path(runs, f"{size}-{steps}x{seeds}", name)
         results = measure.trained(modules[name], given, folder)
         trained = rundir.load(folder)

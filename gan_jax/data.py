@@ -226,7 +226,7 @@ def reference(source: Source) -> dict[str, np.ndarray]:
     """
     source = next(iter(source.parts.values())) if source.parts else source
     if source.draw:
-        real = np.asarray(source.draw(jax.random.key(0), 256)["x"])
+        real = np.asarray(jax.jit(source.draw, static_argnums=1)(jax.random.key(0), 256)["x"])
         return {"real": real, "anchors": np.asarray(source.modes[0] if source.modes else real[:10], np.float32)}
     raw = source.read(np.arange(min(1000, source.n)))
     x = (raw["x"].astype(np.float32) * 2 - 255) / 255

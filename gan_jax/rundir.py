@@ -8,6 +8,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import json
+import os
 import re
 import types
 import typing
@@ -142,9 +143,9 @@ def initial(init, seed: int, seeds: int, rekey: int = 0):
 def starter(init, seed: int, seeds: int, rekey: int, sharding):
     """Return the compiled () -> state of a new run, `initial` with this sharding."""
     # It runs once. XLA's CPU compiler takes seconds to unroll what draws a kernel of four axes, unless told not to.
-    quickly = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
-    initial_state = lambda: initial(init, seed, seeds, rekey)
-    return jax.jit(initial_state, out_shardings=sharding, compiler_options=quickly)
+    level, told = "xla_backend_optimization_level", os.environ.get("XLA_FLAGS", "")
+    options = {level: 1} if jax.default_backend() == "cpu" and level not in told else None
+    return jax.jit(lambda: initial(init, seed, seeds, rekey), out_shardings=sharding, compiler_options=options)
 
 
 def load(folder, experiment=None, first: bool = False) -> Loaded:

@@ -12,6 +12,7 @@ import pytest
 import gan_jax.cache
 from benchmarks import (
     compare,
+    health,
     measure,
     mode_collapse,
     ring,
@@ -22,7 +23,7 @@ from benchmarks import (
     trajectories,
     unroll_cost,
 )  # fmt: skip
-from experiments import vanilla
+from experiments import unrolled, vanilla
 from gan_jax import UserError, data, loop, rundir
 from gan_jax.metrics import classifier
 
@@ -80,6 +81,34 @@ def test_compare(tmp_path, monkeypatch, capsys):
     compare.main(("vanilla",), "digits", 2, 1, **given)
     with pytest.raises(UserError, match="no experiment 'nosuch'"):
         compare.main(("nosuch",), **given)
+
+
+def test_flags_go_to_those_that_have_them():
+    """Of an experiment's Config or of every run, with values and without; one that no experiment has is refused."""
+    modules = {"vanilla": vanilla, "unrolled": unrolled}
+    taken = measure.taken(modules, "--width=16 --no-remat --d-lr=1e-3 --gpu")
+    assert taken == {
+        "vanilla": ["--width=16", "--gpu"],
+        "unrolled": ["--width=16", "--no-remat", "--d-lr=1e-3", "--gpu"],
+    }
+    with pytest.raises(UserError, match="--wdith=16: none of vanilla, unrolled has such a flag"):
+        measure.taken(modules, "--wdith=16")
+
+
+def test_health(tmp_path, monkeypatch):
+    """How many seeds were flagged, and how many with the word that was to be expected."""
+    tiny = ["--preset=ring", "--batch-size=8", "--width=8", "--steps=2"]
+    games = {"at a loss": ("vanilla", tiny, "collapsed"), "by luck": ("vanilla", tiny, "")}
+    words = iter([["collapsed: samples differ", "no sign of trouble"], ["at rest: 0.5", "oscillates"]])
+    monkeypatch.setattr(loop.health, "diagnose", lambda rows, seeds: next(words))
+    monkeypatch.setattr(health, "SETTINGS", games)
+    health.main(seeds=2, out=str(tmp_path))
+    (line,) = lines(tmp_path / "health.jsonl")
+    assert [(r["flagged"], r["so named"], r["expected"]) for r in line["rows"]] == [
+        (1, 1, "collapsed"),
+        (1, "", "no flag"),
+    ]
+    assert line["rows"][0]["of"] == 2 and len(line["rows"][0]["modes"]) == 2
 
 
 def test_mode_collapse_on_the_ring(tmp_path, monkeypatch):
