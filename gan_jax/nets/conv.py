@@ -20,6 +20,7 @@ from flax.linen.dtypes import promote_dtype
 from jax import lax
 
 TRIPLE: bool | None = None  # None: on the CPU alone. Read while tracing: what is already compiled stays as it is.
+FEW = 8  # channels of x: with fewer, what a transposed convolution spends on the zeros in y is less than on the rest
 CACHE = 2**21  # bytes that a core has near: of the batch no more than that is transposed at once
 
 
@@ -63,7 +64,29 @@ def _forward(x, kernel, strides, pads):
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _input_grad(y, kernel, strides, pads, size):  # size: of x
-    return _canonical(y, _mirror(kernel), (1, 1), _mirror_pads(y, kernel, strides, pads, size), step=strides)
+    if math.prod(strides) == 1 or kernel.shape[2] < FEW:
+        return _canonical(y, _mirror(kernel), (1, 1), _mirror_pads(y, kernel, strides, pads, size), step=strides)
+    return _interleaved(y, kernel, strides, pads, size)
+
+
+def _interleaved(y, kernel, strides, pads, size):
+    """The same without zeros: x[s p + i] is a convolution of y with every s-th row of the kernel, for each i < s."""
+    (s, t), (n, m) = strides, (-(-of // step) for of, step in zip(size, strides, strict=True))
+    rows = []
+    for i in range(s):
+        row = []
+        for j in range(t):
+            taps, around = kernel, []
+            for axis, (at, step, (low, _), out) in enumerate(zip((i, j), strides, pads, (n, m), strict=True)):
+                taps = lax.slice_in_dim(taps, min((at + low) % step, taps.shape[axis]), None, step, axis)
+                first, k = (at + low) // step, taps.shape[axis]  # x[at] is made of y[first] and the k - 1 before
+                around.append((k - 1 - first, out + first - y.shape[1 + axis]))
+            if taps.size:
+                row.append(_canonical(y, _mirror(taps), (1, 1), around))
+            else:  # steps longer than the kernel
+                row.append(jnp.zeros((len(y), n, m, kernel.shape[2]), y.dtype))
+        rows.append(jnp.stack(row, 3).reshape(len(y), n, 1, t * m, -1))
+    return jnp.concatenate(rows, 2).reshape(len(y), s * n, t * m, -1)[:, : size[0], : size[1]]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))

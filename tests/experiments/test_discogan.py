@@ -53,12 +53,12 @@ def paper(players, a, b, both):
 
 
 def test_step_is_the_paper_s():
-    """Three steps equal the paper in float64; with one reconstruction of the two they would not."""
+    """Two steps equal the paper in float64; with one reconstruction of the two they would not."""
     with jax.enable_x64(True):
         state = jax.jit(functools.partial(discogan.init, CFG))(jax.random.key(0))
         state = jax.tree.map(lambda a: a.astype(jnp.float64) if a.dtype == jnp.float32 else a, state)
         step = jax.jit(functools.partial(discogan.step, CFG))
-        xs, now = np.random.default_rng(0).normal(size=(3, 2, 2, 2)), state
+        xs, now = np.random.default_rng(0).normal(size=(2, 2, 2, 2)), state
         for a, b in xs:
             now, _ = step(now, {"x": {"x": b}, "source": {"x": a}})
 
