@@ -20,7 +20,7 @@ from flax.linen.dtypes import promote_dtype
 from jax import lax
 
 TRIPLE: bool | None = None  # None: on the CPU alone. Read while tracing: what is already compiled stays as it is.
-FEW = 8  # channels of x: with fewer, what a transposed convolution spends on the zeros in y is less than on the rest
+FEW = 8, 64  # channels of x, pixels of y: with fewer, zeros cost a transposed convolution less than being several
 CACHE = 2**21  # bytes that a core has near: of the batch no more than that is transposed at once
 
 
@@ -64,7 +64,7 @@ def _forward(x, kernel, strides, pads):
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _input_grad(y, kernel, strides, pads, size):  # size: of x
-    if math.prod(strides) == 1 or kernel.shape[2] < FEW:
+    if math.prod(strides) == 1 or kernel.shape[2] < FEW[0] or math.prod(y.shape[1:3]) < FEW[1]:
         return _canonical(y, _mirror(kernel), (1, 1), _mirror_pads(y, kernel, strides, pads, size), step=strides)
     return _interleaved(y, kernel, strides, pads, size)
 
