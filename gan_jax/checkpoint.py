@@ -36,9 +36,6 @@ class Checkpoints:
         import orbax.checkpoint as ocp
 
         logging.getLogger("absl").setLevel(logging.CRITICAL)  # what goes wrong is said below, once
-        # Otherwise every device writes its part of each array, cut out by a program that has to be compiled first.
-        whole = ocp.type_handlers.ArrayHandler(use_replica_parallel=False)
-        ocp.type_handlers.register_type_handler(jax.Array, whole, override=True)
         self._ocp, self._folder = ocp, folder.absolute()
         # Orbax times its waits by the wall clock, which somebody may set meanwhile
         patient = ocp.AsyncOptions(timeout_secs=30 * 24 * 3600, create_directories_asynchronously=False)
