@@ -8,7 +8,6 @@ import importlib.util
 import json
 import os
 import platform
-import re
 import shlex
 import time
 from pathlib import Path
@@ -122,7 +121,7 @@ def taken(modules, flags: str) -> dict:
 
     flags: as on a command line, each with its value as one word: "--lr=1e-3 --gpu".
     """
-    of = lambda flag: re.sub("^(no_)?", "", flag.removeprefix("--").split("=")[0].replace("-", "_"))
+    of = lambda flag: flag.split("=")[0].removeprefix("--").removeprefix("no-").replace("-", "_")
     has = {
         name: {f.name for config in (module.Config, cli.Run) for f in dataclasses.fields(config)}
         for name, module in modules.items()
