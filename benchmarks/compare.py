@@ -98,7 +98,7 @@ def draw(file, pictures, source):
         picture = plots.grid(x[:64], 8)
         axis.imshow(picture if picture.shape[-1] == 3 else picture[..., 0], cmap="gray", vmin=0, vmax=255)
         axis.set(title=name, xticks=[], yticks=[])
-    fig.savefig(file, dpi=110)
+    fig.savefig(file, dpi=75)
 
 
 if __name__ == "__main__":
