@@ -38,7 +38,8 @@ def main(
     """
     modules = {name: measure.experiment(name) for name in names}
     source, rows, pictures = data.load(dataset), [], {}
-    judge, more = None if source.modes else Judge(dataset, samples), measure.taken(modules, flags)
+    more = measure.taken(modules, flags)
+    judge = None if source.modes else Judge(dataset, samples)
     for name, module in modules.items():
         folder = Path(runs, f"{dataset}-{steps}x{seeds}", name)
         given = [f"--dataset={dataset}", f"--steps={steps}", f"--seeds={seeds}", *more[name]]

@@ -142,7 +142,8 @@ def initial(init, seed: int, seeds: int, rekey: int = 0):
 
 def starter(init, seed: int, seeds: int, rekey: int, sharding):
     """Return the compiled () -> state of a new run, `initial` with this sharding."""
-    # It runs once. XLA's CPU compiler takes seconds to unroll what draws a kernel of four axes, unless told not to.
+    # It runs once, and XLA's CPU compiler takes seconds to unroll what draws a kernel of four axes, unless told not to.
+    # A level that XLA_FLAGS have stays.
     level, told = "xla_backend_optimization_level", os.environ.get("XLA_FLAGS", "")
     options = {level: 1} if jax.default_backend() == "cpu" and level not in told else None
     return jax.jit(lambda: initial(init, seed, seeds, rekey), out_shardings=sharding, compiler_options=options)

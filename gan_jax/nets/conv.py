@@ -72,20 +72,19 @@ def _input_grad(y, kernel, strides, pads, size):  # size: of x
 def _interleaved(y, kernel, strides, pads, size):
     """The same without zeros: x[s p + i] is a convolution of y with every s-th row of the kernel, for each i < s."""
     (s, t), (n, m) = strides, (-(-of // step) for of, step in zip(size, strides, strict=True))
-    rows = []
-    for i in range(s):
-        row = []
-        for j in range(t):
-            taps, around = kernel, []
-            for axis, (at, step, (low, _), out) in enumerate(zip((i, j), strides, pads, (n, m), strict=True)):
-                taps = lax.slice_in_dim(taps, min((at + low) % step, taps.shape[axis]), None, step, axis)
-                first, k = (at + low) // step, taps.shape[axis]  # x[at] is made of y[first] and the k - 1 before
-                around.append((k - 1 - first, out + first - y.shape[1 + axis]))
-            if taps.size:
-                row.append(_canonical(y, _mirror(taps), (1, 1), around))
-            else:  # steps longer than the kernel
-                row.append(jnp.zeros((len(y), n, m, kernel.shape[2]), y.dtype))
-        rows.append(jnp.stack(row, 3).reshape(len(y), n, 1, t * m, -1))
+
+    def part(*at):
+        steps = zip(at, strides, pads, strict=True)
+        first, start = zip(*(divmod(i + low, step) for i, step, (low, _) in steps), strict=True)
+        start = (min(i, k) for i, k in zip(start, kernel.shape[:2], strict=True))
+        taps = lax.slice(kernel, (*start, 0, 0), kernel.shape, (s, t, 1, 1))
+        if not taps.size:  # steps longer than the kernel
+            return jnp.zeros((len(y), n, m, kernel.shape[2]), y.dtype)
+        ends = zip(first, taps.shape[:2], (n, m), y.shape[1:3], strict=True)
+        around = [(k - 1 - f, out + f - of) for f, k, out, of in ends]  # x[at] is made of y[first] and the k - 1 before
+        return _canonical(y, _mirror(taps), (1, 1), around)
+
+    rows = [jnp.stack([part(i, j) for j in range(t)], 3).reshape(len(y), n, 1, t * m, -1) for i in range(s)]
     return jnp.concatenate(rows, 2).reshape(len(y), s * n, t * m, -1)[:, : size[0], : size[1]]
 
 
