@@ -51,9 +51,9 @@ def parts(name, dataset):
     return given | {"init": jax.jit(given["init"])}
 
 
-def trained(p, devices, stretches=(3,), after=lambda: None):
-    """Return (state, metrics of the last stretch) after stretches of steps over the first `devices` devices."""
-    devices = mesh.make(p["batch_size"], devices=jax.devices()[:devices])
+def trained(p, stretches, after):
+    """Return (state, metrics of the last stretch) after stretches of steps over the four devices."""
+    devices = mesh.make(p["batch_size"])
     key = jax.device_put(jax.random.key(0), mesh.replicated(devices))
     feed = mesh.put(devices, data.resident(p["source"]))
     advance = loop.advancer(p["step"], p["source"], p["batch_size"], devices, 1, 4, False)  # 4: one program for all
@@ -89,6 +89,28 @@ def test_the_parts_stand_in_the_file_in_order(name):
     assert module.State._fields[:2] == ("step", "key")
 
 
+@functools.cache
+def alone(name):
+    """Return (rates, advance): an experiment's rates, and its step on images and one device as a function of them."""
+    module, cfg = tiny(name, "digits")
+    rates = {f.name: getattr(cfg, f.name) for f in dataclasses.fields(cfg) if f.name == "lr" or f.name.endswith("_lr")}
+    p = parts(name, "digits")
+    feed = jax.tree.map(jnp.asarray, data.resident(p["source"]))
+
+    @jax.jit
+    def step(rates, state, feed):
+        batch = data.batch(p["source"], feed, jax.random.key(0), state.step, p["batch_size"])
+        return module.step(dataclasses.replace(cfg, **rates), state, batch)[0]
+
+    def advance(rates, n):
+        state = p["init"](jax.random.key(0))
+        for _ in range(n):
+            state = step(rates, state, feed)
+        return mesh.to_host(state)
+
+    return rates, advance
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_one_device_equals_four(name):
     """On images: the batch is one, however many devices share its rows, statistics and pairings included.
@@ -96,17 +118,17 @@ def test_one_device_equals_four(name):
     The state keeps structure, shapes and dtypes, and stretches of steps of any length are one program.
     """
     p, traces, seen = parts(name, "digits"), [], []
-    step = p["step"]
+    step, (rates, advance) = p["step"], alone(name)
 
     def counted(state, batch):
         traces.append(1)
         return step(state, batch)
 
     counting = lambda: seen.append(len(traces))
-    state, metrics = trained(p | {"step": counted}, 1, stretches=(2, 1), after=counting)
+    state, metrics = trained(p | {"step": counted}, (2, 1), counting)
     assert seen[0] == seen[1]
     check(p, state, metrics)
-    chex.assert_trees_all_close(state, trained(p, 4)[0], atol=1e-4, rtol=1e-4)
+    chex.assert_trees_all_close(state, advance(rates, 3), atol=1e-4, rtol=1e-4)
 
 
 def check(p, state, metrics):
@@ -136,17 +158,11 @@ def mesh_host_shapes(state):
 @pytest.mark.parametrize("name", NAMES)
 def test_each_player_moves_by_its_own_rate(name):
     """With a player's rate at 0 it stays where it is; the others move."""
-    module, cfg = tiny(name, "ring8")
-    rates = {f.name: getattr(cfg, f.name) for f in dataclasses.fields(cfg) if f.name == "lr" or f.name.endswith("_lr")}
+    rates, advance = alone(name)
     assert rates
-    p = parts(name, "ring8")
-    start = p["init"](jax.random.key(0))
-    feed = jax.tree.map(jnp.asarray, data.resident(p["source"]))
-    batch = data.batch(p["source"], feed, jax.random.key(0), 0, p["batch_size"])
-    step = jax.jit(lambda rates, state: module.step(dataclasses.replace(cfg, **rates), state, batch)[0])
+    start = mesh.to_host(parts(name, "digits")["init"](jax.random.key(0)))
     for rate in rates:
-        end = step(rates | {rate: 0.0}, step(rates | {rate: 0.0}, start))
-        for player, went in moved(start, end).items():
+        for player, went in moved(start, advance(rates | {rate: 0.0}, 2)).items():
             of_it = rate == "lr" or player.startswith(rate.removesuffix("_lr"))
             assert went != of_it, (rate, player)
 

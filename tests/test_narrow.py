@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,10 +40,14 @@ def drawn(size, k, stride):
 def test_values(size, k, stride):
     """conv is lax's; conv_transpose is its adjoint."""
     x, y, kernel = drawn(size, k, stride)
-    expected, pull = jax.vjp(lambda x: lax_conv(x, kernel, stride), x)
-    np.testing.assert_allclose(narrow.conv(last(x), kernel, stride), last(expected), rtol=1e-12, atol=1e-12)
-    found = narrow.conv_transpose(last(y), kernel, stride, size)
-    np.testing.assert_allclose(found, last(pull(y)[0]), rtol=1e-12, atol=1e-12)
+
+    @jax.jit
+    def both(x, y, kernel):
+        out, pull = jax.vjp(lambda x: lax_conv(x, kernel, stride), x)
+        ours = narrow.conv(last(x), kernel, stride), narrow.conv_transpose(last(y), kernel, stride, size)
+        return ours, (last(out), last(pull(y)[0]))
+
+    chex.assert_trees_all_close(*both(x, y, kernel), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])

@@ -35,7 +35,8 @@ def digits(tmp_path_factory):
 def by_hand(cfg, state, n):
     """Return what the averaged G makes of standard normal noise."""
     G, *_ = unrolled.build(cfg)
-    return G.apply({"params": state.g_ema[0]}, jax.random.normal(KEY, (n, cfg.z_dim)), train=False)
+    made = jax.jit(lambda params, z: G.apply({"params": params}, z, train=False))
+    return made(state.g_ema[0], jax.random.normal(KEY, (n, cfg.z_dim)))
 
 
 def picture(file):

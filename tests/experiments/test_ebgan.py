@@ -84,11 +84,11 @@ def test_step_is_the_paper_s():
 
 def test_pull_away_is_a_mean_squared_cosine():
     """1 for parallel and opposite codes of any length, 0 for orthogonal ones, cos^2 between; finite at 0."""
-    parallel = jnp.array([[1.0, 2.0], [3.0, 6.0], [-0.1, -0.2]])
-    np.testing.assert_allclose(ebgan.pull_away(parallel), 1, rtol=1e-6)
-    np.testing.assert_allclose(ebgan.pull_away(3 * jnp.eye(5)), 0, atol=1e-6)
-    np.testing.assert_allclose(ebgan.pull_away(jnp.array([[1.0, 0.0], [1.0, 1.0]])), 0.5, rtol=1e-6)
-    assert np.isfinite(jax.grad(lambda code: ebgan.pull_away(code))(jnp.zeros((3, 2)))).all()
+    pull_away = jax.jit(ebgan.pull_away)
+    np.testing.assert_allclose(pull_away(np.float32([[1, 2], [3, 6], [-0.1, -0.2]])), 1, rtol=1e-6)
+    np.testing.assert_allclose(pull_away(3 * np.eye(5, dtype=np.float32)), 0, atol=1e-6)
+    np.testing.assert_allclose(pull_away(np.float32([[1, 0], [1, 1]])), 0.5, rtol=1e-6)
+    assert np.isfinite(jax.jit(jax.grad(ebgan.pull_away))(np.zeros((3, 2), np.float32))).all()
 
 
 def test_energy_is_a_norm():

@@ -115,11 +115,14 @@ def test_errors_of_reconstruction(monkeypatch):
     monkeypatch.setattr(vaegan.classifier, "load", lambda name: Judge())
     random = np.random.default_rng(0)
     test = {"x": random.integers(0, 256, (30, 8, 8, 1), np.uint8), "y": np.zeros(30, np.int32)}
-    found = vaegan.measure(cfg, state, jax.random.key(0), None, test)
+    measure = lambda: jax.jit(lambda state, test: vaegan.measure(cfg, state, jax.random.key(0), None, test))(
+        state, test
+    )
+    found = measure()
     assert found["reconstructions"].shape == (2, 16, 8, 8, 1) and found["test/pixels"] > 0
     mean = test["x"].astype(np.float32).mean(0, keepdims=True) / 127.5 - 1
     monkeypatch.setattr(vaegan.jax.lax, "map", lambda f, rows, batch_size: jnp.repeat(mean, 30, 0))
-    np.testing.assert_allclose(vaegan.measure(cfg, state, jax.random.key(0), None, test)["test/features"], 1, rtol=1e-4)
+    np.testing.assert_allclose(measure()["test/features"], 1, rtol=1e-4)
     monkeypatch.setattr(vaegan.jax.lax, "map", lambda f, rows, batch_size: rows[0])
-    perfect = vaegan.measure(cfg, state, jax.random.key(0), None, test)
+    perfect = measure()
     assert perfect["test/pixels"] == perfect["test/features"] == 0 and perfect["test/class kept"] == 1
