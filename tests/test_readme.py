@@ -12,10 +12,15 @@ from experiments import unrolled
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
 PAGES = TEXT + "".join(Path(f).read_text() for f in ROOT.glob("experiments/*.py"))
-COMMANDS = sorted(set(re.findall(r"python -m (experiments\.\w+[^`\n#&]*?)(?:\s{2,}|[`\n&]|$)", PAGES)))
+COMMANDS = set(re.findall(r"python -m (experiments\.\w+[^`\n#&]*?)(?:\s{2,}|[`\n&]|$)", PAGES))
+for name, tries in re.findall(r"^\| \[`(\w+)\.py`\].* \| (.*) \|$", TEXT, re.M):  # the table of experiments
+    flag = ""
+    for given in re.findall(r"`(.+?)`", tries):  # flags, or another value of the flag before
+        flag = given.split()[0] if given.startswith("--") else flag
+        COMMANDS.add(f"experiments.{name} {given if given.startswith('--') else f'{flag} {given}'}")
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_command_is_understood(command, monkeypatch):
     """Every flag of every command is one that the experiment has."""
     name, *flags = shlex.split(command)
