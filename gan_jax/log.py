@@ -56,7 +56,8 @@ def spread(value) -> str:
         return f"{value:.0f}" if value == value.round() else f"{value:.4g}"
     if not np.isfinite(value).all():
         return f"inf in {(~np.isfinite(value)).sum()} of {value.size}"
-    return f"{value.mean():.4g} ± {value.std(ddof=1):.2g}"
+    std = float(f"{value.std(ddof=1):.2g}")
+    return f"{value.mean():.4g} ± {std:g}"  # 230, not 2.3e+02
 
 
 class Live:

@@ -24,7 +24,7 @@ from benchmarks import (
     unroll_cost,
 )  # fmt: skip
 from experiments import unrolled, vanilla
-from gan_jax import UserError, data, loop, rundir
+from gan_jax import UserError, data, log, loop, rundir
 from gan_jax.metrics import classifier
 
 
@@ -81,6 +81,18 @@ def test_compare(tmp_path, monkeypatch, capsys):
     compare.main(("vanilla",), "digits", 2, 1, **given)
     with pytest.raises(UserError, match="no experiment 'nosuch'"):
         compare.main(("nosuch",), **given)
+
+
+def test_spread():
+    """A mean to four digits and a deviation to two, without powers of ten where they can be spelt; what isn't finite."""
+    said = {
+        "7": 7.0,
+        "0.5": [0.5],
+        "389.8 ± 280": [9, 367, 567, 616],
+        "1.5 ± 0.71": [1, 2],
+        "inf in 1 of 2": [1, np.inf],
+    }
+    assert [log.spread(value) for value in said.values()] == list(said)
 
 
 def test_flags_go_to_those_that_have_them():
