@@ -69,8 +69,9 @@ PRESETS = {
     "notebook": dataclasses.replace(
         _paper, dataset="ring8_notebook", unroll=5, act="tanh", gain=1.4, d_depth=2, d_scale=1.0, g_lr=1e-3
     ),
-    "veegan_ring": Config("ring8_unit", d_scale=0.5),  # the ring and the grid on which VEEGAN and PacGAN report
-    "veegan_grid": Config("grid25", steps=25_000, d_scale=0.25),
+    # The ring and the grid on which VEEGAN and PacGAN report.
+    "veegan_ring": Config("ring8_unit", steps=25_000, d_scale=0.5, ema=0.9995),
+    "veegan_grid": Config("grid25", steps=75_000, width=256, d_scale=0.25, ema=0.9995),
     "stacked_quarter": _stacked,
     "stacked_half": dataclasses.replace(_stacked, d_width=4),
     "images": _images,  # any TFDS set: `--dataset NAME`
