@@ -1,10 +1,12 @@
 """`python -m benchmarks.step_time`: what a step of each experiment costs, on the ring and on digits."""
 
+from pathlib import Path
+
 import numpy as np
 import tyro
 
 from benchmarks import measure
-from gan_jax import cli
+from gan_jax import cli, plots
 
 
 def main(
@@ -25,7 +27,7 @@ def main(
         steps: updates a timing [about half a second's worth].
         repeats: timings, of which median, least and most are shown.
         alone: time one seed's step outside the loop too, dispatched by itself.
-        out: folder of step_time.jsonl.
+        out: folder of step_time.jsonl and step_time.png.
     """
     rows = []
     for name, module, p, cfg in measure.presets(experiments, preset):
@@ -38,6 +40,23 @@ def main(
     cells = [(r["experiment"], r["preset"], r["seeds"], *measure.cells(r), *[ratio(r)] * alone) for r in rows]
     measure.table(head, cells)
     measure.record("step_time", rows, out)
+    draw(Path(out) / "step_time.png", rows)
+
+
+def draw(file, rows):
+    """Write a bar for each row, longest at the bottom: the median of its milliseconds a step, and their range."""
+    rows = sorted(rows, key=lambda row: np.median(row["ms"]))
+    middle = np.array([np.median(row["ms"]) for row in rows])
+    reach = [middle - [min(row["ms"]) for row in rows], [max(row["ms"]) for row in rows] - middle]
+    fig, (axis,) = plots.figure(1, 7, 0.8 + 0.22 * len(rows))
+    seeds = lambda row: f", {row['seeds']} seeds" if row["seeds"] > 1 else ""
+    axis.barh(
+        [f"{row['experiment']}, {row['preset']}{seeds(row)}" for row in rows], middle, xerr=reach, color="#1764ab"
+    )
+    axis.set(xscale="log", xlabel="milliseconds a step")
+    axis.invert_yaxis()
+    axis.margins(y=0.01)
+    fig.savefig(file, dpi=110)
 
 
 if __name__ == "__main__":

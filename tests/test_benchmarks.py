@@ -34,7 +34,7 @@ def lines(file):
 
 
 def test_step_time(tmp_path, capsys):
-    """One experiment, four seeds at once beside one, outside the loop too: a table on the screen, a line in the file."""
+    """One experiment, four seeds at once beside one, outside the loop too: a table, a line in the file, a chart."""
     step_time.main(("vanilla",), "ring", seeds=(1, 4), steps=2, repeats=3, alone=True, out=str(tmp_path))
     (line,) = lines(tmp_path / "step_time.jsonl")
     assert [(r["experiment"], r["seeds"], r["steps"], len(r["ms"])) for r in line["rows"]] == [
@@ -43,6 +43,7 @@ def test_step_time(tmp_path, capsys):
     assert line["jax"] and line["cpu"] and line["threads"] >= 1 and min(line["rows"][0]["ms"]) > 0
     assert capsys.readouterr().out.count("| vanilla | ring |") == 2
     assert [len(r.get("alone", [])) for r in line["rows"]] == [3, 0]
+    assert (tmp_path / "step_time.png").stat().st_size > 1000
 
 
 def test_unroll_cost(tmp_path):
