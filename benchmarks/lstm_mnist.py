@@ -6,6 +6,7 @@ classifier; the KL of their shares from the data's; and how much of the samples 
 next.
 """
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ def main(
     moments: int = 10,
     samples: int = 2000,
     width: int = 256,
+    flags: str = "",
     out: str = "benchmarks/results",
     runs: str = "runs/lstm_mnist",
 ):
@@ -38,17 +40,19 @@ def main(
         moments: how often, evenly, samples are looked at.
         samples: of each seed, each time.
         width: units of the LSTM.
+        flags: more flags of every run, as one word: "--g-lr=1e-3 --gpu".
         out: folder of lstm_mnist.jsonl and lstm_DATASET.png.
         runs: folder of the runs.
     """
     judge, source, rows = classifier.load(dataset), data.load(dataset), []
     shares = np.bincount(data.resident(source)["y"], minlength=source.classes) / source.n
     marks = [steps * (i + 1) // moments for i in range(moments)]
-    flags = ["--preset=lstm", f"--dataset={dataset}", f"--seeds={seeds}", f"--width={width}", "--eval-every=0"]
+    of_all = ["--preset=lstm", f"--dataset={dataset}", f"--seeds={seeds}", f"--width={width}", "--eval-every=0"]
+    of_all += shlex.split(flags)
     for k in ks:
         folder = Path(runs, f"{dataset}-{steps}x{seeds}-{moments}x{samples}-{width}", f"k{k}")
         look = lambda run: histogram(run, judge, samples)
-        seen = measure.scored(unrolled.main, [*flags, f"--unroll={k}"], folder, marks, look)
+        seen = measure.scored(unrolled, [*of_all, f"--unroll={k}"], folder, marks, look)
         rows.append({"k": k, "step": marks, "seconds": sum(row["seconds"] for row in seen)})
         rows[-1] |= summary(np.asarray([row["shares"] for row in seen]), shares)
         print(f"K {k}: modes {log.spread(np.squeeze(rows[-1]['modes'][-1]))}", flush=True)
@@ -57,6 +61,7 @@ def main(
     last = lambda row, name: log.spread(np.squeeze(row[name][-1] if name != "switched" else np.mean(row[name], 0)))
     measure.table(head, [(row["k"], *(last(row, name) for name in names), round(row["seconds"])) for row in rows])
     protocol = f"{dataset}, {steps} steps, {seeds} seeds, {samples} samples, classifier {judge.digest}"
+    protocol += f", {flags}" if flags else ""
     measure.record("lstm_mnist", [{"protocol": protocol}, *rows], out)
     draw(Path(out) / f"lstm_{dataset}.png", rows)
 

@@ -140,10 +140,15 @@ def trained(module, flags, folder) -> dict:
     folder = Path(folder)
     if not (folder / "results.json").exists():
         module.main([*flags, f"--out={folder}", *["--resume"] * (folder / "config.json").exists()])
+    check_settings(module, flags, folder)
+    return json.loads((folder / "results.json").read_text())
+
+
+def check_settings(module, flags, folder):
+    """Raise UserError where the run in `folder` is not of these flags."""
     was, asked = rundir.read(folder)["config"], rundir.handed(module, flags)["run"].config
     if differ := [name for name in asked if asked[name] != was.get(name)]:
         raise UserError(f"{folder} holds a run with another {', '.join(differ)}: remove it, or choose another --runs.")
-    return json.loads((folder / "results.json").read_text())
 
 
 def history(folder, names) -> dict:
@@ -157,19 +162,21 @@ def history(folder, names) -> dict:
     }
 
 
-def scored(main, flags, folder: Path, moments, score) -> list[dict]:
-    """Return what `score(rundir.load(folder))` finds at each of `moments` of a run of `main`, trained as far as needed.
+def scored(module, flags, folder: Path, moments, score) -> list[dict]:
+    """Return what `score(rundir.load(folder))` finds at each of `moments` of an experiment's run, trained so far.
 
     A row has "step" and "seconds" (of training, since the row before) too. What was found lies in the folder: no moment
-    is trained twice, and a run that was stopped goes on.
+    is trained twice, and a run that was stopped goes on. Raises UserError where the folder holds a run to the last
+    moment with other settings.
     """
     file = folder / "scores.json"
     rows = json.loads(file.read_text()) if file.exists() else []
     for moment in moments[len(rows) :]:
-        main([*flags, f"--steps={moment}", f"--out={folder}", *["--resume"] * (folder / "config.json").exists()])
+        module.main([*flags, f"--steps={moment}", f"--out={folder}", *["--resume"] * (folder / "config.json").exists()])
         seconds = json.loads((folder / "results.json").read_text())["seconds"]
         rows.append({"step": moment, "seconds": seconds} | score(rundir.load(folder)))
         log.write_whole(file, json.dumps(rows) + "\n")
+    check_settings(module, [*flags, f"--steps={moments[-1]}"], folder)
     return rows
 
 

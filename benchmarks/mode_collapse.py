@@ -19,19 +19,20 @@ from gan_jax.metrics import floor
 
 SIZES = {"quarter": (20_000, 8), "half": (20_000, 8), "ring": (12_000, 10), "grid": (25_000, 10)}  # steps, seeds
 
-# name: experiment and flags
+# name: experiment and flags; R3GAN's schedules are shares of the run, as in its paper
 STACKED = {
     **{f"unrolled{k}": f"unrolled --preset=stacked_{{size}} --unroll={k}" for k in (0, 1, 5, 10)},
     **{f"unrolled{k}_pack2": f"unrolled --preset=stacked_{{size}} --unroll={k} --pack=2" for k in (0, 1, 5, 10)},
     **{f"unrolled{k}_std": f"unrolled --preset=stacked_{{size}} --unroll={k} --std" for k in (0, 1, 5, 10)},
+    "unrolled10_paired": "unrolled --preset=stacked_{size} --unroll=10 --loss=relativistic_paired",
     "pacgan2": "pacgan --preset=stacked_{size} --pack=2",
     "pacgan3": "pacgan --preset=stacked_{size} --pack=3 --batch-size=129",  # whole packs
     "pacgan4": "pacgan --preset=stacked_{size} --pack=4",
     "mrgan": "mrgan --preset=stacked_{size}",
     "veegan": "veegan --preset=stacked_{size}",
     "wgan_gp": "wgan_gp --preset=stacked_{size}",
-    "r3gan": "r3gan --preset=stacked_{size}",
-    "r3gan_resnet": "r3gan --preset=stacked_resnet",
+    "r3gan": "r3gan --preset=stacked_{size} --burn-in={burn_in} --ema={half_life}",
+    "r3gan_resnet": "r3gan --preset=stacked_resnet --burn-in={burn_in} --ema={half_life}",
 }
 TOYS = {
     "vanilla": "vanilla --preset=ring --dataset={dataset}",
@@ -125,7 +126,8 @@ def main(
         raise UserError(f"{', '.join(unknown)}: no such way at size {size}; choose from {', '.join(ways)}.")
     names, steps, seeds = names or tuple(ways), steps or SIZES[size][0], seeds or SIZES[size][1]
     dataset, rows, curves, pictures = {"ring": "ring8_unit", "grid": "grid25"}.get(size), [], {}, {}
-    ways = {name: ways[name].format(size=size, dataset=dataset) for name in names}
+    shares = {"burn_in": max(1, steps // 5), "half_life": max(1, steps // 20)}
+    ways = {name: ways[name].format(size=size, dataset=dataset, **shares) for name in names}
     modules = {name: measure.experiment(way.split()[0]) for name, way in ways.items()}
     more = measure.taken(modules, flags)
     for name, way in ways.items():
@@ -135,12 +137,12 @@ def main(
         trained = rundir.load(folder)
         source = data.load(trained.cfg.dataset)
         scores = {n: results[n] for n in ("modes", "high_quality", "reverse_kl", "seconds") if n in results}
+        curves[name] = measure.history(folder, ("modes", "reverse_kl"))
         rows.append(
             {"way": name, "experiment": way, "published": PUBLISHED[size].get(name, "-")}
             | scores
-            | {"config": rundir.read(folder)["config"], "health": results["health"]}
+            | {"config": rundir.read(folder)["config"], "health": results["health"], "curve": curves[name]}
         )
-        curves[name] = measure.history(folder, ("modes", "reverse_kl"))
         x = jax.jit(trained.sample, static_argnums=1)(jax.random.key(0), 2500 if source.modes else 64)
         pictures[name] = np.asarray(x if seeds == 1 else x[0])
         print(f"{name}: " + ", ".join(f"{n} {log.spread(v)}" for n, v in scores.items()), flush=True)

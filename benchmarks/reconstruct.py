@@ -9,6 +9,7 @@ so of its numbers only ratios are comparable: with K = 10 its error is 0.78 time
 """
 
 import functools
+import shlex
 from pathlib import Path
 
 import jax
@@ -33,6 +34,7 @@ def main(
     starts: int = 3,
     iterations: int = 100,
     samples: int = 2000,
+    flags: str = "",
     out: str = "benchmarks/results",
     runs: str = "runs/reconstruct",
 ):
@@ -48,6 +50,7 @@ def main(
         starts: random z from which L-BFGS begins; the best end counts.
         iterations: of L-BFGS.
         samples: of each seed, half as many pairs of them.
+        flags: more flags of every run, as one word: "--g-lr=1e-3 --gpu".
         out: folder of reconstruct.jsonl and reconstruct-DATASET.png.
         runs: folder of the runs.
     """
@@ -56,8 +59,8 @@ def main(
     between = distances(x[:samples])
     for k in ks:
         folder = Path(runs, f"{dataset}-{steps}x{seeds}-{width}", f"k{k}")
-        flags = ["--preset=images", f"--dataset={dataset}", f"--seeds={seeds}", f"--width={width}", f"--unroll={k}"]
-        (trained,) = measure.scored(unrolled.main, flags, folder, [steps], lambda _: {})
+        given = ["--preset=images", f"--dataset={dataset}", f"--seeds={seeds}", f"--width={width}", f"--unroll={k}"]
+        trained = measure.trained(unrolled, [*given, f"--steps={steps}", *shlex.split(flags)], folder)
         run = rundir.load(folder)
         drawn = np.asarray(run.sample(jax.random.key(0), samples)).reshape(seeds, samples, *source.shape)
         apart = [distances(one) for one in drawn]
@@ -76,6 +79,7 @@ def main(
     table = [(row["k"], *(log.spread(np.squeeze(row[n])) for n in names), round(row["seconds"])) for row in rows]
     measure.table((*head, "seconds"), [*table, ("data", "", "", "", log.spread(np.median(between)), 0, "")])
     protocol = f"{dataset}, {steps} steps, {seeds} seeds, {images} images, {starts} starts, {iterations} iterations"
+    protocol += f", {flags}" if flags else ""
     measure.record("reconstruct", [{"protocol": protocol, "median": float(np.median(between))}, *rows], out)
     draw(Path(out) / f"reconstruct-{dataset}.png", rows, between)
 

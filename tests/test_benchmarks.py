@@ -187,7 +187,7 @@ def test_the_ways_are_flags_of_their_experiments(size, tfds_dir):
     assert set(mode_collapse.PUBLISHED[size]) <= set(ways)
     dataset = {"ring": "ring8_unit", "grid": "grid25"}.get(size, "stacked_mnist")
     for way in ways.values():
-        name, *flags = way.format(size=size, dataset=dataset).split()
+        name, *flags = way.format(size=size, dataset=dataset, burn_in=4, half_life=1).split()
         cfg = rundir.handed(measure.experiment(name), flags)["run"].config
         assert cfg["dataset"] == dataset and cfg["batch_size"] % cfg.get("pack", 1) == 0, way
         assert dataset != "stacked_mnist" or name == "r3gan" or cfg["nets"] == "stacked"

@@ -10,7 +10,7 @@ import pytest
 import scipy.stats
 
 from benchmarks import ablation, colour_mnist, lstm_mnist, measure, reconstruct
-from gan_jax import data
+from gan_jax import UserError, data, rundir
 
 
 def rows_of(file):
@@ -85,6 +85,8 @@ def test_lstm_mnist(tmp_path):
     assert np.shape(row["shares"]) == (2, 2, 10) and np.allclose(np.sum(row["shares"], -1), 1)
     assert np.shape(row["modes"]) == np.shape(row["reverse_kl"]) == (2, 2) and np.shape(row["switched"]) == (1, 2)
     assert (tmp_path / "lstm_digits.png").stat().st_size > 1000
+    with pytest.raises(UserError, match="holds a run with another g_lr"):
+        lstm_mnist.main((1,), "digits", **given, flags="--g-lr=1", runs=str(tmp_path / "runs"))
 
 
 def test_lstm_summary():
@@ -124,8 +126,10 @@ def test_distances():
 def test_colour_mnist(tmp_path, small_sets):
     """A row for the data and one for each D and K, and the picture."""
     given = {"steps": 2, "seeds": 2, "samples": 40, "out": str(tmp_path), "runs": str(tmp_path / "runs")}
-    colour_mnist.main((1,), (2,), **given)
-    _, floor, row = rows_of(tmp_path / "colour_mnist.jsonl")
+    colour_mnist.main((1,), (2,), flags="--z-dim=8", **given)
+    protocol, floor, row = rows_of(tmp_path / "colour_mnist.jsonl")
+    assert protocol["protocol"] == "coloured_mnist, 2 steps, 2 seeds, 40 samples, --z-dim=8"
+    assert rundir.read(tmp_path / "runs" / "coloured_mnist-2x2" / "d2-k1")["config"]["z_dim"] == 8
     assert (row["d_width"], row["k"], len(row["js"])) == (2, 1, 2)
     assert 0 < floor["js"] < min(row["js"]) < np.log(2)
     assert (tmp_path / "colour_mnist.png").stat().st_size > 1000
