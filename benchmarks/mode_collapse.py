@@ -169,6 +169,7 @@ def main(
 def chart(file, curves, best):
     """Draw modes and KL against the step: a line for each way, a band of one standard deviation over its seeds."""
     fig, axes = plots.figure(2, 6, 4.5)
+    alpha = min(0.15, 0.8 / len(curves))  # many bands would hide the lines
     for axis, score in zip(axes, ("modes", "reverse_kl"), strict=True):
         for i, (name, of) in enumerate(curves.items()):
             values = np.asarray(of[score], float)  # [evaluations, seeds]
@@ -177,7 +178,7 @@ def chart(file, curves, best):
             style = {"color": f"C{i % 10}", "linestyle": ("-", "--", ":")[i // 10]}
             axis.plot(of["step"], mean, ".", markersize=3, color=style["color"])
             axis.plot(of["step"], mean, linewidth=1.2, label=name, **style)
-            axis.fill_between(of["step"], mean - std, mean + std, alpha=0.15, linewidth=0, color=style["color"])
+            axis.fill_between(of["step"], mean - std, mean + std, alpha=alpha, linewidth=0, color=style["color"])
         axis.axhline(np.mean(best[score]), color="0.6", linewidth=1, linestyle="-.", label="data")
         axis.set(xlabel="step", title=score.replace("_", " "), ylim=(0, None))
     axes[1].legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
