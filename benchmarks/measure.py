@@ -173,7 +173,7 @@ def scored(module, flags, folder: Path, moments, score) -> list[dict]:
     rows = json.loads(file.read_text()) if file.exists() else []
     for moment in moments[len(rows) :]:
         module.main([*flags, f"--steps={moment}", f"--out={folder}", *["--resume"] * (folder / "config.json").exists()])
-        seconds = json.loads((folder / "results.json").read_text())["seconds"]
+        seconds = json.loads((folder / "results.json").read_text())["seconds"] - sum(row["seconds"] for row in rows)
         rows.append({"step": moment, "seconds": seconds} | score(rundir.load(folder)))
         log.write_whole(file, json.dumps(rows) + "\n")
     check_settings(module, [*flags, f"--steps={moments[-1]}"], folder)

@@ -166,8 +166,18 @@ def fit(run, source, init, step, sample, measure=None, *, steps: int, batch_size
             scores = evaluated(f"{at:08d}")
             if first and scores is not None:
                 rows.write(at, last | scores)
+        file = folder / "seconds"  # of training until the last save, all parts of the run together
+        clock = time.monotonic() - (float(file.read_text()) if run.resume and file.exists() else 0)
+        seconds = lambda: round(time.monotonic() - clock, 1)
+
+        def save():
+            checkpoints.save(at, _finite(state, at, saved, folder))
+            if first:
+                log.write_whole(file, f"{seconds()}\n")
+            return at
+
         steps = at if ended else steps
-        clock, saved, a_step, took = time.monotonic(), at, 0.5, 0
+        saved, a_step, took = at, 0.5, 0
         while at < steps:
             told, a_step = _agreed(stop, a_step)
             if told:
@@ -201,13 +211,12 @@ def fit(run, source, init, step, sample, measure=None, *, steps: int, batch_size
             if first and row:
                 rows.write(at, row)
             if at % run.save_every == 0:
-                checkpoints.save(at, _finite(state, at, saved, folder))
-                saved = at
+                saved = save()
             if at % run.log_every == 0 and np.all(now.get("stop", 0)):
                 steps = at
-        seconds = time.monotonic() - clock
+        total = seconds()
         if saved != at:
-            checkpoints.save(at, _finite(state, at, saved, folder))
+            save()
         checkpoints.wait()
         scores = evaluated("final") if at == steps else None
         if scores is None:
@@ -218,7 +227,7 @@ def fit(run, source, init, step, sample, measure=None, *, steps: int, batch_size
                     file=sys.stderr,
                 )
             raise SystemExit(128 + (stop[0] if stop else signal.SIGTERM))
-        results = scores | {"steps": at, "seconds": round(seconds, 1)}
+        results = scores | {"steps": at, "seconds": total}
         if first:
             plots.curves(folder / "curves.png", folder / "metrics.jsonl")
             results = _concluded(folder, results, scores, run.seeds)

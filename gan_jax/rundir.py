@@ -1,4 +1,4 @@
-"""A run's folder: config.json, metrics.jsonl, checkpoints/, samples/, results.json."""
+"""A run's folder: config.json, metrics.jsonl, seconds, checkpoints/, samples/, results.json."""
 
 import contextlib
 import dataclasses

@@ -101,6 +101,15 @@ def test_a_finished_run_resumes(whole, tmp_path):
     assert steps(out) == steps(whole[0]) == ["4", "6", "7"] and results["steps"] == 7
 
 
+def test_seconds_add_up(interrupted, tmp_path):
+    """The seconds of a run that was stopped and resumed are those of all its parts."""
+    out = copy(interrupted, tmp_path)
+    assert float((out / "seconds").read_text()) > 0
+    (out / "seconds").write_text("1000.0\n")
+    train(out, "--steps=7", "--resume")
+    assert 1000 < json.loads((out / "results.json").read_text())["seconds"] < 1500
+
+
 def test_the_clock_does_not_matter(whole, tmp_path, monkeypatch):
     """A wall clock that is days off at each look, before or behind, changes no byte."""
     draw, now, week = random.Random(0), time.time, 7 * 24 * 3600
