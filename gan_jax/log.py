@@ -48,6 +48,14 @@ def write_whole(file: Path, text: str):
     os.replace(new, file)
 
 
+def number(file: Path) -> float:
+    """Return the number that a file holds; 0 where there is none, or none that was written whole."""
+    try:
+        return float(file.read_text())
+    except (OSError, ValueError):
+        return 0.0
+
+
 def spread(value) -> str:
     """Return a number, or several as mean ± standard deviation (n - 1)."""
     value = np.asarray(value, float)

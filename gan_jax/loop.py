@@ -167,7 +167,7 @@ def fit(run, source, init, step, sample, measure=None, *, steps: int, batch_size
             if first and scores is not None:
                 rows.write(at, last | scores)
         file = folder / "seconds"  # of training until the last save, all parts of the run together
-        clock = time.monotonic() - (float(file.read_text()) if run.resume and file.exists() else 0)
+        clock = time.monotonic() - (log.number(file) if run.resume else 0)
         seconds = lambda: round(time.monotonic() - clock, 1)
 
         def save():

@@ -108,6 +108,9 @@ def test_seconds_add_up(interrupted, tmp_path):
     (out / "seconds").write_text("1000.0\n")
     train(out, "--steps=7", "--resume")
     assert 1000 < json.loads((out / "results.json").read_text())["seconds"] < 1500
+    (out / "seconds").write_text("")  # cut short by a crash
+    train(out, "--steps=8", "--resume")
+    assert 0 < json.loads((out / "results.json").read_text())["seconds"] < 500
 
 
 def test_the_clock_does_not_matter(whole, tmp_path, monkeypatch):
