@@ -5,7 +5,7 @@ Adam updates on f, and the gradient flows through all of them; D itself makes on
 
 Differences from the paper: both nets are updated at once from the same minibatch, as in the authors' notebook (the
 paper alternates); Adam's eps_root is 1e-16 instead of 0, since the square root has no gradient at 0; samples come from
-a running average of G (not in the presets `paper` and `notebook`).
+a running average of G (not in the presets `paper` and `notebook`); the D of preset `lstm` does not normalise.
 
     python -m experiments.unrolled                 the ring of eight Gaussians: 8 of 8 modes
     python -m experiments.unrolled --unroll 0      the plain GAN: it circles between one and two

@@ -3,8 +3,8 @@
 As we read the appendix: G feeds a rectified linear layer of z into the initial state of an LSTM, which gets no other
 input and emits one column of the image per step; forget bias 1; Xavier weights. D has three convolutions and leaks 0.3.
 Where it is silent: both halves of the state start from that layer; kernels are 3x3; D's weights are Xavier too.
-Unlike the paper's, D does not normalise: with data and samples normalised each by themselves, it let G draw white
-images, whatever K (2,000 steps on 8x8 digits), where without G draws digits.
+Unlike the paper's, D does not normalise: with data and samples normalised each by themselves G drew stripes, blank
+images or noise, whatever K (2,000 steps on 8x8 digits), where without it draws digits.
 """
 
 import flax.linen as nn
