@@ -12,7 +12,7 @@ import tyro
 
 from benchmarks import measure
 from experiments import unrolled
-from gan_jax import cli, data, log, loop, mesh
+from gan_jax import cli, data, evaluate, log, mesh
 
 
 def main(
@@ -37,7 +37,7 @@ def main(
         state, keys, feed, advance, _, given = measure.prepared(unrolled, cfg, seeds)
         real = data.reference(given["source"])
         score = jax.jit(
-            lambda state, keys, given=given, real=real: loop.evaluate(
+            lambda state, keys, given=given, real=real: evaluate.evaluate(
                 given["sample"], None, given["source"], seeds, state, keys, real, {}, {}
             )
         )

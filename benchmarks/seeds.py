@@ -1,6 +1,6 @@
 """`python -m benchmarks.seeds`: several seeds by `vmap`, by `lax.map`, one run after another, and as `fit` has them.
 
-`fit` shares the seeds out over the devices (a CPU has one for each core then), and on each `loop.over_seeds` chooses
+`fit` shares the seeds out over the devices (a CPU has one for each core then), and on each `mesh.over_seeds` chooses
 between vmap and lax.map; the other ways have one device. That all make the same numbers is checked first.
 """
 

@@ -2,8 +2,6 @@
 
 import contextlib
 import functools
-import itertools
-import json
 import signal
 import sys
 import time
@@ -15,7 +13,7 @@ from jax import lax
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from gan_jax import data, health, log, mesh, metrics, plots, rng, rundir, signals
+from gan_jax import data, evaluate, log, mesh, plots, rundir, signals
 from gan_jax.checkpoint import Checkpoints
 from gan_jax.errors import UserError
 from gan_jax.metrics import classifier
@@ -29,25 +27,12 @@ def scan_fit(step, state, batch_at, steps: int):
     return lax.scan(lambda state, _: step(state, batch_at(state.step)), state, length=steps)
 
 
-def over_seeds(f, seeds: int, at_once: bool | None = None):
-    """Return f over a leading axis of seeds; f itself for one seed.
-
-    at_once: vmap instead of lax.map. By default so on accelerators. On a CPU one after another: a vmapped matmul is
-    slower there than the same matmuls in turn, a vmapped convolution much slower (`python -m benchmarks.seeds`). The
-    cores are then shared out by `mesh.by_seed`.
-    """
-    if seeds == 1:
-        return f
-    at_once = jax.default_backend() != "cpu" if at_once is None else at_once
-    return jax.vmap(f) if at_once else lambda *args: lax.map(lambda a: f(*a), args)
-
-
 def advancer(step, source, batch_size, devices, seeds, length, streamed, at_once=None):
     """Return the compiled (state, keys, feed, n) -> (state, metrics [length, ...]) that makes n <= length steps.
 
     n is an argument, so one program serves every stretch between two events, and a run that was interrupted and
     resumed anywhere gives the same bits as one that was not. feed: the resident arrays, or raw batches [length, ...].
-    at_once: as `over_seeds` has it.
+    at_once: as `mesh.over_seeds` has it.
     """
 
     @functools.partial(jax.jit, inline=True)  # so that the step is traced once: for its metrics' shapes, and for good
@@ -57,7 +42,7 @@ def advancer(step, source, batch_size, devices, seeds, length, streamed, at_once
             return step(state, batch if mesh.by_seed(devices, seeds) else mesh.split(devices, batch))
 
         raw = jax.tree.map(lambda a: a[j], feed) if streamed else keys  # keys: a stand-in of the right length
-        return over_seeds(one, seeds, at_once)(state, keys, raw)
+        return mesh.over_seeds(one, seeds, at_once)(state, keys, raw)
 
     def advance(state, keys, feed, n):
         def body(j, carry):
@@ -98,47 +83,32 @@ def fit(run, source, init, step, sample, measure=None, *, steps: int, batch_size
         raise UserError(f"{run.experiment} keeps its data on the device: leave --stream out, or take smaller sets.")
     raw_bytes = run.seeds * batch_size * int(np.prod(source.shape))
     length = min(run.log_every, max(1, 2**26 // raw_bytes) if streamed else 10_000)  # steps a dispatch, at most
-    placed = NamedSharding(devices, mesh.seed_spec(devices, run.seeds))
-    seeds = run.seed + np.arange(run.seeds)
 
-    of_run = lambda init: rundir.starter(init, run.seed, run.seeds, run.rekey, placed)
-    begin, begin_keys = of_run(init), of_run(lambda key: key)
-    keys = begin_keys()
     with rundir.opened(run, first) as folder, contextlib.ExitStack() as stack:
         checkpoints = stack.enter_context(contextlib.closing(Checkpoints(folder / "checkpoints", run.keep)))
-        state = None
-        if run.resume:
-            like = jax.tree.map(
-                lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=placed), jax.eval_shape(begin)
-            )
-            state = checkpoints.restore(like)
-            state = state and state._replace(key=begin_keys())  # what it was, unless there is a new --rekey
-        if state is None:
-            state = begin()
-            checkpoints.save(0, state)
-        at = start = int(mesh.to_host(state.step).ravel()[0])
-        last = {}  # the row of the step at which the run goes on
+        state, keys = _taken_up(run, init, devices, checkpoints)
+        at = start = saved = int(mesh.to_host(state.step).ravel()[0])
+        rows = log.Rows(folder / "metrics.jsonl", at) if first else None
         if first:
-            rows = log.Rows(folder / "metrics.jsonl", at)
-            last = rows.last
-            print(
-                f"{run.experiment.rpartition('.')[2]} on {source.name}: {_describe(run, devices)} -> {folder}",
-                file=sys.stderr,
-            )
+            says = f"{run.experiment.rpartition('.')[2]} on {source.name}: {_describe(run, devices)} -> {folder}"
+            print(says, file=sys.stderr)
 
         advance = advancer(step, source, batch_size, devices, run.seeds, length, streamed)
         feed = {} if streamed else mesh.put(devices, data.resident(source))
-        if not (source.test and feed):
-            measure = None
-        scored = jax.jit(
-            functools.partial(evaluate, sample, measure, source, run.seeds), out_shardings=mesh.replicated(devices)
-        )
-        held_out = mesh.put(devices, data.resident(source.test)) if measure else {}
-        real = mesh.put(devices, data.reference(source))
         batches = data.stream(source, keys, batch_size, at, mesh.own_rows(batch_size)) if streamed else None
-
+        evaluated = evaluate.evaluator(run, source, sample, measure, devices, feed, folder)
         stop, live = stack.enter_context(signals.caught()), stack.enter_context(log.Live(steps, at, quiet=not first))
         heeded = stop if alone else []  # of several processes none leaves work that the others wait for
+
+        last = rows.last if first else {}  # the row of the step at which the run goes on
+        undone, ended = _most(last.pop("evaluated", True) is False, bool(np.all(last.get("stop", 0))))
+        if undone:
+            scores = evaluated(state, keys, f"{at:08d}", heeded)
+            if first and scores is not None:
+                rows.write(at, last | scores)
+        file = folder / "seconds"  # of training until the last save, all parts of the run together
+        clock = time.monotonic() - (log.number(file) if run.resume else 0)
+        seconds = lambda: round(time.monotonic() - clock, 1)
 
         def fetched(n):
             return mesh.put_batches(devices, run.seeds, _stack([next(batches) for _ in range(n)], length))
@@ -147,29 +117,6 @@ def fit(run, source, init, step, sample, measure=None, *, steps: int, batch_size
             after, history = advance(state, keys, feed, n)
             return after, mesh.to_host(history)
 
-        def evaluated(name):
-            """Return the scores, with the pictures drawn; None where the run is to stop."""
-            look = lambda: mesh.to_host(scored(state, keys, real, feed if measure else {}, held_out))
-            found = signals.heeding(heeded, look)
-            if found is None:
-                return None
-            scores, pictures, x = found
-            if first:
-                (folder / "samples").mkdir(exist_ok=True)
-                plots.samples(folder / "samples" / f"{name}.png", x, source, seeds)
-                for kind, images in pictures.items():
-                    plots.rows(folder / "samples" / f"{kind}-{name}.png", images if run.seeds == 1 else images[0])
-            return scores
-
-        undone, ended = _most(last.pop("evaluated", True) is False, bool(np.all(last.get("stop", 0))))
-        if undone:
-            scores = evaluated(f"{at:08d}")
-            if first and scores is not None:
-                rows.write(at, last | scores)
-        file = folder / "seconds"  # of training until the last save, all parts of the run together
-        clock = time.monotonic() - (log.number(file) if run.resume else 0)
-        seconds = lambda: round(time.monotonic() - clock, 1)
-
         def save():
             checkpoints.save(at, _finite(state, at, saved, folder))
             if first:
@@ -177,7 +124,7 @@ def fit(run, source, init, step, sample, measure=None, *, steps: int, batch_size
             return at
 
         steps = at if ended else steps
-        saved, a_step, took = at, 0.5, 0
+        a_step, took = 0.5, 0
         while at < steps:
             told, a_step = _agreed(stop, a_step)
             if told:
@@ -206,7 +153,7 @@ def fit(run, source, init, step, sample, measure=None, *, steps: int, batch_size
             live.say(at, now)
             row = now if at % run.log_every == 0 else {}
             if run.eval_every and at % run.eval_every == 0:
-                scores = evaluated(f"{at:08d}")
+                scores = evaluated(state, keys, f"{at:08d}", heeded)
                 row = row | ({"evaluated": False} if scores is None else scores)
             if first and row:
                 rows.write(at, row)
@@ -218,65 +165,42 @@ def fit(run, source, init, step, sample, measure=None, *, steps: int, batch_size
         if saved != at:
             save()
         checkpoints.wait()
-        scores = evaluated("final") if at == steps else None
+        scores = evaluated(state, keys, "final", heeded) if at == steps else None
         if scores is None:
             live.__exit__()
             if first:
-                print(
-                    f"stopped at step {at}, saved; to go on: python -m {run.experiment} --resume --out {folder}",
-                    file=sys.stderr,
-                )
+                go_on = f"python -m {run.experiment} --resume --out {folder}"
+                print(f"stopped at step {at}, saved; to go on: {go_on}", file=sys.stderr)
             raise SystemExit(128 + (stop[0] if stop else signal.SIGTERM))
         results = scores | {"steps": at, "seconds": total}
         if first:
             plots.curves(folder / "curves.png", folder / "metrics.jsonl")
-            results = _concluded(folder, results, scores, run.seeds)
+            results = evaluate.concluded(folder, results, scores, run.seeds)
     if first:
-        _say(results, seeds, folder)
+        evaluate.say(results, run.seed, folder)
     return state, results
 
 
-def _concluded(folder, results, scores, seeds):
-    """Return the results with a word on the game's health, as they are written to results.json."""
-    past = [json.loads(row) for row in (folder / "metrics.jsonl").read_text().splitlines()]
-    found = {k: v for k, v in results.items() if k != "labels"}
-    found["health"] = health.diagnose([*past, scores], seeds)
-    text = {k: np.asarray(v).tolist() for k, v in found.items()}
-    log.write_whole(folder / "results.json", json.dumps(text) + "\n")
-    return found
+def _taken_up(run, init, devices, checkpoints):
+    """Return (state, keys): of the newest good checkpoint on --resume, else of a new run, saved; and its root keys.
 
-
-def _say(results, seeds, folder):
-    print("  ".join(f"{name} {log.spread(value)}" for name, value in results.items() if name != "health"))
-    for words, of in itertools.groupby(sorted(zip(results["health"], seeds.tolist(), strict=True)), lambda w: w[0]):
-        print(f"health of seed {', '.join(str(s) for _, s in of)}: {words}")
-    print(f"pictures, rows and checkpoints are in {folder}")
+    The keys are the state's own, in memory of their own: a step takes that of the state.
+    """
+    placed = NamedSharding(devices, mesh.seed_spec(devices, run.seeds))
+    begin, begin_keys = (rundir.starter(f, run.seed, run.seeds, run.rekey, placed) for f in (init, lambda key: key))
+    if run.resume:
+        like = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=placed), jax.eval_shape(begin))
+        state = checkpoints.restore(like)
+        if state is not None:  # with the key that it had, unless there is a new --rekey
+            return state._replace(key=begin_keys()), begin_keys()
+    state = begin()
+    checkpoints.save(0, state)
+    return state, begin_keys()
 
 
 def _describe(run, devices):
     kind = devices.devices.flat[0].device_kind
     return f"{run.seeds} seed{'s' * (run.seeds > 1)}, {devices.size} x {kind}"
-
-
-def evaluate(sample, measure, source, seeds, state, keys, real, train, test):
-    """Return (scores, pictures, samples): what `measure` finds too, and 2,500 points of a toy or 64 images.
-
-    The scores are mode coverage, where the data's modes are known, and the signs of health.
-    """
-
-    def one(state, key):
-        x = sample(state, rng.at(key, state.step, "evaluate"), 2500 if source.modes else 64)
-        scores = (metrics.coverage(x, *source.modes) if source.modes else {}) | health.signs(x, **real)
-        if source.base:
-            draw = functools.partial(sample, state)
-            scores |= metrics.stacked_coverage(
-                classifier.load(source.base.name), draw, rng.at(key, state.step, "modes")
-            )
-        found = measure(state, rng.at(key, state.step, "measure"), train, test) if measure else {}
-        scores |= {name: value for name, value in found.items() if not value.ndim}
-        return scores, {name: value for name, value in found.items() if value.ndim}, x
-
-    return over_seeds(one, seeds)(state, keys)
 
 
 def _stack(batches, length):

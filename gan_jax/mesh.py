@@ -68,6 +68,19 @@ def seed_spec(mesh: Mesh, seeds: int, axis: int = 0) -> P:
     return P(*[None] * axis, "data") if by_seed(mesh, seeds) else P()
 
 
+def over_seeds(f, seeds: int, at_once: bool | None = None):
+    """Return f over a leading axis of seeds; f itself for one seed.
+
+    at_once: vmap instead of lax.map. By default so on accelerators. On a CPU one after another: a vmapped matmul is
+    slower there than the same matmuls in turn, a vmapped convolution much slower (`python -m benchmarks.seeds`). The
+    cores are then shared out by `by_seed`.
+    """
+    if seeds == 1:
+        return f
+    at_once = jax.default_backend() != "cpu" if at_once is None else at_once
+    return jax.vmap(f) if at_once else lambda *args: jax.lax.map(lambda a: f(*a), args)
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
     """Return the sharding of a state: a whole copy on each device."""
     return NamedSharding(mesh, P())

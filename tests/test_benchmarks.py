@@ -24,7 +24,7 @@ from benchmarks import (
     unroll_cost,
 )  # fmt: skip
 from experiments import unrolled, vanilla
-from gan_jax import UserError, data, log, loop, rundir
+from gan_jax import UserError, data, evaluate, log, rundir
 from gan_jax.metrics import classifier
 
 
@@ -113,7 +113,7 @@ def test_health(tmp_path, monkeypatch):
     tiny = ["--preset=ring", "--batch-size=8", "--width=8", "--steps=2"]
     games = {"at a loss": ("vanilla", tiny, "collapsed"), "by luck": ("vanilla", tiny, "")}
     words = iter([["collapsed: samples differ", "no sign of trouble"], ["at rest: 0.5", "oscillates"]])
-    monkeypatch.setattr(loop.health, "diagnose", lambda rows, seeds: next(words))
+    monkeypatch.setattr(evaluate.health, "diagnose", lambda rows, seeds: next(words))
     monkeypatch.setattr(health, "SETTINGS", games)
     health.main(seeds=2, out=str(tmp_path))
     (line,) = lines(tmp_path / "health.jsonl")
@@ -168,7 +168,7 @@ def test_mode_collapse_of_stacked_digits(tmp_path, monkeypatch):
     """The nets of the 1000 modes, on small stacks, scored by a stand-in."""
     monkeypatch.setitem(data.DATASETS, "stacked_digits", functools.partial(data.stacked, of="digits"))
     scores = {"labels": jnp.zeros(1), "modes": jnp.int32(30), "reverse_kl": jnp.float32(5.5)}
-    monkeypatch.setattr(loop, "evaluate", lambda sample, measure, source, *_: (scores, {}, jnp.zeros((2, 8, 8, 3))))
+    monkeypatch.setattr(evaluate, "evaluate", lambda sample, measure, source, *_: (scores, {}, jnp.zeros((2, 8, 8, 3))))
     mode_collapse.main(
         ("unrolled0_pack2", "wgan_gp", "r3gan"), "quarter", 2, 1, out=str(tmp_path), runs=str(tmp_path / "runs"),
         flags="--dataset=stacked_digits --batch-size=8 --z-dim=4",

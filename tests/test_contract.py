@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gan_jax import UserError, data, loop, mesh, rundir
+from gan_jax import UserError, data, evaluate, loop, mesh, rundir
 from gan_jax.metrics import classifier
 
 NAMES = sorted(f.stem for f in Path(__file__).parents[1].glob("experiments/*.py") if f.stem != "__init__")
@@ -206,7 +206,7 @@ def test_resume_is_exact(name, way, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "fit", fit)  # what it measures has a test of its own
     monkeypatch.setattr(loop.plots, "curves", lambda *_: None)
     nothing = lambda sample, measure, source, *_: ({"labels": jnp.zeros(1)}, {}, jnp.zeros((2, *source.shape)))
-    monkeypatch.setattr(loop, "evaluate", nothing)
+    monkeypatch.setattr(evaluate, "evaluate", nothing)
     of, compiled = loop.advancer, {}
     monkeypatch.setattr(loop, "advancer", lambda *given: compiled.setdefault("by all three", of(*given)))
 
