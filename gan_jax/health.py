@@ -1,6 +1,6 @@
 """What the rows of a run say about its game, in words.
 
-Four findings, each on the last quarter of the rows (at least the last three). The first and the last are for games of
+Five findings, each on the last quarter of the rows (at least the last three). The first and the last are for games of
 probabilities (minimax, non-saturating), in which D's loss is 2 log 2 and its scores are 0 when it can't tell.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 from gan_jax import metrics
 
 LOST_D, LOST_G = 0.1, 4.0  # D's loss below, and G's above: G learns nothing any more
-DIVERSE = 0.5  # mean distance of two samples, as a share of that of two real ones: below it, collapsed
+DIVERSE = 0.5, 2.0  # mean distance of two samples over that of two real ones: below, collapsed; above, blown up
 SWITCHED = 0.4  # share of samples that change their label from one evaluation to the next: above it, oscillating
 REST = 0.05, 0.5  # D's loss, as a share off 2 log 2, and the size of its scores: below both, at rest
 WELL = "no sign of trouble"
@@ -53,8 +53,10 @@ def _of_seed(rows, seed):
     d, g, diversity, labels = (recent(name) for name in ("loss/d", "loss/g", "diversity", "labels"))
     if d and g and 0 <= np.mean(d) < LOST_D and np.mean(g) > LOST_G:
         found.append(f"failed to converge: D's loss is {np.mean(d):.2g} and G's {np.mean(g):.2g}, so G learns nothing")
-    if diversity and diversity[-1] < DIVERSE:
+    if diversity and diversity[-1] < DIVERSE[0]:
         found.append(f"collapsed: samples differ {diversity[-1]:.2f} times as much as data")
+    if diversity and diversity[-1] > DIVERSE[1]:
+        found.append(f"blown up: samples differ {diversity[-1]:.2g} times as much as data")
     if len(labels) >= 3:
         moved = metrics.label_switches(labels).mean()
         if moved > SWITCHED:

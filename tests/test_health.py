@@ -47,6 +47,7 @@ def test_words():
     assert said({}) == "no sign of trouble"
     assert said({"loss/d": 0.01, "loss/g": 8.0}).startswith("failed to converge")
     assert said({"diversity": 0.1}).startswith("collapsed")
+    assert said({"diversity": 3.5e6}) == "blown up: samples differ 3.5e+06 times as much as data"
     assert said({"labels": [1.0, 0.0]}, {"labels": [0.0, 1.0]}).startswith("oscillates: 100%")
     assert said({"labels": [0.6, 0.4]}, {"labels": [0.4, 0.6]}) == "no sign of trouble"
     assert said({"loss/d": 2 * math.log(2)}).startswith("at rest")

@@ -1,10 +1,15 @@
 """What the README tells people to type is there."""
 
+import functools
 import importlib
 import re
 import shlex
+import types
 from pathlib import Path
 
+import chex
+import jax
+import jax.numpy as jnp
 import pytest
 
 from experiments import unrolled
@@ -40,6 +45,21 @@ def test_first_edit_applies():
         taken = [line for line in taken if line.startswith("    ")]
         assert all(line in (ROOT / file).read_text() for line in taken)
         assert taken or page == "CONTRIBUTING.md"
+
+
+def test_first_edit_runs(monkeypatch):
+    """The edited file's step is the step whose lookahead stops the gradient, and not that of the file as it is."""
+    (removed,), (added,) = (re.findall(rf"^{sign}(    .*)$", TEXT, re.M) for sign in ("-", r"\+"))
+    edited = types.ModuleType("edited")
+    exec(Path(unrolled.__file__).read_text().replace(removed, added), vars(edited))
+    cfg = unrolled.Config(batch_size=8, width=8, unroll=2)
+    state = unrolled.init(cfg, jax.random.key(0))
+    of = lambda module: module.step(cfg, state, {"x": jnp.ones((8, 2))})[0].g.opt[0].mu  # Adam's: the gradient, scaled
+    as_it_is, once_edited = of(unrolled), of(edited)
+    monkeypatch.setattr(unrolled, "unroll", functools.partial(unrolled.unroll, first_order=True))
+    chex.assert_trees_all_equal(once_edited, of(unrolled))
+    with pytest.raises(AssertionError):
+        chex.assert_trees_all_close(once_edited, as_it_is, rtol=1e-3)
 
 
 def test_links_and_presets_are_there():
