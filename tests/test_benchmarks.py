@@ -12,6 +12,7 @@ import pytest
 import gan_jax.cache
 from benchmarks import (
     compare,
+    defaults,
     health,
     measure,
     mode_collapse,
@@ -82,6 +83,20 @@ def test_compare(tmp_path, monkeypatch, capsys):
     compare.main(("vanilla",), "digits", 2, 1, **given)
     with pytest.raises(UserError, match="no experiment 'nosuch'"):
         compare.main(("nosuch",), **given)
+
+
+def test_defaults(tmp_path, capsys):
+    """A row and a panel for each experiment, with all that health says of it."""
+    given = {"out": str(tmp_path), "runs": str(tmp_path / "runs"), "flags": "--steps=2 --width=8 --batch-size=8"}
+    defaults.main(("vanilla", "lsgan"), **given)
+    (line,) = lines(tmp_path / "defaults.jsonl")
+    assert [(row["experiment"], row["data"], row["steps"]) for row in line["rows"]] == [
+        ("vanilla", "digits", 2), ("lsgan", "ring8", 2)
+    ]  # fmt: skip
+    assert (tmp_path / "defaults.png").stat().st_size > 1000
+    row = line["rows"][1] | {"modes": [7, 8], "health": ["collapsed: 0.1; at rest: 0.5", "at rest: 0.4"]}
+    *_, said, health, _ = defaults.cells(row)
+    assert "modes 7.5 ± 0.71" in said and "labels" not in said and health == "collapsed; at rest"
 
 
 def test_spread():
