@@ -152,16 +152,16 @@ def main(
     protocol = f"{source.name}, {steps} updates of G, {seeds} seeds, last step, {best.pop('n')} samples of each, "
     protocol += f"mean ± standard deviation over seeds. The first row is what draws of the data score.\n\n    {command}"
     notes = [f"- {k}: {what}" for k, what in PROTOCOLS.items() if any(f"[{k}]" in row["published"] for row in rows)]
-    notes = "\n".join(["Published, by protocols of their own:", *notes])
+    notes = "\n".join(["\nPublished, by protocols of their own:", *notes, ""]) if notes else ""
     print(f"\n{protocol}\n")
     head = ("way", "experiment", *(n.replace("_", " ") for n in scores), "published")
     cells = [[r["way"], r["experiment"], *(log.spread(r[n]) for n in scores), r["published"]] for r in rows]
     of_data = ["data", "", *(log.spread(best[n]) if n in best else "" for n in scores), ""]
     lines = measure.table(head, [of_data, *cells])
-    print(f"\n{notes}\n")
+    print(notes)
     file = Path(out) / f"mode_collapse-{size}-{steps}x{seeds}"
     measure.record(file.name, [{"protocol": protocol, "data": best}, *rows], out)
-    file.with_suffix(".md").write_text(f"{protocol}\n\n{lines}\n\n{notes}\n")
+    file.with_suffix(".md").write_text(f"{protocol}\n\n{lines}\n{notes}")
     chart(file.with_suffix(".png"), curves, best)
     compare.draw(file.with_name(f"{file.name}-samples.png"), pictures, source)
 
