@@ -46,14 +46,14 @@ class Config:
     method: Literal[tuple(METHODS)] = "extragradient"  # how the two move
     loss: Literal["non_saturating", "minimax"] = "non_saturating"  # with minimax the game is zero-sum
     steps: int = 10_000  # moves of both
-    batch_size: int = 256  # rows of data, and of noise, a step
+    batch_size: int = 512  # rows of data, and of noise, a step
     strength: float = 0.5  # gamma of consensus, alpha of lookahead, the size of negative_momentum's momentum
     period: int = 5  # moves between two steps back, of lookahead
-    z_dim: int = 16  # the latent, standard normal
+    z_dim: int = 2  # the latent, standard normal
     width: int = 128  # units of a hidden layer
     depth: int = 2  # hidden layers
     g_lr: float = 1e-3  # Adam's rate for G; of plain descent in negative_momentum and, for both players, competitive
-    d_lr: float = 1e-3  # Adam's rate for D
+    d_lr: float = 2e-3  # Adam's rate for D
     b1: float = 0.5  # Adam's decay of the first moment
 
 
