@@ -5,9 +5,10 @@ how they move: at once, in turn, with a look ahead, against the rotation of the 
 `gan_jax/dynamics.py`; ExtraAdam, the default, is that of Gidel et al. 2019, arXiv 1802.10551.
 
 Differences from the papers: Adam wherever the rule takes an optimiser (`--b1 0` leaves out its momentum), and the nets
-of `vanilla.py` for all.
+of `vanilla.py` for all. `negative_momentum` and `competitive` are plain descent, for which Adam's rates are too small.
 
     python -m experiments.dynamics --method extragradient
+    python -m experiments.dynamics --method negative_momentum --g-lr 0.02 --d-lr 0.02
     python -m experiments.dynamics --method consensus --strength 1 --dataset digits
 """
 
