@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gan_jax import cli, data, log, loop, mesh, rundir
+from gan_jax import data
+from gan_jax.run import cli, log, loop, mesh, rundir
 from gan_jax.errors import UserError
 
 

@@ -6,7 +6,7 @@ Differences from the paper: those of `unrolled.py`, whose step the way "unrolled
 appendix, G faces an ensemble of past Ds there; here it is the average of their parameters, or one of them.
 
     python -m experiments.ablation --way first_order       the ring of eight Gaussians
-    python -m benchmarks.ablation                          all ways, compared
+    python -m benchmarks.quality.ablation                          all ways, compared
 """
 
 import dataclasses
@@ -18,11 +18,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gan_jax import cli, data, losses, rng
-from gan_jax.lookahead import unroll
-from gan_jax.loop import fit
+from gan_jax import data
+from gan_jax.game import losses, rng
+from gan_jax.run import cli
+from gan_jax.game.lookahead import unroll
+from gan_jax.run.loop import fit
 from gan_jax.nets import dcgan, mlp, stacked
-from gan_jax.player import Player, create, descend, ema, forward
+from gan_jax.game.player import Player, create, descend, ema, forward
 
 
 class Way(NamedTuple):

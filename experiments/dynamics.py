@@ -20,10 +20,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gan_jax import cli, data, dynamics, losses, rng
-from gan_jax.loop import fit
+from gan_jax import data
+from gan_jax.game import dynamics, losses, rng
+from gan_jax.run import cli
+from gan_jax.run.loop import fit
 from gan_jax.nets import mlp
-from gan_jax.player import Player, create, forward
+from gan_jax.game.player import Player, create, forward
 
 METHODS = {
     "simultaneous": lambda cfg, *txs: dynamics.simultaneous(*txs),

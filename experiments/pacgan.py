@@ -25,10 +25,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gan_jax import cli, data, losses, rng
-from gan_jax.loop import fit
+from gan_jax import data
+from gan_jax.game import losses, rng
+from gan_jax.run import cli
+from gan_jax.run.loop import fit
 from gan_jax.nets import dcgan, maxout, mlp, stacked
-from gan_jax.player import Player, create, descend, forward
+from gan_jax.game.player import Player, create, descend, forward
 
 
 @dataclasses.dataclass(frozen=True)

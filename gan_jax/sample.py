@@ -9,7 +9,8 @@ import jax
 import numpy as np
 import tyro
 
-from gan_jax import cli, data, plots, rundir
+from gan_jax import data
+from gan_jax.run import cli, plots, rundir
 from gan_jax.errors import UserError
 
 

@@ -17,9 +17,10 @@ import numpy as np
 import tyro
 from jax.flatten_util import ravel_pytree
 
-from gan_jax import cli, data, plots, rundir
+from gan_jax import data
+from gan_jax.run import cli, plots, rundir
 from gan_jax.errors import UserError
-from gan_jax.player import Player
+from gan_jax.game.player import Player
 
 
 def players(state):

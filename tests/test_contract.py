@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gan_jax import UserError, data, evaluate, loop, mesh, rundir
+from gan_jax import UserError, data
+from gan_jax.run import evaluate, loop, mesh, rundir
 from gan_jax.metrics import classifier
 
 NAMES = sorted(f.stem for f in Path(__file__).parents[1].glob("experiments/*.py") if f.stem != "__init__")

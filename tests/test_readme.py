@@ -32,8 +32,8 @@ def test_command_is_understood(command, monkeypatch):
     module = importlib.import_module(name)
     monkeypatch.setattr(module, "fit", lambda run, *parts, **rest: run.experiment)
     monkeypatch.setattr(module.data, "load", lambda name: unrolled.data.Source(name, (28, 28, 1), classes=10))
-    monkeypatch.setattr("gan_jax.mesh.choose", lambda *args: None)
-    monkeypatch.setattr("gan_jax.rundir.newest", lambda name: pytest.skip("resumes a run"))
+    monkeypatch.setattr("gan_jax.run.mesh.choose", lambda *args: None)
+    monkeypatch.setattr("gan_jax.run.rundir.newest", lambda name: pytest.skip("resumes a run"))
     if "<name>" not in command:
         assert module.main(flags) == name
 

@@ -12,9 +12,12 @@ from jax.flatten_util import ravel_pytree
 from runs import train
 from test_contract import NAMES, parts
 
-from experiments import cyclegan, unrolled
-from gan_jax import UserError, data, dynamics, rundir, spectrum
-from gan_jax.player import Player, descend
+from experiments import unrolled
+from experiments.pairs import cyclegan
+from gan_jax import UserError, data, spectrum
+from gan_jax.game import dynamics
+from gan_jax.run import rundir
+from gan_jax.game.player import Player, descend
 
 RATE = 0.1
 

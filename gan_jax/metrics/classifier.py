@@ -18,7 +18,10 @@ import optax
 import tyro
 from flax import traverse_util
 
-from gan_jax import cache, cli, data, log, player, rng
+from gan_jax import data
+from gan_jax.data import cache
+from gan_jax.game import player, rng
+from gan_jax.run import cli, log
 from gan_jax.errors import UserError
 from gan_jax.nets.conv import Conv
 

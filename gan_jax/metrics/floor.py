@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from gan_jax import cli, data, log
+from gan_jax import data
+from gan_jax.run import cli, log
 from gan_jax.errors import UserError
 from gan_jax.metrics import classifier, coverage, modes
 

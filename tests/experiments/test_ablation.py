@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from experiments import ablation, unrolled, vanilla
-from gan_jax import rng
+from gan_jax.game import rng
 
 B, K = 4, 2
 CFG = dataclasses.replace(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import alternating
-from gan_jax import rng
+from gan_jax.game import rng
 
 CFG = dataclasses.replace(
     alternating.PRESETS["default"], batch_size=2, width=4, z_dim=3, d_steps=2, g_steps=2, g_lr=2e-2, d_lr=1e-2, ema=0.9

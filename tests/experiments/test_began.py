@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import began
-from gan_jax import rng
+from gan_jax.game import rng
 from gan_jax.nets import autoencoder
 
 CFG = dataclasses.replace(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import dynamics, vanilla
-from gan_jax import rng
+from gan_jax.game import rng
 
 CFG = dataclasses.replace(dynamics.PRESETS["default"], batch_size=4, width=8, z_dim=2, g_lr=1e-2, d_lr=3e-2)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from experiments import ebgan
-from gan_jax import rng
+from gan_jax.game import rng
 from gan_jax.nets import autoencoder
 
 MARGIN = 0.2  # samples begin with energies of 0.22, 0.11 and 0.17: on both sides of it

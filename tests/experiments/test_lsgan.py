@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import lsgan
-from gan_jax import rng
+from gan_jax.game import rng
 
 CFG = dataclasses.replace(lsgan.PRESETS["default"], batch_size=2, width=8, z_dim=3, c=0.5, lr=1e-2, ema=0.9)
 

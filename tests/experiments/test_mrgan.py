@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import mrgan, unrolled
-from gan_jax import rng
+from gan_jax.game import rng
 
 CFG = dataclasses.replace(
     mrgan.PRESETS["default"], batch_size=2, width=8, e_width=8, d_width=8, z_dim=2, lambda1=0.7, lambda2=0.3,

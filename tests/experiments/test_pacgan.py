@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from experiments import pacgan, unrolled
-from gan_jax import UserError, rng
+from gan_jax import UserError
+from gan_jax.game import rng
 from gan_jax.nets import maxout
 
 CFG = dataclasses.replace(

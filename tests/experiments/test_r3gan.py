@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from experiments import r3gan
-from gan_jax import rng
+from gan_jax.game import rng
 from gan_jax.nets import r3gan as nets
 
 CFG = dataclasses.replace(

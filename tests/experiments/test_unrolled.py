@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from experiments import unrolled
-from gan_jax import data, losses, mesh, rng
-from gan_jax.loop import scan_fit
+from gan_jax import data
+from gan_jax.game import losses, rng
+from gan_jax.run import mesh
+from gan_jax.run.loop import scan_fit
 
 CFG = dataclasses.replace(
     unrolled.PRESETS["paper"], batch_size=8, width=8, z_dim=4, unroll=3, g_lr=1e-2, d_lr=2e-2, ema=0.9

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import vanilla
-from gan_jax import rng
+from gan_jax.game import rng
 
 CFG = dataclasses.replace(vanilla.PRESETS["ring"], batch_size=8, width=8, z_dim=4, lr=1e-2)
 

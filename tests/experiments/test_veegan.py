@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import unrolled, veegan
-from gan_jax import rng
+from gan_jax.game import rng
 
 CFG = dataclasses.replace(
     veegan.PRESETS["default"], batch_size=2, width=8, f_width=8, d_width=8, pair_width=8, z_dim=2, weight=0.7,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import wgan
-from gan_jax import rng
+from gan_jax.game import rng
 
 CFG = dataclasses.replace(wgan.PRESETS["default"], batch_size=2, width=8, critic_steps=2, clip=0.3, lr=1e-2)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import wgan_gp
-from gan_jax import rng
+from gan_jax.game import rng
 
 CFG = dataclasses.replace(wgan_gp.PRESETS["default"], batch_size=2, width=8, critic_steps=2, penalty=2.0, lr=1e-2)
 

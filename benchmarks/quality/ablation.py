@@ -1,0 +1,77 @@
+"""`python -m benchmarks.quality.ablation`: what makes the unrolled GAN work? All ways of experiments/ablation.py, compared."""
+
+import shlex
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import tyro
+
+from benchmarks import measure
+from experiments import ablation
+from gan_jax import data
+from gan_jax.run import cli, log, plots
+
+PRESETS = {"ring8": "default", "grid25": "grid", "stacked_mnist": "stacked_quarter"}
+
+
+def main(
+    ways: tyro.conf.Positional[tuple[Literal[tuple(ablation.WAYS)], ...]] = tuple(ablation.WAYS),
+    dataset: Literal[tuple(PRESETS)] = "ring8",
+    steps: int = 0,
+    seeds: int = 8,
+    flags: str = "",
+    out: str = "benchmarks/quality/results",
+    runs: str = "runs/ablation",
+):
+    """Train each way with the same settings and seeds, and score its last step.
+
+    A run that is finished is not trained again, a stopped one goes on.
+
+    Args:
+        ways: which ones.
+        dataset: the data, and with it the preset of experiments/ablation.py.
+        steps: updates of G [the preset's].
+        seeds: runs of each, with seeds 0, 1, ...
+        flags: more flags of every run, as one word: "--eval-every=500 --gpu".
+        out: folder of ablation-DATASET.md, .jsonl and .png.
+        runs: folder of the runs.
+    """
+    preset = ablation.PRESETS[PRESETS[dataset]]
+    steps, source, rows = steps or preset.steps, data.load(dataset), []
+    for way in ways:
+        folder = Path(runs, f"{dataset}-{steps}x{seeds}", way)
+        given = [f"--preset={PRESETS[dataset]}", f"--way={way}", f"--steps={steps}", f"--seeds={seeds}"]
+        results = measure.trained(ablation, [*given, *shlex.split(flags)], folder)
+        names = [n for n in ("modes", "high_quality", "reverse_kl") if n in results]
+        rows.append({"way": way, "seconds": results["seconds"], "history": measure.history(folder, names)})
+        print(f"{way}: " + ", ".join(f"{n} {log.spread(results[n])}" for n in names), flush=True)
+    protocol = f"{dataset}, {steps} updates of G, {seeds} seeds, last step, mean ± standard deviation"
+    lines = measure.table(
+        ("way", *(n.replace("_", " ") for n in names), "seconds"),
+        [(r["way"], *(log.spread(r["history"][n][-1]) for n in names), round(r["seconds"])) for r in rows],
+    )
+    file = Path(out) / f"ablation-{dataset}"
+    measure.record(file.name, [{"protocol": protocol}, *rows], out)
+    file.with_suffix(".md").write_text(f"{protocol}.\n\n{lines}\n")
+    draw(file.with_suffix(".png"), rows, source.classes)
+
+
+def draw(file, rows, classes):
+    """Write a panel for each way: shares of covered modes and of good samples over steps; bands: all seeds."""
+    fig, axes = plots.figure(len(rows), 2.6, 2.2, across=5)
+    for axis, row in zip(axes, rows, strict=True):
+        for name, most in (("modes", classes), ("high_quality", 1)):
+            if name in row["history"]:
+                share = np.array(row["history"][name]) / most  # [evaluations, seeds]
+                (line,) = axis.plot(row["history"]["step"], share.mean(1), label=name.replace("_", " "))
+                axis.fill_between(
+                    row["history"]["step"], share.min(1), share.max(1), color=line.get_color(), alpha=0.2, linewidth=0
+                )
+        axis.set(title=row["way"], ylim=(-0.03, 1.03), xlabel="step")
+    axes[0].legend(fontsize="small", loc="lower right")
+    fig.savefig(file, dpi=110)
+
+
+if __name__ == "__main__":
+    cli.run(lambda: tyro.cli(main))

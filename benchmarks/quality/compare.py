@@ -1,0 +1,107 @@
+"""`python -m benchmarks.quality.compare wgan lsgan --dataset mnist`: experiments at an equal budget, table and picture."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import tyro
+
+from benchmarks import measure
+from gan_jax import data
+from gan_jax.run import cli, log, plots, rundir
+from gan_jax.metrics import classifier, features, neighbours
+
+
+def main(
+    names: tyro.conf.Positional[tuple[str, ...]],
+    dataset: str = "ring8",
+    steps: int = 5000,
+    seeds: int = 4,
+    samples: int = 2000,
+    flags: str = "",
+    out: str = "benchmarks/quality/results",
+    runs: str = "runs/compare",
+):
+    """Train experiments on one data set, each with its own preset for it, and score their last step.
+
+    A step is an update of G. On a toy the scores are those of mode coverage; on images those of the set's classifier,
+    for samples against the test split. A run that is finished is not trained again, one that was stopped goes on.
+
+    Args:
+        names: the experiments, by their files' names.
+        dataset: a toy, or an image set with labels and a test split.
+        steps: updates of G.
+        seeds: runs of each, with seeds 0, 1, ...
+        samples: images of each seed that are scored.
+        flags: more flags, each for the experiments that have it, as one word: "--width=16 --gpu".
+        out: folder of compare-DATASET.md, .jsonl and .png.
+        runs: folder of the runs.
+    """
+    modules = {name: measure.experiment(name) for name in names}
+    source, rows, pictures = data.load(dataset), [], {}
+    more = measure.taken(modules, flags)
+    judge = None if source.modes else Judge(dataset, samples)
+    for name, module in modules.items():
+        folder = Path(runs, f"{dataset}-{steps}x{seeds}", name)
+        given = [f"--dataset={dataset}", f"--steps={steps}", f"--seeds={seeds}", *more[name]]
+        results = measure.trained(module, given, folder)
+        trained = rundir.load(folder)
+        x = np.asarray(jax.jit(trained.sample, static_argnums=1)(jax.random.key(0), samples))
+        x = x if seeds > 1 else x[None]  # [seeds, n, ...]
+        scores = {n: results[n] for n in ("modes", "high_quality", "reverse_kl")} if source.modes else judge(x)
+        scores |= {n: results[n] for n in ("diversity", "seconds")}
+        config = {"config": rundir.read(folder)["config"], "health": results["health"]}
+        rows.append({"experiment": name} | scores | config)
+        pictures[name] = x[0]
+        print(f"{name}: " + ", ".join(f"{n} {log.spread(v)}" for n, v in scores.items()), flush=True)
+    names = list(scores)
+    table = [(row["experiment"], *(log.spread(row[n]) for n in names)) for row in rows]
+    protocol = f"{dataset}, {steps} updates of G, {seeds} seeds, last step, mean ± standard deviation"
+    protocol += f", {flags}" if flags else ""
+    protocol += f"; {judge.protocol}" if judge else ""
+    file = Path(out) / f"compare-{dataset}"
+    lines = measure.table(("experiment", *(n.replace("_", " ") for n in names)), table)
+    measure.record(file.name, [{"protocol": protocol}, *rows], out)
+    file.with_suffix(".md").write_text(f"{protocol}.\n\n{lines}\n")
+    draw(file.with_suffix(".png"), pictures, source)
+
+
+class Judge:
+    """Scores of images in the eyes of the classifier of their set."""
+
+    def __init__(self, dataset, n):
+        self.classifier, test = classifier.load(dataset), data.resident(data.load(dataset).test)
+        self._see = jax.jit(lambda x: (self.classifier(x).argmax(-1), self.classifier.features(x)))
+        self.labels, self.real = self._seen(data.decode({"x": test["x"][:n]})["x"])
+        self.protocol = (
+            f"{n} samples a seed against the first {len(self.real)} images of the test split, by classifier "
+            f"{self.classifier.digest} ({self.classifier.accuracy:.2%} right)"
+        )
+
+    def _seen(self, x):
+        return tuple(np.asarray(a) for a in self._see(x))
+
+    def __call__(self, x):
+        """Return {score: one for each seed} of x [seeds, n, h, w, c]."""
+        found = []
+        for labels, seen in map(self._seen, x):
+            of_labels = features.label_histogram(self.labels, labels, self.classifier.net.classes)
+            near = neighbours.precision_recall(self.real, seen)
+            found.append(of_labels | {"frechet": features.frechet(self.real, seen)} | near)
+        return {name: [one[name] for one in found] if len(found) > 1 else found[0][name] for name in found[0]}
+
+
+def draw(file, pictures, source):
+    """Write the first seed's samples of each experiment side by side: points, or 64 images."""
+    if source.modes:
+        return plots.scatter(file, pictures, *source.modes[:2])
+    fig, axes = plots.figure(len(pictures))
+    for axis, (name, x) in zip(axes, pictures.items(), strict=True):
+        picture = plots.grid(x[:64], 8)
+        axis.imshow(picture if picture.shape[-1] == 3 else picture[..., 0], cmap="gray", vmin=0, vmax=255)
+        axis.set(title=name, xticks=[], yticks=[])
+    fig.savefig(file, dpi=75)
+
+
+if __name__ == "__main__":
+    cli.run(lambda: tyro.cli(main))

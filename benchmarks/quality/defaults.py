@@ -1,0 +1,64 @@
+"""`python -m benchmarks.quality.defaults`: what every experiment ends with, started as `python -m experiments.NAME`."""
+
+from pathlib import Path
+
+import numpy as np
+import tyro
+from PIL import Image
+
+from benchmarks import measure
+from gan_jax.run import cli, log, plots, rundir
+
+HEAD = ("experiment", "data", "steps", "what it ends with", "health", "seconds")
+ASIDE = {"labels", "health", "steps", "seconds", "loss/g", "loss/d"}
+
+
+def main(
+    names: tyro.conf.Positional[tuple[str, ...]] = (),
+    seeds: int = 1,
+    flags: str = "",
+    out: str = "benchmarks/quality/results",
+    runs: str = "runs/defaults",
+):
+    """Train with the defaults. A run that is finished is not trained again, one that was stopped goes on.
+
+    Args:
+        names: the experiments, by their files' names [all].
+        seeds: runs of each, with seeds 0, 1, ...
+        flags: more flags, each for the experiments that have it, as one word: "--width=16 --gpu".
+        out: folder of defaults.md, .jsonl and .png.
+        runs: folder of the runs.
+    """
+    names = names or sorted(f.stem for f in Path("experiments").glob("*.py") if f.stem != "__init__")
+    modules, rows = {name: measure.experiment(name) for name in names}, []
+    more = measure.taken(modules, flags)
+    for name, module in modules.items():
+        results = measure.trained(module, [f"--seeds={seeds}", *more[name]], Path(runs, name))
+        config = rundir.read(Path(runs, name))["config"]
+        rows.append({"experiment": name, "data": config["dataset"]} | results | {"config": config})
+        print(f"{name}: {'; '.join(results['health'])}", flush=True)
+    lines = measure.table(HEAD, [cells(row) for row in rows])
+    measure.record("defaults", rows, out)
+    Path(out, "defaults.md").write_text(lines + "\n")
+    draw(Path(out, "defaults.png"), {name: Path(runs, name, "samples", "final.png") for name in names})
+
+
+def cells(row) -> tuple:
+    """Return a row's cells of the table, under HEAD."""
+    scores = {k: v for k, v in row.items() if k not in {"experiment", "data", "config"} | ASIDE}
+    said = ", ".join(f"{name.replace('_', ' ')} {log.spread(value)}" for name, value in scores.items())
+    found = dict.fromkeys(word.split(":")[0] for words in row["health"] for word in words.split("; "))
+    return row["experiment"], row["data"], row["steps"], said, "; ".join(found), round(row["seconds"])
+
+
+def draw(file, pictures):
+    """Write the last samples of each experiment side by side."""
+    fig, axes = plots.figure(len(pictures), 2.4, 2.6, across=6)
+    for axis, (name, picture) in zip(axes, pictures.items(), strict=True):
+        axis.imshow(np.asarray(Image.open(picture).convert("RGB")))
+        axis.set(title=name, xticks=[], yticks=[])
+    fig.savefig(file, dpi=75)
+
+
+if __name__ == "__main__":
+    cli.run(lambda: tyro.cli(main))

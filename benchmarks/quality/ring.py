@@ -1,0 +1,95 @@
+"""`python -m benchmarks.quality.ring`: what a preset of the unrolled GAN covers with K = 0 and with K, over time and seeds.
+
+Draws the figure that the paper is known for: a row for each K, a column for each moment.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import numpy as np
+import tyro
+
+from benchmarks import measure
+from experiments import unrolled
+from gan_jax import data
+from gan_jax.run import cli, evaluate, log, mesh
+
+
+def main(
+    preset: str = "paper",
+    ks: tuple[int, ...] = (0, 10),
+    seeds: int = 4,
+    moments: tuple[int, ...] = (0, 2500, 5000, 10_000, 15_000, 25_000),
+    out: str = "benchmarks/quality/results",
+):
+    """Train and score; the last of the moments is the last step.
+
+    Args:
+        preset: a preset of experiments/unrolled.py whose data is a mixture.
+        ks: the K to train with; 0 is the plain GAN.
+        seeds: runs of each K, with seeds 0, 1, ...
+        moments: the steps at which 2,500 samples are drawn.
+        out: folder of ring.jsonl and ring-PRESET.png.
+    """
+    rows, samples = [], {}
+    for k in ks:
+        cfg = dataclasses.replace(unrolled.PRESETS[preset], unroll=k)
+        state, keys, feed, advance, _, given = measure.prepared(unrolled, cfg, seeds)
+        real = data.reference(given["source"])
+        score = jax.jit(
+            lambda state, keys, given=given, real=real: evaluate.evaluate(
+                given["sample"], None, given["source"], seeds, state, keys, real, {}, {}
+            )
+        )
+        at = 0
+        for moment in moments:
+            while at < moment:
+                n = min(500, moment - at)
+                state, _ = advance(state, keys, feed, np.int32(n))
+                jax.block_until_ready(state)
+                at += n
+            scores, _, x = mesh.to_host(score(state, keys))
+            samples[k, moment] = x[0] if seeds > 1 else x
+            rows.append(
+                {"preset": preset, "k": k, "step": moment, "seeds": seeds}
+                | {n: v.tolist() for n, v in scores.items() if n != "labels"}
+            )
+            print(
+                f"K {k}, step {moment}: "
+                + ", ".join(f"{n} {log.spread(v)}" for n, v in scores.items() if n != "labels"),
+                flush=True,
+            )
+    names = ("modes", "high_quality", "reverse_kl")
+    measure.table(
+        ("K", "step", *(n.replace("_", " ") for n in names)),
+        [(r["k"], r["step"], *(log.spread(r[n]) for n in names)) for r in rows if r["step"] in moments[-3:]],
+    )
+    draw(Path(out) / f"ring-{preset}.png", samples, ks, moments, given["source"])
+    measure.record("ring", rows, out)
+
+
+def draw(file, samples, ks, moments, source):
+    """Draw the samples of seed 0, a row for each K and a column for each moment, and the data last."""
+    import matplotlib.pyplot as plt
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fig, grid = plt.subplots(
+        len(ks), len(moments) + 1, figsize=(1.5 * len(moments) + 1.5, 1.6 * len(ks)), squeeze=False
+    )
+    reach = 1.35 * np.abs(source.modes[0]).max()
+    real = np.asarray(source.draw(jax.random.key(0), 2500)["x"])
+    for line, k in zip(grid, ks, strict=True):
+        for axis, moment in zip(line, [*moments, None], strict=True):
+            x = real if moment is None else samples[k, moment]
+            axis.scatter(*x.T, s=1.5, alpha=0.4, linewidths=0, color="#b3401b" if moment is None else "#1764ab")
+            axis.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xticks=[], yticks=[])
+        line[0].set_ylabel("plain GAN (K = 0)" if k == 0 else f"unrolled, K = {k}", fontsize=9)
+    for axis, moment in zip(grid[0], [*moments, None], strict=True):
+        axis.set_title("data" if moment is None else f"step {moment:,}", fontsize=9)
+    fig.tight_layout(pad=0.4)
+    fig.savefig(file, dpi=130)
+
+
+if __name__ == "__main__":
+    cli.run(lambda: tyro.cli(main))

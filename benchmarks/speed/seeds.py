@@ -1,0 +1,119 @@
+"""`python -m benchmarks.speed.seeds`: several seeds by `vmap`, by `lax.map`, one run after another, and as `fit` has them.
+
+`fit` shares the seeds out over the devices (a CPU has one for each core then), and on each `mesh.over_seeds` chooses
+between vmap and lax.map; the other ways have one device. That all make the same numbers is checked first.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import numpy as np
+import tyro
+
+from benchmarks import measure
+from gan_jax.run import cli, mesh, rundir
+from gan_jax.errors import UserError
+
+
+def main(
+    experiment: str = "unrolled",
+    preset: str = "default",
+    dataset: str = "",
+    seeds: tuple[int, ...] = (1, 2, 4, 8, 16, 32),
+    check: int = 5,
+    steps: int = 0,
+    repeats: int = 5,
+    out: str = "benchmarks/speed/results",
+):
+    """Time an experiment with several seeds.
+
+    Args:
+        experiment: the name of a file in experiments/.
+        preset: one of its presets.
+        dataset: another data set than the preset's.
+        seeds: how many at once, several to compare.
+        check: steps after which the states must be the same, within 1e-5.
+        steps: updates a timing [about half a second's worth].
+        repeats: timings, of which median, least and most are shown.
+        out: folder of seeds.jsonl and seeds-EXPERIMENT-PRESET.png.
+    """
+    mesh.choose(seeds=max(seeds))
+    module = measure.experiment(experiment)
+    cfg = module.PRESETS[preset]
+    cfg = dataclasses.replace(cfg, dataset=dataset) if dataset else cfg
+    begin, alone_seconds = in_turn(module, cfg)
+    rows, expected = [], None
+    for s in seeds:
+        shares = max(n for n in range(1, jax.device_count() + 1) if s % n == 0)
+        ways = {"in turn": None}
+        if s > 1:
+            ways |= {"vmap": (1, True), "lax.map": (1, False)}
+        if shares > 1:
+            ways[f"fit, {shares} devices"] = shares, None
+        for way, given in ways.items():
+            if given:
+                run, _, seconds = measure.compiled(module, cfg, s, jax.devices()[: given[0]], given[1])
+            else:
+                run, seconds = begin(s), alone_seconds
+            states = numbers(run(check), s)
+            expected = states if not given else expected
+            apart = float(np.abs(states - expected).max())
+            if not apart <= 1e-5:
+                raise UserError(f"{s} seeds by {way} are {apart:.1e} from {s} runs in turn after {check} steps.")
+            row = {"experiment": experiment, "preset": preset, "dataset": cfg.dataset, "seeds": s, "way": way}
+            rows.append(row | {"apart": apart, "compile": seconds} | measure.clock(run, steps, repeats))
+    each = lambda row, of: f"{np.median(row[of]) / row['seeds']:.2f}"
+    head = ("seeds", "way", "ms/step of all: median (least-most)", "ms a seed", "CPU ms a seed", "compile s", "apart")
+    cells = lambda r: (each(r, "ms"), each(r, "cpu_ms"), f"{r['compile']:.1f}", f"{r['apart']:.0e}")
+    measure.table(head, [(r["seeds"], r["way"], measure.middle(r["ms"]), *cells(r)) for r in rows])
+    measure.record("seeds", rows, out)
+    chart(rows, Path(out) / f"seeds-{experiment}-{preset}.png")
+
+
+def in_turn(module, cfg):
+    """Return (begin, seconds to compile); of begin(seeds) = run, run(n) makes n steps of one seed after another."""
+    state, key, feed, advance, devices, given = measure.prepared(module, cfg, devices=jax.devices()[:1])
+    program, seconds = measure.built(advance, state, key, feed)
+    fresh = lambda seed: (rundir.initial(given["init"], seed, 1), jax.random.key(seed))
+    fresh = jax.jit(fresh, out_shardings=mesh.replicated(devices))
+
+    def begin(seeds):
+        runs = [fresh(seed) for seed in range(seeds)]
+
+        def run(n):
+            for i, (state, key) in enumerate(runs):
+                runs[i] = jax.block_until_ready(program(state, key, feed, np.int32(n)))[0], key
+            return [state for state, _ in runs]
+
+        return run
+
+    return begin, seconds
+
+
+def numbers(states, seeds):
+    """Return all numbers [seeds, n] of one state that holds all seeds, or of a list of a state for each."""
+    states = states if isinstance(states, list) else [states]
+    each = seeds // len(states)
+    rows = [[np.reshape(leaf, (each, -1)) for leaf in jax.tree.leaves(mesh.to_host(state))] for state in states]
+    return np.concatenate([np.concatenate(row, 1, dtype=float) for row in rows])
+
+
+def chart(rows, file):
+    """Draw wall and CPU milliseconds a step and seed against the number of seeds, a line for each way."""
+    from gan_jax.run.plots import figure
+
+    fig, axes = figure(2)
+    for axis, of, title in zip(axes, ("ms", "cpu_ms"), ("wall", "CPU"), strict=True):
+        for way in dict.fromkeys(r["way"].partition(",")[0] for r in rows):
+            line = [(r["seeds"], np.median(r[of]) / r["seeds"]) for r in rows if r["way"].startswith(way)]
+            axis.plot(*zip(*line, strict=True), "o-", label=way)
+        axis.set_xscale("log", base=2)
+        axis.set(xlabel="seeds", ylabel="ms a step and seed", title=title, ylim=(0, None))
+        axis.set_xticks(sorted({r["seeds"] for r in rows}), sorted({r["seeds"] for r in rows}))
+    axes[0].legend()
+    fig.savefig(file, dpi=110)
+
+
+if __name__ == "__main__":
+    cli.run(lambda: tyro.cli(main), compile_cache=False)

@@ -1,0 +1,131 @@
+"""DiscoGAN: two sets without pairs; each of two translators is inverted by the other, so neither can collapse.
+
+Kim, Cha, Kim, Lee and Kim 2017, arXiv 1703.05192. G_ab and G_ba descend -log D_b(G_ab(a)) - log D_a(G_ba(b)) and the
+squared distances of a and G_ba(G_ab(a)), of b and G_ab(G_ba(b)); each D is that of a plain GAN. The paper's toy: points
+of two mixtures, one of 5 modes and one of 10. A GAN, or one inverse alone, maps several modes of a onto one of b.
+
+a is the set `source`, b the set `dataset`; `sample` translates held-out data of a.
+
+Differences from the paper: all four nets are updated at once from the same batch; CycleGAN's translators and its D of
+patches for images, where the paper has a bottleneck without residual blocks; no feature matching and no weights that
+change in training, which only the authors' code has.
+
+    python -m experiments.pairs.discogan                                    grid of 25 onto ring of 8
+    python -m experiments.pairs.discogan --dataset usps --source mnist
+"""
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gan_jax import data
+from gan_jax.game import losses, rng
+from gan_jax.run import cli
+from gan_jax.run.loop import fit
+from gan_jax.nets import mlp, translate
+from gan_jax.game.player import Player, create, descend, forward
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    dataset: str = "ring8"  # b, which `sample` shows: a toy, or any TFDS image set by name
+    source: str = "grid25"  # a, the other one
+    steps: int = 10_000  # joint updates of the four nets
+    batch_size: int = 256  # rows of each set a step
+    reconstruction: float = 1.0  # weight of there and back again; 0: two plain GANs
+    width: int = 128  # units of a hidden layer (points); channels at full resolution (images)
+    depth: int = 2  # hidden layers (points); residual blocks of G (images)
+    lr: float = 1e-3  # Adam's rate for all four
+    b1: float = 0.5  # Adam's decay of the first moment
+
+
+PRESETS = {
+    "default": Config(),
+    "images": Config("usps", "mnist", steps=5000, batch_size=16, width=16, lr=2e-4),
+}
+
+
+class State(NamedTuple):
+    step: jax.Array
+    key: jax.Array  # the root of all the run's randomness
+    g_ab: Player
+    g_ba: Player
+    d_a: Player
+    d_b: Player
+
+
+def build(cfg):
+    shape = data.load(cfg.dataset).shape
+    tx = optax.adam(cfg.lr, cfg.b1)
+    if len(shape) == 1:
+        return mlp.G(shape, cfg.width, cfg.depth), mlp.D(cfg.width, cfg.depth), tx
+    return translate.G(shape, cfg.width, cfg.depth), translate.D(cfg.width), tx
+
+
+def init(cfg, key):
+    G, D, tx = build(cfg)
+    x = jnp.zeros((1, *data.load(cfg.dataset).shape))
+    nets = {"g_ab": G, "g_ba": G, "d_a": D, "d_b": D}
+    players = [create(net, tx, rng.at(key, 0, name), x) for name, net in nets.items()]
+    return State(jnp.int32(0), key, *players)
+
+
+def resized(cfg, x):
+    """Return x at the size of b."""
+    return jax.image.resize(x, (x.shape[0], *data.load(cfg.dataset).shape), "linear")
+
+
+def step(cfg, state, batch):
+    G, D, tx = build(cfg)
+    loss = losses.non_saturating
+    a, b = (resized(cfg, batch[name]["x"]) for name in ("source", "x"))  # [b, ...]
+
+    def score(d_params, x):
+        return forward(D, d_params, {}, x)[0]  # [b], or [b, patches]
+
+    def g_loss(ab_params, ba_params):
+        ab, ba = (lambda x, params=params: forward(G, params, {}, x)[0] for params in (ab_params, ba_params))
+        fake_a, fake_b = ba(b), ab(a)
+        adversarial = loss.g(None, score(state.d_a.params, fake_a)).mean()
+        adversarial += loss.g(None, score(state.d_b.params, fake_b)).mean()
+        back = jnp.mean((ba(fake_b) - a) ** 2) + jnp.mean((ab(fake_a) - b) ** 2)
+        return adversarial + cfg.reconstruction * back, (fake_a, fake_b, adversarial, back)
+
+    def d_loss(d_params, real, fake):
+        return loss.d(score(d_params, real), score(d_params, fake)).mean()
+
+    (ab_grads, ba_grads), (fake_a, fake_b, adversarial, back) = jax.grad(g_loss, (0, 1), has_aux=True)(
+        state.g_ab.params, state.g_ba.params
+    )
+    a_value, a_grads = jax.value_and_grad(d_loss)(state.d_a.params, a, fake_a)
+    b_value, b_grads = jax.value_and_grad(d_loss)(state.d_b.params, b, fake_b)
+
+    players = state.g_ab, state.g_ba, state.d_a, state.d_b
+    players = [descend(p, grads, tx) for p, grads in zip(players, (ab_grads, ba_grads, a_grads, b_grads), strict=True)]
+    metrics = {"loss/g": adversarial, "loss/d_a": a_value, "loss/d_b": b_value, "reconstruction": back}
+    return State(state.step + 1, state.key, *players), metrics
+
+
+def sample(cfg, state, key, n):
+    (G, *_), source = build(cfg), data.load(cfg.source)
+    if source.draw:
+        a = source.draw(key, n)["x"]
+    else:
+        held_out = jnp.asarray(data.resident(source.test or source)["x"][:1000])
+        a = data.decode({"x": held_out[jax.random.choice(key, len(held_out), (n,), n > len(held_out))]})["x"]
+    return forward(G, state.g_ab.params, {}, resized(cfg, a))[0]
+
+
+def main(argv=None):
+    cfg, run = cli.parse(Config, PRESETS, argv)
+    parts = (functools.partial(f, cfg) for f in (init, step, sample))
+    sets = data.join(x=data.load(cfg.dataset), source=data.load(cfg.source))
+    return fit(run, sets, *parts, steps=cfg.steps, batch_size=cfg.batch_size)
+
+
+if __name__ == "__main__":
+    cli.run(main)

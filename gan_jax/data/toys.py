@@ -1,0 +1,42 @@
+"""Toys: mixtures of Gaussians in the plane, whose modes are known. Each function returns a `Source`."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gan_jax.data.source import Source
+
+
+def mixture(name, means, std) -> Source:
+    """Return the even mixture of N(mean, std^2 I) over `means` [m, c]; a mean that is given k times weighs k times."""
+    means = np.asarray(means, np.float32)
+
+    def draw(key, n):
+        which, noise = jax.random.split(key)
+        drawn = jax.random.randint(which, (n,), 0, len(means))
+        centre = jnp.asarray(means)[drawn]
+        return {"x": centre + std * jax.random.normal(noise, centre.shape), "y": jnp.asarray(labels)[drawn]}
+
+    modes, labels, weights = np.unique(means, axis=0, return_inverse=True, return_counts=True)
+    labels, shares = labels.reshape(-1).astype(np.int32), np.float32(weights / len(means))
+    return Source(name, means.shape[1:], draw, modes=(modes, std, shares), classes=len(modes))
+
+
+def ring(name, modes=8, radius=2.0, std=0.02, turn=1.0, weights=1) -> Source:
+    """Return `modes` Gaussians on a circle, at even angles; weights: whole numbers [modes], where they are unequal."""
+    angle = 2 * np.pi * np.arange(modes) / modes * turn
+    means = (radius * np.stack([np.cos(angle), np.sin(angle)], -1)).round(6)
+    return mixture(name, np.repeat(means, weights, axis=0), std)
+
+
+def grid(name, side=5, spacing=2.0, std=0.05) -> Source:
+    """Return side x side Gaussians on a square lattice centred on 0."""
+    at = spacing * (np.arange(side) - (side - 1) / 2)
+    return mixture(name, np.stack(np.meshgrid(at, at), -1).reshape(-1, 2), std)
+
+
+def spiral(name, modes=50, turns=1.5, radius=2.0, std=0.02) -> Source:
+    """Return `modes` Gaussians at even distances along an Archimedean spiral, the last at `radius`."""
+    t = np.sqrt((np.arange(modes) + 1) / modes)  # the arc grows with the square of the angle
+    angle = 2 * np.pi * turns * t
+    return mixture(name, (radius * t[:, None] * np.stack([np.cos(angle), np.sin(angle)], -1)).round(6), std)

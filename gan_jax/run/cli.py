@@ -1,0 +1,175 @@
+"""The command line: an experiment's Config and what every run has, as typed flags (tyro)."""
+
+import contextlib
+import dataclasses
+import io
+import os
+import re
+import sys
+import typing
+import warnings
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import jax
+import tyro
+
+from gan_jax import data
+from gan_jax.data import cache
+from gan_jax.run import mesh, rundir
+from gan_jax.errors import UserError, first_line
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What every experiment's run has besides its Config."""
+
+    out: str = ""  # run folder [runs/<experiment>/<date-time>]
+    resume: bool = False  # go on from the last checkpoint of --out [of the newest run]
+    seed: int = 0  # the run is a function of it
+    seeds: int = 1  # runs trained at once, with seeds seed, seed + 1, ...
+    log_every: int = 100  # steps between rows of metrics.jsonl
+    eval_every: int = 1000  # steps between evaluations with a picture; 0: only at the end
+    save_every: int = 1000  # steps between checkpoints
+    keep: int = 3  # checkpoints that are kept
+    stream: bool = False  # read records ahead on the host even where the set fits on the device
+    rekey: int = 0  # with --resume, a new number: go on with other noise and data, and with other rates if you like
+    precision: Literal["default", "high", "highest"] = "default"  # of float32 products on GPU and TPU
+    deterministic: bool = False  # on GPUs, use only operations that give the same bits every time
+    cpu: bool = False  # run on the CPU
+    gpu: bool = False  # run on the GPUs
+    tpu: bool = False  # run on the TPUs
+    distributed: bool = False  # join the other processes (done unasked on a TPU pod and under SLURM)
+    experiment: tyro.conf.Suppress[str] = ""  # its module, "experiments.unrolled"
+    config: tyro.conf.Suppress[Any] = None  # the Config as a dict, for config.json
+
+
+POSITIVE = {"steps", "batch_size", "pack", "z_dim", "width", "d_width", "e_width", "f_width"}
+POSITIVE |= {"pair_width", "critic_steps", "seeds", "log_every", "save_every", "keep"}
+
+
+def parse(Config, presets: dict, argv=None):
+    """Return (cfg, run) from the flags, choose the devices, and open no file.
+
+    Without --preset: for an image set "images", for a toy the first preset with it, else the first one. With --resume
+    the run's own config is the default. A wrong flag ends in one or two lines and exit code 2.
+    """
+    module = sys.modules[Config.__module__]
+    experiment = (
+        module.__spec__.name if module.__spec__ else f"{Path(module.__file__).parent.name}.{Path(module.__file__).stem}"
+    )
+    argv = sys.argv[1:] if argv is None else list(argv)
+
+    def args_type(cfg, run, preset):
+        help = tyro.conf.arg(help="the Config to begin with; the flags below change it")
+        Preset = Annotated[Literal[tuple(presets)], help]
+        fields = [
+            ("preset", Preset, preset),
+            ("cfg", tyro.conf.OmitArgPrefixes[Config], cfg),
+            ("run", tyro.conf.OmitArgPrefixes[Run], run),
+        ]
+        return dataclasses.make_dataclass("Args", [(n, t, dataclasses.field(default=d)) for n, t, d in fields])
+
+    def flags(cfg, run, preset, help=False):
+        args = argv if help else [a for a in argv if a not in ("-h", "--help")]
+        return tyro.cli(
+            args_type(cfg, run, preset), args=args, prog=f"python -m {experiment}", description=module.__doc__
+        )
+
+    first = next(iter(presets))
+    with one_line():
+        asked = flags(presets[first], Run(), first)  # every flag is right: now the defaults that they decide
+        said = {a.split("=")[0].removeprefix("--").replace("-", "_") for a in argv if a.startswith("--")}
+        preset = asked.preset
+        if "preset" not in said and "dataset" in said:
+            of_set = [p for p, c in presets.items() if c.dataset == asked.cfg.dataset]
+            if "images" in presets and len(data.load(asked.cfg.dataset).shape) == 3:
+                of_set = ["images"]
+            preset = of_set[0] if of_set else first
+        cfg, run = presets[preset], Run()
+        out = asked.run.out
+        if asked.run.resume:
+            out = out or str(rundir.newest(experiment))
+            saved = rundir.read(out, experiment)
+            run = dataclasses.replace(run, **{name: saved[name] for name in rundir.KEPT})
+            if "preset" not in said:
+                known = typing.get_type_hints(Config)
+                rundir.check(saved["config"], known, Path(out) / "config.json")
+                cfg = dataclasses.replace(cfg, **{k: v for k, v in saved["config"].items() if k in known})
+        args = flags(cfg, run, preset, help=True)
+    cfg, run = args.cfg, args.run
+    platforms = [p for p in ("cpu", "gpu", "tpu") if getattr(run, p)]
+    if len(platforms) > 1:
+        raise UserError(f"choose one of --{' and --'.join(platforms)}.")
+    for name, value in {**dataclasses.asdict(cfg), **dataclasses.asdict(run)}.items():
+        least = int(name in POSITIVE)
+        if isinstance(value, int | float) and not least <= value < 2**31:
+            raise UserError(f"--{name.replace('_', '-')} is {value}; it must be a number, {least} or more, under 2^31.")
+    if run.seed + run.seeds > 2**31:
+        raise UserError(f"--seed is {run.seed} and --seeds {run.seeds}; the last seed must be under 2^31.")
+    jax.config.update("jax_default_matmul_precision", run.precision)
+    if run.deterministic:  # read when the backend starts
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true"
+    mesh.choose(platforms[0] if platforms else None, run.distributed, run.seeds)
+    return cfg, dataclasses.replace(run, out=out, experiment=experiment, config=dataclasses.asdict(cfg))
+
+
+@contextlib.contextmanager
+def one_line():
+    """Turn tyro's framed error into a UserError of one or two lines."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            yield
+    except SystemExit as end:
+        if not end.code:
+            raise
+        body = re.sub(r"[│╭╮╰╯]|─ .*? ─+(?=╮)", " ", said.getvalue())
+        message, *rest = re.split(r"─{8,}", re.sub(r"^.*╮?\n", "", body, count=1))
+        close = re.findall(r"--[\w-]+", rest[0]) if rest and "Perhaps" in rest[0] else []
+        hint = f"\nDid you mean {' or '.join(dict.fromkeys(close))}? " if close else "\n"
+        raise UserError(" ".join(message.split()) + hint + "--help lists every flag.") from None
+
+
+def run(main, compile_cache: bool = True):
+    """Call `main` as a program: a UserError becomes its lines and exit code 2, Ctrl-C exit code 130.
+
+    compile_cache: keep compiled programs on disk, so that the next run of the same step starts at once.
+    """
+    if compile_cache:
+        folder = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(cache.FOLDER / "xla")
+        jax.config.update("jax_compilation_cache_dir", folder)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
+    try:
+        main()
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    except jax.errors.JaxRuntimeError as error:
+        reason = first_line(error)
+        if "RESOURCE_EXHAUSTED" in reason:
+            print(f"no room on the device: {reason}\nTry a smaller --batch-size, --width or --seeds.", file=sys.stderr)
+            sys.exit(2)
+        if jax.process_count() == 1:
+            raise
+        print(
+            f"the other processes can't be reached: {reason}\nStart again with --resume.", file=sys.stderr, flush=True
+        )
+        os._exit(1)  # not by way of JAX's farewell, which waits for those that are gone
+    except KeyboardInterrupt:
+        print("stopped at once; what was saved before can be resumed with --resume.", file=sys.stderr)
+        _leave(130)
+    except SystemExit as end:
+        if end.code in (130, 143):
+            _leave(end.code)
+        raise
+
+
+def _leave(code):
+    """End the process at once, after a signal: Python's own farewell waits for computations that go on."""
+    if jax.process_count() > 1:
+        sys.exit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,326 @@
+"""Every benchmark runs, with a few steps, and records what it measured."""
+
+import functools
+import json
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gan_jax.data.cache
+from benchmarks import (
+    compare,
+    defaults,
+    health,
+    measure,
+    mode_collapse,
+    ring,
+    roofline,
+    scaling,
+    seeds,
+    step_time,
+    trajectories,
+    unroll_cost,
+)  # fmt: skip
+from experiments import unrolled, vanilla
+from gan_jax import UserError, data
+from gan_jax.run import evaluate, log, rundir
+from gan_jax.metrics import classifier
+
+
+def lines(file):
+    """Return the JSON lines of a file."""
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_step_time(tmp_path, capsys):
+    """One experiment, four seeds at once beside one, outside the loop too: a table, a line in the file, a chart."""
+    step_time.main(("vanilla",), "ring", seeds=(1, 4), steps=2, repeats=3, alone=True, out=str(tmp_path))
+    (line,) = lines(tmp_path / "step_time.jsonl")
+    assert [(r["experiment"], r["seeds"], r["steps"], len(r["ms"])) for r in line["rows"]] == [
+        ("vanilla", s, 2, 3) for s in (1, 4)
+    ]
+    assert line["jax"] and line["cpu"] and line["threads"] >= 1 and min(line["rows"][0]["ms"]) > 0
+    assert capsys.readouterr().out.count("| vanilla | ring |") == 2
+    assert [len(r.get("alone", [])) for r in line["rows"]] == [3, 0]
+    assert (tmp_path / "step_time.png").stat().st_size > 1000
+
+
+def test_unroll_cost(tmp_path):
+    """More updates ahead take more temporary memory without remat, and a chart is drawn."""
+    unroll_cost.main("default", ks=(0, 4), steps=2, repeats=1, out=str(tmp_path))
+    (line,) = lines(tmp_path / "unroll_cost.jsonl")
+    memory = {(r["k"], r["remat"]): r["temporary"] for r in line["rows"]}
+    assert memory[4, False] > memory[4, True] > 0 and memory[4, False] > memory[0, False]
+    assert (tmp_path / "unroll_cost.png").stat().st_size > 1000
+
+
+def test_ring(tmp_path):
+    """Scores for each K, moment and seed, and the picture."""
+    ring.main("default", ks=(1,), seeds=4, moments=(0, 2), out=str(tmp_path))
+    (line,) = lines(tmp_path / "ring.jsonl")
+    assert [(r["k"], r["step"], len(r["modes"])) for r in line["rows"]] == [(1, 0, 4), (1, 2, 4)]
+    assert (tmp_path / "ring-default.png").stat().st_size > 1000
+
+
+def test_compare(tmp_path, monkeypatch, capsys):
+    """A table with a row for each experiment, a line, a picture; what is trained already is not trained again."""
+    given = {"out": str(tmp_path), "runs": str(tmp_path / "runs"), "samples": 60}
+    monkeypatch.setattr(gan_jax.data.cache, "FOLDER", tmp_path / "cache")
+    monkeypatch.setattr(classifier, "LEAST_STEPS", 50)
+    monkeypatch.setattr(classifier, "load", classifier.load.__wrapped__)
+    compare.main(("vanilla", "lsgan"), "ring8", 2, 2, **given)
+    compare.main(("vanilla",), "digits", 2, 1, **given)
+    table = (tmp_path / "compare-ring8.md").read_text()
+    assert table.startswith("ring8, 2 updates of G, 2 seeds") and "| vanilla | " in table and "| lsgan | " in table
+    (line,) = lines(tmp_path / "compare-digits.jsonl")
+    protocol, row = line["rows"]
+    assert "60 samples a seed against the first 60 images" in protocol["protocol"]
+    assert 1 <= row["modes"] <= 10 and row["frechet"] > 0 and 0 <= row["precision"] <= 1 and row["config"]["steps"] == 2
+    assert all((tmp_path / f"compare-{name}.png").stat().st_size > 1000 for name in ("ring8", "digits"))
+    monkeypatch.setattr(vanilla, "fit", lambda *_, **__: pytest.fail("trained again"))
+    compare.main(("vanilla",), "digits", 2, 1, **given)
+    with pytest.raises(UserError, match="no experiment 'nosuch'"):
+        compare.main(("nosuch",), **given)
+
+
+def test_defaults(tmp_path, capsys):
+    """A row and a panel for each experiment, with all that health says of it."""
+    given = {"out": str(tmp_path), "runs": str(tmp_path / "runs"), "flags": "--steps=2 --width=8 --batch-size=8"}
+    defaults.main(("vanilla", "lsgan"), **given)
+    (line,) = lines(tmp_path / "defaults.jsonl")
+    assert [(row["experiment"], row["data"], row["steps"]) for row in line["rows"]] == [
+        ("vanilla", "digits", 2), ("lsgan", "ring8", 2)
+    ]  # fmt: skip
+    assert (tmp_path / "defaults.png").stat().st_size > 1000
+    row = line["rows"][1] | {"modes": [7, 8], "health": ["collapsed: 0.1; at rest: 0.5", "at rest: 0.4"]}
+    *_, said, health, _ = defaults.cells(row)
+    assert "modes 7.5 ± 0.71" in said and "labels" not in said and health == "collapsed; at rest"
+
+
+def test_spread():
+    """A mean to four digits and a deviation to two, without powers of ten where they can be spelt; what isn't finite."""
+    said = {
+        "7": 7.0,
+        "0.5": [0.5],
+        "389.8 ± 280": [9, 367, 567, 616],
+        "1.5 ± 0.71": [1, 2],
+        "inf in 1 of 2": [1, np.inf],
+    }
+    assert [log.spread(value) for value in said.values()] == list(said)
+
+
+def test_flags_go_to_those_that_have_them():
+    """Of an experiment's Config or of every run, with values and without; one that no experiment has is refused."""
+    modules = {"vanilla": vanilla, "unrolled": unrolled}
+    taken = measure.taken(modules, "--width=16 --no-remat --d-lr=1e-3 --gpu")
+    assert taken == {
+        "vanilla": ["--width=16", "--gpu"],
+        "unrolled": ["--width=16", "--no-remat", "--d-lr=1e-3", "--gpu"],
+    }
+    with pytest.raises(UserError, match="--wdith=16: none of vanilla, unrolled has such a flag"):
+        measure.taken(modules, "--wdith=16")
+
+
+def test_health(tmp_path, monkeypatch):
+    """How many seeds were flagged, and how many with the word that was to be expected."""
+    tiny = ["--preset=ring", "--batch-size=8", "--width=8", "--steps=2"]
+    games = {"at a loss": ("vanilla", tiny, "collapsed"), "by luck": ("vanilla", tiny, "")}
+    words = iter([["collapsed: samples differ", "no sign of trouble"], ["at rest: 0.5", "oscillates"]])
+    monkeypatch.setattr(evaluate.health, "diagnose", lambda rows, seeds: next(words))
+    monkeypatch.setattr(health, "SETTINGS", games)
+    health.main(seeds=2, out=str(tmp_path))
+    (line,) = lines(tmp_path / "health.jsonl")
+    assert [(r["flagged"], r["so named"], r["expected"]) for r in line["rows"]] == [
+        (1, 1, "collapsed"),
+        (1, "", "no flag"),
+    ]
+    assert line["rows"][0]["of"] == 2 and len(line["rows"][0]["modes"]) == 2
+
+
+def test_mode_collapse_on_the_ring(tmp_path, monkeypatch):
+    """A row for the data and for each way with what is published, a line, pictures; finished runs are read again."""
+    given = {"size": "ring", "steps": 4, "seeds": 2, "out": str(tmp_path), "runs": str(tmp_path / "runs")}
+    small = "--batch-size=8 --width=8 --eval-every=2"
+    mode_collapse.main(("vanilla", "unrolled0"), flags=small, **given)
+    table = (tmp_path / "mode_collapse-ring-4x2.md").read_text()
+    assert "vanilla unrolled0 --size=ring --steps=4 --seeds=2" in table and small in table
+    assert (
+        "| data |  | 8 ± 0 | 0.98" in table
+        and "6.3 ± 0.5" in table
+        and "- PacGAN 2-D: " in table
+        and "R3GAN" not in table
+    )
+    (line,) = lines(tmp_path / "mode_collapse-ring-4x2.jsonl")
+    _, vanilla_row, unrolled_row = line["rows"]
+    assert len(vanilla_row["modes"]) == 2 and vanilla_row["config"]["dataset"] == "ring8_unit"
+    assert unrolled_row["config"]["unroll"] == 0 and unrolled_row["config"]["steps"] == 4
+    run = tmp_path / "runs" / "ring-4x2" / "unrolled0"
+    seen = measure.history(run, ("modes",))
+    assert seen["step"] == [2, 4] and np.shape(seen["modes"]) == (2, 2)
+    assert all((tmp_path / f"mode_collapse-ring-4x2{end}.png").stat().st_size > 1000 for end in ("", "-samples"))
+
+    monkeypatch.setattr(vanilla, "fit", lambda *_, **__: pytest.fail("trained again"))
+    mode_collapse.main(("vanilla",), flags=small, **given)
+    with pytest.raises(UserError, match="holds a run with another width"):
+        mode_collapse.main(("vanilla",), flags=f"{small} --width=16", **given)
+    with pytest.raises(UserError, match="nosuch: no such way at size ring"):
+        mode_collapse.main(("nosuch",), **given)
+
+
+def test_mode_collapse_goes_on(tmp_path):
+    """A run that was stopped is taken up where it was, not begun anew."""
+    flags = ["--preset=ring", "--batch-size=8", "--save-every=2", "--log-every=2", "--eval-every=0"]
+    vanilla.main([*flags, "--steps=2", f"--out={tmp_path}"])
+    (tmp_path / "results.json").unlink()
+    assert measure.trained(vanilla, [*flags, "--steps=4"], tmp_path)["steps"] == 4
+    assert [row["step"] for row in lines(tmp_path / "metrics.jsonl")] == [2, 4]
+
+
+@pytest.mark.slow
+def test_mode_collapse_of_stacked_digits(tmp_path, monkeypatch):
+    """The nets of the 1000 modes, on small stacks, scored by a stand-in."""
+    monkeypatch.setitem(data.DATASETS, "stacked_digits", functools.partial(data.stacked, of="digits"))
+    scores = {"labels": jnp.zeros(1), "modes": jnp.int32(30), "reverse_kl": jnp.float32(5.5)}
+    monkeypatch.setattr(evaluate, "evaluate", lambda sample, measure, source, *_: (scores, {}, jnp.zeros((2, 8, 8, 3))))
+    mode_collapse.main(
+        ("unrolled0_pack2", "wgan_gp", "r3gan"), "quarter", 2, 1, out=str(tmp_path), runs=str(tmp_path / "runs"),
+        flags="--dataset=stacked_digits --batch-size=8 --z-dim=4",
+    )  # fmt: skip
+    table = (tmp_path / "mode_collapse-quarter-2x1.md").read_text()
+    assert "| data |  | 1000 ± 0 | 0.0" in table and "| 30 | 5.5 |" in table and "640.1 ± 136.3" in table
+    _, first, *_ = lines(tmp_path / "mode_collapse-quarter-2x1.jsonl")[0]["rows"]
+    assert (first["config"]["pack"], first["config"]["unroll"], first["config"]["d_width"]) == (2, 0, 2)
+    assert (tmp_path / "mode_collapse-quarter-2x1-samples.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("size", mode_collapse.SIZES)
+def test_the_ways_are_flags_of_their_experiments(size, tfds_dir):
+    """Every preset and flag of the table is there, packs are whole, and published rows are rows of the table."""
+    ways = mode_collapse.TOYS if size in ("ring", "grid") else mode_collapse.STACKED
+    assert set(mode_collapse.PUBLISHED[size]) <= set(ways)
+    dataset = {"ring": "ring8_unit", "grid": "grid25"}.get(size, "stacked_mnist")
+    for way in ways.values():
+        name, *flags = way.format(size=size, dataset=dataset, burn_in=4, half_life=1).split()
+        cfg = rundir.handed(measure.experiment(name), flags)["run"].config
+        assert cfg["dataset"] == dataset and cfg["batch_size"] % cfg.get("pack", 1) == 0, way
+        assert dataset != "stacked_mnist" or name == "r3gan" or cfg["nets"] == "stacked"
+
+
+@pytest.mark.slow
+def test_seeds(tmp_path, monkeypatch):
+    """Four ways of several seeds make the same numbers, one does of one, and a way that does not is refused."""
+    timed = {"steps": 1, "repeats": 2, "out": str(tmp_path)}
+    seeds.main("vanilla", "ring", seeds=(1, 4), check=2, **timed)
+    (line,) = lines(tmp_path / "seeds.jsonl")
+    ways = [(r["seeds"], r["way"]) for r in line["rows"]]
+    assert ways == [(1, "in turn"), (4, "in turn"), (4, "vmap"), (4, "lax.map"), (4, "fit, 4 devices")]
+    assert all(r["apart"] <= 1e-5 and len(r["ms"]) == 2 and r["compile"] > 0 for r in line["rows"])
+    assert (tmp_path / "seeds-vanilla-ring.png").stat().st_size > 1000
+    other = lambda init, seed, n: rundir.initial(init, seed + 1, n)
+    monkeypatch.setattr(seeds, "rundir", types.SimpleNamespace(initial=other))
+    with pytest.raises(UserError, match=r"4 seeds by vmap are \S+ from 4 runs in turn after 2 steps"):
+        seeds.main("vanilla", "ring", seeds=(4,), check=2, **timed)
+
+
+def test_scaling(tmp_path):
+    """Two devices make the state of one, and exchange the gradients and the metrics of the original GAN."""
+    scaling.main(("vanilla",), "ring", (1, 2), check=2, steps=1, repeats=2, out=str(tmp_path))
+    (line,) = lines(tmp_path / "scaling.jsonl")
+    one, two = line["rows"]
+    assert (one["devices"], two["devices"]) == (1, 2) and two["apart"] <= 1e-9 and len(two["ms"]) == 2
+    g, d = 17 * 128 + 129 * 128 + 129 * 2, 3 * 128 + 129 * 128 + 129
+    assert one["bytes"] == {} and two["bytes"] == {"all-reduce": 4 * (g + 2 * d + 4)}
+    assert (tmp_path / "scaling.png").stat().st_size > 1000
+
+
+HLO = """HloModule m, entry_computation_layout={(f32[4]{0})->f32[4]{0}}
+
+%add (a: f32[], b: f32[]) -> f32[] {
+  %a = f32[] parameter(0)
+  ROOT %sum = f32[] add(%a, %b)
+}
+
+%inner (p: f32[4]) -> f32[4] {
+  %p = f32[4]{0} parameter(0)
+  ROOT %reduced = f32[4]{0} all-reduce(%p), channel_id=1, to_apply=%add
+}
+
+%outer (q: f32[4]) -> f32[4] {
+  %q = f32[4]{0} parameter(0)
+  %start = (f32[4]{0}, bf16[8]{0}) all-gather-start(%q), dimensions={0}
+  %done = bf16[8]{0} all-gather-done(%start)
+  %part = (s32[2]{0}, /*index=1*/pred[3,1]{1,0}) reduce-scatter(%q, %q), dimensions={0}, to_apply=%add
+  ROOT %again = f32[4]{0} while(%q), condition=%cond, body=%inner, backend_config={"known_trip_count":{"n":"5"}}
+}
+
+%cond (r: f32[4]) -> pred[] {
+  ROOT %yes = pred[] constant(true)
+}
+
+ENTRY %main (x: f32[4]) -> f32[4] {
+  %x = f32[4]{0} parameter(0)
+  %one = f32[4]{0} fusion(%x), kind=kLoop, calls=%add
+  ROOT %many = f32[4]{0} while(%one), condition=%cond, body=%outer
+}
+"""
+
+
+def test_exchanged():
+    """In a program by hand: loops with and without a trip count, pairs of start and done, tuples, and every width."""
+    assert scaling.exchanged(HLO, 2) == {"all-reduce": 5 * 16, "all-gather": 16, "reduce-scatter": 2 * (8 + 3)}
+    assert scaling.size("(f8e4m3fn[5]{0}, c64[2,3]{1,0:T(8,128)}, u32[], token[])") == 5 + 48 + 4
+
+
+def test_roofline(tmp_path):
+    """A row for each experiment under both ceilings, with the matrix products that one counts by hand, and a chart."""
+    roofline.main(("vanilla",), "ring", (32,), (0.01,), steps=1, repeats=2, out=str(tmp_path))
+    (line,) = lines(tmp_path / "roofline.jsonl")
+    ceilings, row = line["rows"]
+    best = [max(ceilings[of].values()) for of in ("matmul", "copy")]
+    assert row["bound_ms"] == pytest.approx(max(row["operations"] / best[0], row["bytes"] / best[1]) * 1e-6)
+    (g, first_g), (d, first_d) = ((sum(w), w[0]) for w in ([16 * 128, 128 * 128, 256], [256, 128 * 128, 128]))
+    by_hand = 2 * 512 * (3 * g - first_g + 2 * d + 2 * (3 * d - first_d) - d)
+    assert by_hand == 2 * 512 * 170_880 and by_hand <= row["operations"] <= 1.03 * by_hand
+    assert (tmp_path / "roofline.png").stat().st_size > 1000
+
+
+def test_loops_count_as_often_as_they_run():
+    """Matrix products in a scan in a scan, alone and beside another; a scan of no steps costs nothing."""
+
+    def chain(x, length, inner):
+        again = lambda x, _: jax.lax.scan(lambda x, _: (x @ x, None), x, length=inner)
+        return jax.lax.scan(lambda x, _: (again(x, None)[0], None), x, length=length)[0]
+
+    chains = lambda loops: jax.jit(lambda x: [chain(x, *l) for l in loops])
+    one = 2 * 64**3
+    for loops in ([(3, 4)], [(1, 1)], [(2, 3), (5, 1)], [(0, 3), (2, 2)]):
+        operations, accessed = roofline.cost(jax.make_jaxpr(chains(loops))(jnp.ones((64, 64))))[0]
+        runs = sum(a * b for a, b in loops)
+        assert runs * one <= operations <= 1.01 * runs * one
+        assert accessed >= runs * 2 * 4 * 64**2  # x is read once for both sides
+
+
+def test_presets():
+    """Without a name, the first preset and images on digits; with one, that."""
+    found = [(name, p, cfg.dataset) for name, _, p, cfg in measure.presets(("vanilla", "wgan_gp"))]
+    assert found == [
+        ("vanilla", "default", "digits"), ("vanilla", "images", "digits"),
+        ("wgan_gp", "default", "ring8"), ("wgan_gp", "images", "digits"),
+    ]  # fmt: skip
+    assert [p for _, _, p, _ in measure.presets(("vanilla",), "ring")] == ["ring"]
+    assert len({name for name, *_ in measure.presets(())}) >= 20
+
+
+def test_trajectories(tmp_path, capsys):
+    """Ten rules on two games: on the bilinear one simultaneous descent goes the way that is known, and a picture."""
+    trajectories.main(rate=0.1, moves=6, out=str(tmp_path))
+    (line,) = lines(tmp_path / "trajectories.jsonl")
+    ends = {(row["game"], row["rule"]): row["distance"] for row in line["rows"]}
+    assert len(ends) == 20 and capsys.readouterr().out.count("| extragradient | 1.") == 1
+    assert ends["bilinear game", "simultaneous"] == pytest.approx(1.25**0.5 * 1.01**3, rel=1e-5)
+    assert ends["bilinear game", "extragradient"] == pytest.approx(1.25**0.5 * (1 - 0.01 + 0.0001) ** 3, rel=1e-5)
+    assert ends["Dirac-GAN", "simultaneous"] > ends["Dirac-GAN", "alternating"] > ends["Dirac-GAN", "consensus"]
+    assert (tmp_path / "trajectories.png").stat().st_size > 10_000

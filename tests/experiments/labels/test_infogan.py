@@ -1,0 +1,131 @@
+"""InfoGAN's step against its algorithm in plain loops, and its measure on images whose categories are known."""
+
+import dataclasses
+import functools
+import math
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.labels import infogan
+from gan_jax import data
+from gan_jax.game import rng
+
+CFG = dataclasses.replace(
+    infogan.PRESETS["ring"], batch_size=3, width=8, z_dim=2, categories=3, continuous=2, info=0.5, g_lr=1e-2, d_lr=3e-2
+)
+
+
+def net(params, x):
+    """A ReLU perceptron of the parameters of `nets.mlp`, layer by layer: x [c] -> [out]."""
+    layers = [params["MLP_0"][f"Dense_{i}"] for i in range(3)]
+    for layer in layers[:-1]:
+        x = jnp.where((x := x @ layer["kernel"] + layer["bias"]) > 0, x, 0)
+    return x @ layers[-1]["kernel"] + layers[-1]["bias"]
+
+
+def adam(player, grads, lr, b1=CFG.b1, b2=0.999):
+    """(params, m, v, t) after one step of Adam downhill."""
+    params, m, v, t = player
+    m = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, m, grads)
+    v = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g, v, grads)
+    move = lambda p, m, v: p - lr * m / (1 - b1 ** (t + 1)) / (jnp.sqrt(v / (1 - b2 ** (t + 1))) + 1e-8)
+    return jax.tree.map(move, params, m, v), m, v, t + 1
+
+
+def bound(out, code):
+    """L_I of one row: H(c) + log Q(c | x), Q a softmax for the category and N(mean, 1) for the other codes."""
+    p = jnp.exp(out[1:4]) / jnp.exp(out[1:4]).sum()
+    total = math.log(3) + jnp.log(p[jnp.argmax(code[:3])])
+    for i in (3, 4):
+        total += math.log(2) + jnp.log(jnp.exp(-((code[i] - out[1 + i]) ** 2) / 2) / math.sqrt(2 * math.pi))
+    return total
+
+
+def paper(state, xs, told):
+    """D ascends log D(x) + log(1 - D(G(z))) + lambda L_I, Q with it; G ascends log D(G(z)) + lambda L_I."""
+    zeros = lambda p: jax.tree.map(jnp.zeros_like, p.params)
+    g, d = ((p.params, zeros(p), zeros(p), 0) for p in (state.g, state.d))
+    sigmoid = lambda a: 1 / (1 + jnp.exp(-a))
+    for t, x in enumerate(xs):
+        zs, codes = infogan.latent(CFG, rng.at(state.key, t, "z"), 3)
+
+        def d_loss(w, x=x, zs=zs, codes=codes, g=g):
+            total = 0.0
+            for row in range(3):
+                fake = net(w, net(g[0], zs[row]))
+                total -= jnp.log(sigmoid(net(w, x[row])[0])) + jnp.log(1 - sigmoid(fake[0]))
+                total -= told * CFG.info * bound(fake, codes[row])
+            return total / 3
+
+        def g_loss(theta, zs=zs, codes=codes, d=d):
+            fakes = [net(d[0], net(theta, z)) for z in zs]
+            return -sum(jnp.log(sigmoid(f[0])) + CFG.info * bound(f, c) for f, c in zip(fakes, codes, strict=True)) / 3
+
+        g, d = adam(g, jax.grad(g_loss)(g[0]), CFG.g_lr), adam(d, jax.grad(d_loss)(d[0]), CFG.d_lr)
+    return g[0], d[0]
+
+
+def test_step_is_the_paper_s():
+    """Two steps equal the loops in float64; with a trunk that is not moved by L_I they would not."""
+    with jax.enable_x64(True):
+        state = jax.jit(functools.partial(infogan.init, CFG))(jax.random.key(0))
+        state = jax.tree.map(lambda a: a.astype(jnp.float64) if a.dtype == jnp.float32 else a, state)
+        xs, now = np.random.default_rng(0).normal(size=(2, 3, 2)), state
+        step = jax.jit(functools.partial(infogan.step, CFG))
+        for x in xs:
+            now, _ = step(now, {"x": x})
+        close = functools.partial(chex.assert_trees_all_close, (now.g.params, now.d.params), rtol=1e-9, atol=1e-12)
+        loops = jax.jit(paper)
+        close(loops(state, xs, 1.0))
+        with pytest.raises(AssertionError):
+            close(loops(state, xs, 0.0))
+
+
+def test_the_latent_is_noise_and_a_code():
+    """One category a row, all of them equally likely, and uniform numbers around it."""
+    z, code = infogan.latent(CFG, jax.random.key(0), 3000)
+    assert z.shape == (3000, 7) and (z[:, 2:] == code).all()
+    assert (code[:, :3].sum(1) == 1).all() and set(np.unique(code[:, :3])) == {0, 1}
+    assert np.abs(code[:, :3].mean(0) - 1 / 3).max() < 0.03
+    for column in (0, 1, 5, 6):
+        assert -1 <= z[:, column].min() < -0.99 < 0.99 < z[:, column].max() < 1
+    assert np.abs(np.corrcoef(z.T)[5:, :5]).max() < 0.06  # no part repeats another
+
+
+def test_the_bound_on_the_information():
+    """A Q that knows the category scores its entropy, log 3; one that knows nothing scores 0."""
+    code = jnp.array([[0.0, 1, 0, 0.3, -0.2]])
+    knows, guesses = (
+        infogan.information(CFG, jnp.array([[*logits, 0.3, -0.2]]), code) for logits in ((0, 1e3, 0), (0, 0, 0))
+    )
+    np.testing.assert_allclose(knows[0], math.log(3), rtol=1e-6)
+    np.testing.assert_allclose(guesses[0], 0, atol=1e-6)
+    np.testing.assert_allclose(knows[1], 2 * math.log(2) - math.log(2 * math.pi), rtol=1e-5)
+
+
+def test_the_error_is_that_of_the_best_assignment(monkeypatch):
+    """Renamed categories make no error; what then disagrees does, and two categories can't both be one digit."""
+    cfg = dataclasses.replace(infogan.PRESETS["images"], width=1)
+    state = jax.jit(functools.partial(infogan.init, cfg))(jax.random.key(0))
+    y = np.repeat(np.arange(10), 4).astype(np.int32)
+    said = np.random.default_rng(0).permutation(10)[y]
+    said[:6] = (*[said[0]] * 2, *[said[8]] * 2, *[said[4]] * 2)  # half of digit 0 is called 2; of 1, nothing is lost
+    x = np.zeros((40, 8, 8, 1), np.uint8)
+    x[:, 0, 0, 0] = said
+    real = infogan.forward
+
+    def reads_the_pixel(net, params, stats, x, train):
+        if not isinstance(net, infogan.infogan.D):
+            return real(net, params, stats, x, train=train)
+        q = jax.nn.one_hot(jnp.round((x[:, 0, 0, 0] + 1) * 127.5).astype(int), 12)
+        return (x[:, 0, 0, 0], q), stats
+
+    monkeypatch.setattr(infogan, "forward", reads_the_pixel)
+    found = jax.jit(functools.partial(infogan.measure, cfg))(state, jax.random.key(0), {}, {"x": x, "y": y})
+    np.testing.assert_allclose(found["error"], 2 / 40, rtol=1e-5)
+    assert found["code1"].shape == found["code2"].shape == (10, 10, 8, 8, 1)
+    assert data.load("digits").classes == 10
