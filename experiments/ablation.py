@@ -19,12 +19,9 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import data
-from gan_jax.game import losses, rng
-from gan_jax.run import cli
-from gan_jax.game.lookahead import unroll
-from gan_jax.run.loop import fit
+from gan_jax.game import Player, create, descend, ema, forward, losses, rng, unroll
 from gan_jax.nets import dcgan, mlp, stacked
-from gan_jax.game.player import Player, create, descend, ema, forward
+from gan_jax.run import Count, Setup, program
 
 
 class Way(NamedTuple):
@@ -57,16 +54,16 @@ WAYS = {
 class Config:
     dataset: str = "ring8"  # a toy, or any TFDS image set by name
     way: Literal[tuple(WAYS)] = "unrolled"  # how G sees D's answer
-    steps: int = 12_000  # updates of G
-    batch_size: int = 256  # rows of data, and of noise, of each minibatch
+    steps: Count = 12_000  # updates of G
+    batch_size: Count = 256  # rows of data, and of noise, of each minibatch
     unroll: int = 5  # K, how many updates D looks ahead
     sgd_lr: float = 0.1  # rate of the updates ahead (sgd)
     age: int = 5  # of the past D in steps: on average (averaged), at most (delayed: it is renewed every age + 1 steps)
     loss: losses.Name = "minimax"  # the game f
-    z_dim: int = 16  # the latent, standard normal
+    z_dim: Count = 16  # the latent, standard normal
     nets: Literal["auto", "stacked"] = "auto"  # auto: perceptrons for points, DCGAN's for images
-    width: int = 128  # units of a hidden layer (points); channels at full resolution (images)
-    d_width: int = 2  # channels of D's first layer (stacked)
+    width: Count = 128  # units of a hidden layer (points); channels at full resolution (images)
+    d_width: Count = 2  # channels of D's first layer (stacked)
     d_scale: float = 0.25  # D multiplies its input by it (points)
     g_lr: float = 1e-3  # Adam's rate for G
     d_lr: float = 1e-3  # Adam's rate for D, in the lookahead too
@@ -156,12 +153,11 @@ def sample(cfg, state, key, n):
     return forward(G, *state.g_ema, jax.random.normal(key, (n, cfg.z_dim)), train=False)[0]
 
 
-def main(argv=None):
-    cfg, run = cli.parse(Config, PRESETS, argv)
-    parts = (functools.partial(f, cfg) for f in (init, step, sample))
-    batch_size = cfg.batch_size * (1 + cfg.unroll * WAYS[cfg.way].fresh)
-    return fit(run, data.load(cfg.dataset), *parts, steps=cfg.steps, batch_size=batch_size)
+def setup(cfg):
+    return Setup(data.load(cfg.dataset), cfg.batch_size * (1 + cfg.unroll * WAYS[cfg.way].fresh), cfg.steps)
 
+
+main = program(Config, PRESETS, setup, init, step, sample)
 
 if __name__ == "__main__":
-    cli.run(main)
+    main()

@@ -13,7 +13,6 @@ come from a running average of G.
 """
 
 import dataclasses
-import functools
 from typing import NamedTuple
 
 import jax
@@ -21,23 +20,21 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import data
-from gan_jax.game import losses, rng
-from gan_jax.run import cli
-from gan_jax.run.loop import fit
+from gan_jax.game import Player, create, descend, ema, forward, losses, rng
 from gan_jax.nets import mlp
-from gan_jax.game.player import Player, create, descend, ema, forward
+from gan_jax.run import Count, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "ring8"  # a toy, or any TFDS image set by name
-    steps: int = 10_000  # turns: of D, then of G
-    batch_size: int = 256  # rows of data, and of noise, of each update
+    steps: Count = 10_000  # turns: of D, then of G
+    batch_size: Count = 256  # rows of data, and of noise, of each update
     d_steps: int = 1  # updates of D in its turn
     g_steps: int = 1  # updates of G in its turn
     head_start: int = 0  # turns in which D alone is trained, before G starts
-    z_dim: int = 16  # the latent, standard normal
-    width: int = 128  # units of a hidden layer
+    z_dim: Count = 16  # the latent, standard normal
+    width: Count = 128  # units of a hidden layer
     g_lr: float = 1e-3  # Adam's rate for G
     d_lr: float = 1e-3  # Adam's rate for D
     b1: float = 0.5  # Adam's decay of the first moment
@@ -114,12 +111,11 @@ def sample(cfg, state, key, n):
     return forward(G, state.g_ema, {}, jax.random.normal(key, (n, cfg.z_dim)), train=False)[0]
 
 
-def main(argv=None):
-    cfg, run = cli.parse(Config, PRESETS, argv)
-    parts = (functools.partial(f, cfg) for f in (init, step, sample))
-    batch_size = cfg.batch_size * cfg.d_steps
-    return fit(run, data.load(cfg.dataset), *parts, steps=cfg.steps, batch_size=batch_size)
+def setup(cfg):
+    return Setup(data.load(cfg.dataset), cfg.batch_size * cfg.d_steps, cfg.steps)
 
+
+main = program(Config, PRESETS, setup, init, step, sample)
 
 if __name__ == "__main__":
-    cli.run(main)
+    main()

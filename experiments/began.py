@@ -16,7 +16,6 @@ modes, and it does drop them.
 """
 
 import dataclasses
-import functools
 from typing import NamedTuple
 
 import jax
@@ -24,23 +23,21 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import data
-from gan_jax.game import rng
-from gan_jax.run import cli
-from gan_jax.run.loop import fit
+from gan_jax.game import Player, create, descend, forward, rng
 from gan_jax.nets import autoencoder, mlp
-from gan_jax.game.player import Player, create, descend, forward
+from gan_jax.run import Count, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "digits"  # a toy, or any TFDS image set by name
-    steps: int = 8000  # joint updates of G and D
-    batch_size: int = 64  # rows of data, and of each noise, a step
+    steps: Count = 8000  # joint updates of G and D
+    batch_size: Count = 64  # rows of data, and of each noise, a step
     gamma: float = 1.0  # the balance: the error of samples over that of data
     lambda_k: float = 1e-2  # the rate of k
-    z_dim: int = 16  # the latent, uniform in [-1, 1]
+    z_dim: Count = 16  # the latent, uniform in [-1, 1]
     code: int = 16  # numbers in the code of D
-    width: int = 32  # units of a hidden layer (toys); channels at full resolution (images)
+    width: Count = 32  # units of a hidden layer (toys); channels at full resolution (images)
     lr: float = 5e-4  # Adam's rate for both
     b1: float = 0.5  # Adam's decay of the first moment
     stop_below: float = 0.0  # the run ends where M falls below it; 0: never
@@ -116,11 +113,11 @@ def sample(cfg, state, key, n):
     return x if x.ndim == 2 else jnp.clip(x, -1, 1)
 
 
-def main(argv=None):
-    cfg, run = cli.parse(Config, PRESETS, argv)
-    parts = (functools.partial(f, cfg) for f in (init, step, sample))
-    return fit(run, data.load(cfg.dataset), *parts, steps=cfg.steps, batch_size=cfg.batch_size)
+def setup(cfg):
+    return Setup(data.load(cfg.dataset), cfg.batch_size, cfg.steps)
 
+
+main = program(Config, PRESETS, setup, init, step, sample)
 
 if __name__ == "__main__":
-    cli.run(main)
+    main()

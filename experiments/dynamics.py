@@ -13,7 +13,6 @@ of `vanilla.py` for all. `negative_momentum` and `competitive` are plain descent
 """
 
 import dataclasses
-import functools
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -21,11 +20,9 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import data
-from gan_jax.game import dynamics, losses, rng
-from gan_jax.run import cli
-from gan_jax.run.loop import fit
+from gan_jax.game import Player, create, dynamics, forward, losses, rng
 from gan_jax.nets import mlp
-from gan_jax.game.player import Player, create, forward
+from gan_jax.run import Count, Setup, program
 
 METHODS = {
     "simultaneous": lambda cfg, *txs: dynamics.simultaneous(*txs),
@@ -48,12 +45,12 @@ class Config:
     dataset: str = "ring8"  # a toy, or any TFDS image set by name
     method: Literal[tuple(METHODS)] = "extragradient"  # how the two move
     loss: Literal["non_saturating", "minimax"] = "non_saturating"  # with minimax the game is zero-sum
-    steps: int = 10_000  # moves of both
-    batch_size: int = 512  # rows of data, and of noise, a step
+    steps: Count = 10_000  # moves of both
+    batch_size: Count = 512  # rows of data, and of noise, a step
     strength: float = 0.5  # gamma of consensus, alpha of lookahead, the size of negative_momentum's momentum
     period: int = 5  # moves between two steps back, of lookahead
-    z_dim: int = 2  # the latent, standard normal
-    width: int = 128  # units of a hidden layer
+    z_dim: Count = 2  # the latent, standard normal
+    width: Count = 128  # units of a hidden layer
     depth: int = 2  # hidden layers
     g_lr: float = 1e-3  # Adam's rate for G; of plain descent in negative_momentum and, for both players, competitive
     d_lr: float = 2e-3  # Adam's rate for D
@@ -115,11 +112,11 @@ def sample(cfg, state, key, n):
     return forward(G, state.g.params, {}, jax.random.normal(key, (n, cfg.z_dim)), train=False)[0]
 
 
-def main(argv=None):
-    cfg, run = cli.parse(Config, PRESETS, argv)
-    parts = (functools.partial(f, cfg) for f in (init, step, sample))
-    return fit(run, data.load(cfg.dataset), *parts, steps=cfg.steps, batch_size=cfg.batch_size)
+def setup(cfg):
+    return Setup(data.load(cfg.dataset), cfg.batch_size, cfg.steps)
 
+
+main = program(Config, PRESETS, setup, init, step, sample)
 
 if __name__ == "__main__":
-    cli.run(main)
+    main()

@@ -14,7 +14,6 @@ of how many there are, as E does (28x28 pixels: 10.5; the paper's MNIST grid has
 """
 
 import dataclasses
-import functools
 import math
 from typing import NamedTuple
 
@@ -23,23 +22,21 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import data
-from gan_jax.game import rng
-from gan_jax.run import cli
-from gan_jax.run.loop import fit
+from gan_jax.game import Player, create, descend, forward, rng
 from gan_jax.nets import autoencoder, dcgan, mlp
-from gan_jax.game.player import Player, create, descend, forward
+from gan_jax.run import Count, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "digits"  # a toy, or any TFDS image set by name
-    steps: int = 8000  # joint updates of G and D
-    batch_size: int = 64  # rows of data, and of noise, a step
+    steps: Count = 8000  # joint updates of G and D
+    batch_size: Count = 64  # rows of data, and of noise, a step
     margin: float = 0.375  # m, the energy up to which D raises that of samples, over the root of the numbers in x
     pull_away: float = 0.1  # weight of the pull-away term in G's loss
-    z_dim: int = 64  # the latent, standard normal
+    z_dim: Count = 64  # the latent, standard normal
     code: int = 32  # numbers in the code of D
-    width: int = 32  # units of a hidden layer (toys); channels at full resolution (images)
+    width: Count = 32  # units of a hidden layer (toys); channels at full resolution (images)
     g_lr: float = 2e-4  # Adam's rate for G
     d_lr: float = 2e-4  # Adam's rate for D
     b1: float = 0.5  # Adam's decay of the first moment
@@ -119,11 +116,11 @@ def sample(cfg, state, key, n):
     return forward(G, state.g.params, state.g.stats, jax.random.normal(key, (n, cfg.z_dim)), train=False)[0]
 
 
-def main(argv=None):
-    cfg, run = cli.parse(Config, PRESETS, argv)
-    parts = (functools.partial(f, cfg) for f in (init, step, sample))
-    return fit(run, data.load(cfg.dataset), *parts, steps=cfg.steps, batch_size=cfg.batch_size)
+def setup(cfg):
+    return Setup(data.load(cfg.dataset), cfg.batch_size, cfg.steps)
 
+
+main = program(Config, PRESETS, setup, init, step, sample)
 
 if __name__ == "__main__":
-    cli.run(main)
+    main()

@@ -14,7 +14,6 @@ does not give their size; in the toy's preset samples come from a running averag
 """
 
 import dataclasses
-import functools
 from typing import NamedTuple
 
 import jax
@@ -22,21 +21,19 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import data
-from gan_jax.game import losses, rng
-from gan_jax.run import cli
-from gan_jax.run.loop import fit
+from gan_jax.game import Player, create, descend, ema, forward, losses, rng
 from gan_jax.nets import dcgan, mlp
-from gan_jax.game.player import Player, create, descend, ema, forward
+from gan_jax.run import Count, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "ring8"  # a toy, or any TFDS image set by name
-    steps: int = 10_000  # joint updates of G and D
-    batch_size: int = 256  # rows of data, and of noise, a step
+    steps: Count = 10_000  # joint updates of G and D
+    batch_size: Count = 256  # rows of data, and of noise, a step
     c: float = 1.0  # what G wants D to say of its samples; D itself wants 1 for data and 0 for samples
-    z_dim: int = 16  # the latent, standard normal
-    width: int = 128  # units of a hidden layer (toys); channels at full resolution (images)
+    z_dim: Count = 16  # the latent, standard normal
+    width: Count = 128  # units of a hidden layer (toys); channels at full resolution (images)
     lr: float = 1e-3  # Adam's rate for both
     b1: float = 0.5  # Adam's decay of the first moment
     ema: float = 0.998  # decay of the averaged G that is sampled from; 0: G itself
@@ -101,11 +98,11 @@ def sample(cfg, state, key, n):
     return forward(G, *state.g_ema, jax.random.normal(key, (n, cfg.z_dim)), train=False)[0]
 
 
-def main(argv=None):
-    cfg, run = cli.parse(Config, PRESETS, argv)
-    parts = (functools.partial(f, cfg) for f in (init, step, sample))
-    return fit(run, data.load(cfg.dataset), *parts, steps=cfg.steps, batch_size=cfg.batch_size)
+def setup(cfg):
+    return Setup(data.load(cfg.dataset), cfg.batch_size, cfg.steps)
 
+
+main = program(Config, PRESETS, setup, init, step, sample)
 
 if __name__ == "__main__":
-    cli.run(main)
+    main()

@@ -18,7 +18,6 @@ pack, the second, ...); except in the presets named here, nets and rates are our
 """
 
 import dataclasses
-import functools
 from typing import Literal, NamedTuple
 
 import jax
@@ -26,23 +25,21 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import data
-from gan_jax.game import losses, rng
-from gan_jax.run import cli
-from gan_jax.run.loop import fit
+from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.nets import dcgan, maxout, mlp, stacked
-from gan_jax.game.player import Player, create, descend, forward
+from gan_jax.run import Count, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "ring8"  # a toy, or any TFDS image set by name
-    steps: int = 10_000  # joint updates of G and D
-    batch_size: int = 256  # rows of data, and of noise, a step
-    pack: int = 2  # m, the rows that D judges together; 1: the plain GAN
-    z_dim: int = 16  # the latent, standard normal
+    steps: Count = 10_000  # joint updates of G and D
+    batch_size: Count = 256  # rows of data, and of noise, a step
+    pack: Count = 2  # m, the rows that D judges together; 1: the plain GAN
+    z_dim: Count = 16  # the latent, standard normal
     nets: Literal["auto", "mlp", "maxout", "dcgan", "stacked"] = "auto"  # auto: mlp for points, dcgan for images
-    width: int = 128  # units of a hidden layer (mlp), of G's (maxout); channels at full resolution (dcgan, stacked)
-    d_width: int = 128  # units of D's hidden layers (mlp, maxout); channels of its first (dcgan, stacked)
+    width: Count = 128  # units of a hidden layer (mlp), of G's (maxout); channels at full resolution (dcgan, stacked)
+    d_width: Count = 128  # units of D's hidden layers (mlp, maxout); channels of its first (dcgan, stacked)
     g_lr: float = 5e-4  # Adam's rate for G
     d_lr: float = 1e-3  # Adam's rate for D
     b1: float = 0.5  # Adam's decay of the first moment
@@ -120,12 +117,12 @@ def sample(cfg, state, key, n):
     return forward(G, state.g.params, state.g.stats, jax.random.normal(key, (n, cfg.z_dim)), train=False)[0]
 
 
-def main(argv=None):
-    cfg, run = cli.parse(Config, PRESETS, argv)
+def setup(cfg):
     stacked.check_packs(cfg.batch_size, cfg.pack)
-    parts = (functools.partial(f, cfg) for f in (init, step, sample))
-    return fit(run, data.load(cfg.dataset), *parts, steps=cfg.steps, batch_size=cfg.batch_size)
+    return Setup(data.load(cfg.dataset), cfg.batch_size, cfg.steps)
 
+
+main = program(Config, PRESETS, setup, init, step, sample)
 
 if __name__ == "__main__":
-    cli.run(main)
+    main()

@@ -24,18 +24,16 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import data
-from gan_jax.game import losses, penalties, rng
-from gan_jax.run import cli
-from gan_jax.run.loop import fit
+from gan_jax.game import Player, create, descend, ema, forward, losses, penalties, rng
 from gan_jax.nets import mlp, r3gan, stacked
-from gan_jax.game.player import Player, create, descend, ema, forward
+from gan_jax.run import Count, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "ring8"  # a toy, or any TFDS image set by name
-    steps: int = 6000  # joint updates of G and D
-    batch_size: int = 256  # pairs of data and noise a step
+    steps: Count = 6000  # joint updates of G and D
+    batch_size: Count = 256  # pairs of data and noise a step
     burn_in: int = 3000  # steps in which the four schedules go from first to last
     lr: float = 1e-3  # Adam's rate for both, first
     lr_end: float = 0.25  # what of it is left at last
@@ -44,10 +42,10 @@ class Config:
     gamma: float = 1.0  # weight of the two penalties, first
     gamma_end: float = 0.01  # what of it is left at last
     ema: float = 500.0  # half-life of the averaged G in steps, last; 0 at first
-    z_dim: int = 16  # the latent, standard normal
+    z_dim: Count = 16  # the latent, standard normal
     nets: Literal["auto", "stacked"] = "auto"  # auto: mlp for points, residual nets for images
-    width: int = 128  # units of a hidden layer (points); channels at full resolution (images)
-    d_width: int = 2  # channels of D's first layer (stacked)
+    width: Count = 128  # units of a hidden layer (points); channels at full resolution (images)
+    d_width: Count = 2  # channels of D's first layer (stacked)
     depth: int = 3  # hidden layers (points); residual blocks of a level (images)
 
 
@@ -139,11 +137,11 @@ def sample(cfg, state, key, n):
     return x if x.ndim == 2 else jnp.clip(x, -1, 1)
 
 
-def main(argv=None):
-    cfg, run = cli.parse(Config, PRESETS, argv)
-    parts = (functools.partial(f, cfg) for f in (init, step, sample))
-    return fit(run, data.load(cfg.dataset), *parts, steps=cfg.steps, batch_size=cfg.batch_size)
+def setup(cfg):
+    return Setup(data.load(cfg.dataset), cfg.batch_size, cfg.steps)
 
+
+main = program(Config, PRESETS, setup, init, step, sample)
 
 if __name__ == "__main__":
-    cli.run(main)
+    main()

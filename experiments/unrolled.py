@@ -12,7 +12,6 @@ a running average of G (not in the presets `paper` and `notebook`); the D of pre
 """
 
 import dataclasses
-import functools
 from typing import Literal, NamedTuple
 
 import flax.linen as nn
@@ -21,27 +20,24 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import data
-from gan_jax.game import losses, rng
-from gan_jax.run import cli
-from gan_jax.game.lookahead import unroll
-from gan_jax.run.loop import fit
+from gan_jax.game import Player, create, descend, ema, forward, losses, rng, unroll
 from gan_jax.nets import dcgan, lstm, mlp, stacked
-from gan_jax.game.player import Player, create, descend, ema, forward
+from gan_jax.run import Count, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "ring8"  # a toy, or any TFDS image set by name
-    steps: int = 12_000  # joint updates of G and D
-    batch_size: int = 256  # rows of data, and of noise, a step
+    steps: Count = 12_000  # joint updates of G and D
+    batch_size: Count = 256  # rows of data, and of noise, a step
     unroll: int = 5  # K, how many updates D looks ahead; 0: the plain GAN
     loss: losses.Name = "minimax"  # the game f
-    z_dim: int = 16  # the latent, standard normal
+    z_dim: Count = 16  # the latent, standard normal
     nets: Literal["auto", "mlp", "dcgan", "lstm", "stacked"] = "auto"  # auto: mlp for points, dcgan for images
-    width: int = 128  # units of a hidden layer (mlp, lstm); channels at full resolution (dcgan, stacked)
-    d_width: int = 2  # channels of D's first layer (stacked)
+    width: Count = 128  # units of a hidden layer (mlp, lstm); channels at full resolution (dcgan, stacked)
+    d_width: Count = 2  # channels of D's first layer (stacked)
     std: bool = False  # D sees how much the batch differs (stacked, dcgan)
-    pack: int = 1  # rows that D judges together, as PacGAN does
+    pack: Count = 1  # rows that D judges together, as PacGAN does
     g_depth: int = 2  # hidden layers of G (mlp)
     d_depth: int = 1  # hidden layers of D (mlp)
     act: Literal["relu", "tanh"] = "relu"  # hidden units (mlp)
@@ -153,12 +149,12 @@ def sample(cfg, state, key, n):
     return forward(G, *state.g_ema, jax.random.normal(key, (n, cfg.z_dim)), train=False)[0]
 
 
-def main(argv=None):
-    cfg, run = cli.parse(Config, PRESETS, argv)
+def setup(cfg):
     stacked.check_packs(cfg.batch_size, cfg.pack)
-    parts = (functools.partial(f, cfg) for f in (init, step, sample))
-    return fit(run, data.load(cfg.dataset), *parts, steps=cfg.steps, batch_size=cfg.batch_size)
+    return Setup(data.load(cfg.dataset), cfg.batch_size, cfg.steps)
 
+
+main = program(Config, PRESETS, setup, init, step, sample)
 
 if __name__ == "__main__":
-    cli.run(main)
+    main()

@@ -10,7 +10,6 @@ instead of momentum; both nets are updated at once, from the same noise.
 """
 
 import dataclasses
-import functools
 from typing import NamedTuple
 
 import jax
@@ -18,20 +17,18 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import data
-from gan_jax.game import losses, rng
-from gan_jax.run import cli
-from gan_jax.run.loop import fit
+from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.nets import mlp
-from gan_jax.game.player import Player, create, descend, forward
+from gan_jax.run import Count, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "digits"  # a toy, or any TFDS image set by name
-    steps: int = 10_000  # joint updates of G and D
-    batch_size: int = 128  # rows of data, and of noise, a step
-    z_dim: int = 64  # the latent, standard normal
-    width: int = 256  # units of a hidden layer
+    steps: Count = 10_000  # joint updates of G and D
+    batch_size: Count = 128  # rows of data, and of noise, a step
+    z_dim: Count = 64  # the latent, standard normal
+    width: Count = 256  # units of a hidden layer
     lr: float = 2e-4  # Adam's rate for both
     b1: float = 0.5  # Adam's decay of the first moment
 
@@ -87,11 +84,11 @@ def sample(cfg, state, key, n):
     return forward(G, state.g.params, state.g.stats, jax.random.normal(key, (n, cfg.z_dim)), train=False)[0]
 
 
-def main(argv=None):
-    cfg, run = cli.parse(Config, PRESETS, argv)
-    parts = (functools.partial(f, cfg) for f in (init, step, sample))
-    return fit(run, data.load(cfg.dataset), *parts, steps=cfg.steps, batch_size=cfg.batch_size)
+def setup(cfg):
+    return Setup(data.load(cfg.dataset), cfg.batch_size, cfg.steps)
 
+
+main = program(Config, PRESETS, setup, init, step, sample)
 
 if __name__ == "__main__":
-    cli.run(main)
+    main()

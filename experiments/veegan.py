@@ -16,7 +16,6 @@ updated at once, by Adam; the nets and the rates are ours.
 """
 
 import dataclasses
-import functools
 from typing import Literal, NamedTuple
 
 import jax
@@ -24,26 +23,24 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import data
-from gan_jax.game import losses, rng
-from gan_jax.run import cli
-from gan_jax.run.loop import fit
+from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.nets import dcgan, inverse, mlp, stacked, vaegan
-from gan_jax.game.player import Player, create, descend, forward
+from gan_jax.run import Count, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "ring8"  # a toy, or any TFDS image set by name
-    steps: int = 10_000  # joint updates of G, F and D
-    batch_size: int = 512  # rows of data, and of noise, a step
+    steps: Count = 10_000  # joint updates of G, F and D
+    batch_size: Count = 512  # rows of data, and of noise, a step
     weight: float = 1.0  # of the distance between z and F(G(z)), in G's loss and in F's
     noise: float = 0.1  # deviation of z' from F(x)
-    z_dim: int = 2  # the latent, standard normal
+    z_dim: Count = 2  # the latent, standard normal
     nets: Literal["auto", "mlp", "dcgan", "stacked"] = "auto"  # auto: mlp for points, dcgan for images
-    width: int = 128  # units of a hidden layer (mlp); channels of G at full resolution (dcgan, stacked)
-    f_width: int = 128  # the same of F: units, or channels of its first layer
-    d_width: int = 32  # the same of D
-    pair_width: int = 32  # units of D's last hidden layer, which sees z beside the features of x
+    width: Count = 128  # units of a hidden layer (mlp); channels of G at full resolution (dcgan, stacked)
+    f_width: Count = 128  # the same of F: units, or channels of its first layer
+    d_width: Count = 32  # the same of D
+    pair_width: Count = 32  # units of D's last hidden layer, which sees z beside the features of x
     g_lr: float = 1e-3  # Adam's rate for G
     f_lr: float = 1e-3  # Adam's rate for F
     d_lr: float = 1e-3  # Adam's rate for D
@@ -140,11 +137,11 @@ def measure(cfg, state, key, train, test):
     return {"test/distance": ((again - x) ** 2).mean(), "reconstructions": jnp.stack([x[:16], again[:16]])}
 
 
-def main(argv=None):
-    cfg, run = cli.parse(Config, PRESETS, argv)
-    parts = (functools.partial(f, cfg) for f in (init, step, sample, measure))
-    return fit(run, data.load(cfg.dataset), *parts, steps=cfg.steps, batch_size=cfg.batch_size)
+def setup(cfg):
+    return Setup(data.load(cfg.dataset), cfg.batch_size, cfg.steps)
 
+
+main = program(Config, PRESETS, setup, init, step, sample, measure)
 
 if __name__ == "__main__":
-    cli.run(main)
+    main()

@@ -13,7 +13,6 @@ make 100 updates at a time now and then; here it is always `critic_steps`. A ste
 """
 
 import dataclasses
-import functools
 from typing import NamedTuple
 
 import jax
@@ -21,22 +20,20 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import data
-from gan_jax.game import losses, rng
-from gan_jax.run import cli
-from gan_jax.run.loop import fit
+from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.nets import dcgan, mlp
-from gan_jax.game.player import Player, create, descend, forward
+from gan_jax.run import Count, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "ring8"  # a toy, or any TFDS image set by name
-    steps: int = 10_000  # updates of G
-    batch_size: int = 256  # rows of data, and of noise, of each update
-    critic_steps: int = 5  # updates of the critic for each one of G
+    steps: Count = 10_000  # updates of G
+    batch_size: Count = 256  # rows of data, and of noise, of each update
+    critic_steps: Count = 5  # updates of the critic for each one of G
     clip: float = 0.1  # c, the largest size of a weight of the critic
-    z_dim: int = 2  # the latent, standard normal
-    width: int = 128  # units of a hidden layer (toys); channels at full resolution (images)
+    z_dim: Count = 2  # the latent, standard normal
+    width: Count = 128  # units of a hidden layer (toys); channels at full resolution (images)
     lr: float = 5e-4  # RMSProp's rate for both
     decay: float = 0.99  # RMSProp's decay of the squared gradient
 
@@ -114,12 +111,11 @@ def sample(cfg, state, key, n):
     return forward(G, state.g.params, state.g.stats, jax.random.normal(key, (n, cfg.z_dim)), train=False)[0]
 
 
-def main(argv=None):
-    cfg, run = cli.parse(Config, PRESETS, argv)
-    parts = (functools.partial(f, cfg) for f in (init, step, sample))
-    batch_size = cfg.batch_size * cfg.critic_steps
-    return fit(run, data.load(cfg.dataset), *parts, steps=cfg.steps, batch_size=batch_size)
+def setup(cfg):
+    return Setup(data.load(cfg.dataset), cfg.batch_size * cfg.critic_steps, cfg.steps)
 
+
+main = program(Config, PRESETS, setup, init, step, sample)
 
 if __name__ == "__main__":
-    cli.run(main)
+    main()

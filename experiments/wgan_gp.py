@@ -21,24 +21,22 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import data
-from gan_jax.game import losses, penalties, rng
-from gan_jax.run import cli
-from gan_jax.run.loop import fit
+from gan_jax.game import Player, create, descend, forward, losses, penalties, rng
 from gan_jax.nets import dcgan, mlp, stacked
-from gan_jax.game.player import Player, create, descend, forward
+from gan_jax.run import Count, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "ring8"  # a toy, or any TFDS image set by name
-    steps: int = 10_000  # updates of G
-    batch_size: int = 256  # rows of data, and of noise, of each update
-    critic_steps: int = 5  # updates of the critic for each one of G
+    steps: Count = 10_000  # updates of G
+    batch_size: Count = 256  # rows of data, and of noise, of each update
+    critic_steps: Count = 5  # updates of the critic for each one of G
     penalty: float = 0.1  # lambda
-    z_dim: int = 2  # the latent, standard normal
+    z_dim: Count = 2  # the latent, standard normal
     nets: Literal["auto", "stacked"] = "auto"  # auto: mlp for points, dcgan for images
-    width: int = 256  # units of a hidden layer (toys); channels at full resolution (images)
-    d_width: int = 2  # channels of D's first layer (stacked)
+    width: Count = 256  # units of a hidden layer (toys); channels at full resolution (images)
+    d_width: Count = 2  # channels of D's first layer (stacked)
     lr: float = 1e-4  # Adam's rate for both
     b1: float = 0.5  # Adam's decay of the first moment
     b2: float = 0.9  # Adam's decay of the second moment
@@ -121,12 +119,11 @@ def sample(cfg, state, key, n):
     return forward(G, state.g.params, state.g.stats, jax.random.normal(key, (n, cfg.z_dim)), train=False)[0]
 
 
-def main(argv=None):
-    cfg, run = cli.parse(Config, PRESETS, argv)
-    parts = (functools.partial(f, cfg) for f in (init, step, sample))
-    batch_size = cfg.batch_size * cfg.critic_steps
-    return fit(run, data.load(cfg.dataset), *parts, steps=cfg.steps, batch_size=batch_size)
+def setup(cfg):
+    return Setup(data.load(cfg.dataset), cfg.batch_size * cfg.critic_steps, cfg.steps)
 
+
+main = program(Config, PRESETS, setup, init, step, sample)
 
 if __name__ == "__main__":
-    cli.run(main)
+    main()

@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 
 from gan_jax import data
-from gan_jax.run import cli, plots, rundir
+from gan_jax.run import cli, loaded, plots, rundir
 from gan_jax.errors import UserError
 
 
@@ -27,11 +27,11 @@ def main(argv=None):
         flags = tyro.cli(Flags, args=argv, prog="python -m gan_jax.sample", description=__doc__)
     if flags.n < 1 or not 0 <= flags.seed < 2**31:
         raise UserError(f"--n is {flags.n} and --seed {flags.seed}; n must be 1 or more, seed from 0 to {2**31 - 1}.")
-    run, first = rundir.load(flags.run), rundir.read(flags.run)["seed"]
+    run, first = loaded.load(flags.run), rundir.read(flags.run)["seed"]
     source = data.load(run.cfg.dataset)
     x = np.asarray(jax.jit(run.sample, static_argnums=1)(jax.random.key(flags.seed), flags.n))  # [(seeds,) n, ...]
     try:
-        if source.modes:
+        if source.kind == "points":
             plots.samples(Path(flags.out), x, source, first + np.arange(run.seeds))
         else:  # a square grid for each seed, side by side
             grids = [plots.grid(one) for one in x.reshape(run.seeds, flags.n, *source.shape)]

@@ -18,7 +18,7 @@ import tyro
 from jax.flatten_util import ravel_pytree
 
 from gan_jax import data
-from gan_jax.run import cli, plots, rundir
+from gan_jax.run import cli, loaded, plots, program, rundir
 from gan_jax.errors import UserError
 from gan_jax.game.player import Player
 
@@ -114,18 +114,19 @@ def look(folder, n: int, batches: int) -> dict:
     Jacobian of one update at the last one; "cosines" and "norms": at the places AT of the line between the two (empty
     where they are one); "spectral": the spectral norms.
     """
-    run = rundir.load(folder)
-    states = rundir.load(folder, first=True).state, run.state
+    run = loaded.load(folder)
+    states = loaded.load(folder, first=True).state, run.state
     states = states if run.seeds == 1 else jax.tree.map(lambda a: a[0], states)
-    given = rundir.parts(run.experiment, run.cfg)
-    draw = jax.jit(lambda arrays, key, i: data.batch(given["source"], arrays, key, i, given["batch_size"]))
-    arrays = jax.device_put(data.resident(given["source"]))
+    game = program.game(run.experiment, run.cfg)
+    source, b = game.setup.source, game.setup.batch_size
+    draw = jax.jit(lambda records, key, i: data.batch(source, records, key, i, b))
+    arrays = jax.device_put(data.resident(source))
     drawn = [draw(arrays, states[1].key, states[1].step + i) for i in range(batches)]
     batch = jax.tree.map(lambda *rows: jnp.concatenate(rows), *drawn)
     with jax.enable_x64(True):
         double = lambda a: a.astype(jnp.float64) if a.dtype == jnp.float32 else a
         first, last, batch = jax.tree.map(double, (*states, batch))
-        field = step_field(given["step"], last, batch)
+        field = step_field(game.step, last, batch)
         a, b = players(first), players(last)
         steps = [int(s.step) for s in states]
         cosines, norms = path_angle(field, a, b, AT) if steps[0] < steps[1] else ((), ())

@@ -25,21 +25,19 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import data
-from gan_jax.game import losses, rng
-from gan_jax.run import cli
-from gan_jax.run.loop import fit
+from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.nets import bigan
-from gan_jax.game.player import Player, create, descend, forward
+from gan_jax.run import Count, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "digits"  # a toy, or any TFDS image set by name
-    steps: int = 10_000  # joint updates of G, E and D
-    batch_size: int = 128  # rows of data, and of noise, a step
-    z_dim: int = 50  # the latent, uniform in [-1, 1); standard normal where E is stochastic
+    steps: Count = 10_000  # joint updates of G, E and D
+    batch_size: Count = 128  # rows of data, and of noise, a step
+    z_dim: Count = 50  # the latent, uniform in [-1, 1); standard normal where E is stochastic
     stochastic: bool = False  # E draws z from a normal distribution (ALI)
-    width: int = 512  # units of a hidden layer
+    width: Count = 512  # units of a hidden layer
     lr: float = 2e-4  # Adam's rate for all three
     decay_from: int = 5000  # from this step on the rate falls, to a hundredth in as many steps again
     weight_decay: float = 2.5e-5  # times the weights, added to their gradient
@@ -150,11 +148,11 @@ def measure(cfg, state, key, train, test):
     return found
 
 
-def main(argv=None):
-    cfg, run = cli.parse(Config, PRESETS, argv)
-    parts = (functools.partial(f, cfg) for f in (init, step, sample, measure))
-    return fit(run, data.load(cfg.dataset), *parts, steps=cfg.steps, batch_size=cfg.batch_size)
+def setup(cfg):
+    return Setup(data.load(cfg.dataset), cfg.batch_size, cfg.steps)
 
+
+main = program(Config, PRESETS, setup, init, step, sample, measure)
 
 if __name__ == "__main__":
-    cli.run(main)
+    main()

@@ -15,7 +15,6 @@ figure 2 ends near -100 nats an image.
 """
 
 import dataclasses
-import functools
 from typing import NamedTuple
 
 import jax
@@ -23,20 +22,18 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import data
-from gan_jax.game import rng
-from gan_jax.run import cli
-from gan_jax.run.loop import fit
+from gan_jax.game import Player, create, descend, forward, rng
 from gan_jax.nets import vae
-from gan_jax.game.player import Player, create, descend, forward
+from gan_jax.run import Count, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "mnist"  # a toy, or any TFDS image set by name
-    steps: int = 30_000  # joint updates of E and G
-    batch_size: int = 100  # rows of data a step
-    z_dim: int = 20  # the code
-    width: int = 500  # units of a hidden layer
+    steps: Count = 30_000  # joint updates of E and G
+    batch_size: Count = 100  # rows of data a step
+    z_dim: Count = 20  # the code
+    width: Count = 500  # units of a hidden layer
     depth: int = 1  # hidden layers of E, and of G
     x_std: float = 0.05  # deviation of p(x|z) (points)
     lr: float = 1e-3  # Adam's rate for both
@@ -124,11 +121,11 @@ def measure(cfg, state, key, train, test):
     return {"test/elbo": elbo.mean(), "test/kl": kl.mean(), "test/pixels": pixels, "reconstructions": pictures}
 
 
-def main(argv=None):
-    cfg, run = cli.parse(Config, PRESETS, argv)
-    parts = (functools.partial(f, cfg) for f in (init, step, sample, measure))
-    return fit(run, data.load(cfg.dataset), *parts, steps=cfg.steps, batch_size=cfg.batch_size)
+def setup(cfg):
+    return Setup(data.load(cfg.dataset), cfg.batch_size, cfg.steps)
 
+
+main = program(Config, PRESETS, setup, init, step, sample, measure)
 
 if __name__ == "__main__":
-    cli.run(main)
+    main()

@@ -12,7 +12,6 @@ convolutions); the nets are DCGAN's at the size of the data set; the authors' co
 """
 
 import dataclasses
-import functools
 from typing import Literal, NamedTuple
 
 import jax
@@ -20,21 +19,19 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import data
-from gan_jax.game import losses, rng
-from gan_jax.run import cli
-from gan_jax.run.loop import fit
+from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.metrics import classifier
 from gan_jax.nets import dcgan, mlp, vaegan
-from gan_jax.game.player import Player, create, descend, forward
+from gan_jax.run import Count, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "fashion_mnist"  # a toy, or any TFDS image set by name
-    steps: int = 5000  # joint updates of E, G and D
-    batch_size: int = 64  # rows of data, and of noise, a step
-    z_dim: int = 64  # the code
-    width: int = 16  # channels at full resolution (images); units of a hidden layer (toys)
+    steps: Count = 5000  # joint updates of E, G and D
+    batch_size: Count = 64  # rows of data, and of noise, a step
+    z_dim: Count = 64  # the code
+    width: Count = 16  # channels at full resolution (images); units of a hidden layer (toys)
     compare: Literal["features", "pixels"] = "features"  # where reconstructions are: D's layer, or the data itself
     gamma: float = 0.01  # weight of the reconstruction in G's loss
     gan: float = 1.0  # weight of the GAN in G's loss
@@ -138,7 +135,7 @@ def measure(cfg, state, key, train, test):
     again = jax.lax.map(of_one, (x, jax.random.split(key, len(x))), batch_size=500)
     found = {"test/pixels": ((again - x) ** 2).mean(), "reconstructions": jnp.stack([x[:16], again[:16]])}
     if "y" in test:
-        judge = classifier.load(cfg.dataset)
+        judge = classifier.load(data.load(cfg.dataset))
         f, again_f = judge.features(x), judge.features(again)
         spread = ((f - f.mean(0, keepdims=True)) ** 2).mean()
         found["test/features"] = ((again_f - f) ** 2).mean() / spread  # 0: all there; 1: as far off as the mean
@@ -146,14 +143,12 @@ def measure(cfg, state, key, train, test):
     return found
 
 
-def main(argv=None):
-    cfg, run = cli.parse(Config, PRESETS, argv)
+def setup(cfg):
     source = data.load(cfg.dataset)
-    if source.test and source.classes:
-        classifier.load(cfg.dataset)  # trained now, where there is none yet: `measure` is compiled
-    parts = (functools.partial(f, cfg) for f in (init, step, sample, measure))
-    return fit(run, source, *parts, steps=cfg.steps, batch_size=cfg.batch_size)
+    return Setup(source, cfg.batch_size, cfg.steps, (source,) if source.test and source.classes else ())
 
+
+main = program(Config, PRESETS, setup, init, step, sample, measure)
 
 if __name__ == "__main__":
-    cli.run(main)
+    main()

@@ -24,20 +24,18 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import data
-from gan_jax.game import losses, rng
-from gan_jax.run import cli
-from gan_jax.run.loop import fit
+from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.nets import dcgan, mlp
-from gan_jax.game.player import Player, create, descend, forward
+from gan_jax.run import Count, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "digits"  # any TFDS image set by name, or a toy
-    steps: int = 5000  # updates of D, and of G
-    batch_size: int = 128  # rows of data, and of noise, a step
-    z_dim: int = 100  # the latent, uniform in [-1, 1)
-    width: int = 32  # channels at full resolution; units of a hidden layer (points)
+    steps: Count = 5000  # updates of D, and of G
+    batch_size: Count = 128  # rows of data, and of noise, a step
+    z_dim: Count = 100  # the latent, uniform in [-1, 1)
+    width: Count = 32  # channels at full resolution; units of a hidden layer (points)
     lr: float = 2e-4  # Adam's rate for both
     b1: float = 0.5  # Adam's decay of the first moment
 
@@ -129,11 +127,11 @@ def measure(cfg, state, key, train, test):
     return {"walks": draw(walks), "arithmetic": draw(shown), "filters": filters}
 
 
-def main(argv=None):
-    cfg, run = cli.parse(Config, PRESETS, argv)
-    parts = (functools.partial(f, cfg) for f in (init, step, sample, measure))
-    return fit(run, data.load(cfg.dataset), *parts, steps=cfg.steps, batch_size=cfg.batch_size)
+def setup(cfg):
+    return Setup(data.load(cfg.dataset), cfg.batch_size, cfg.steps)
 
+
+main = program(Config, PRESETS, setup, init, step, sample, measure)
 
 if __name__ == "__main__":
-    cli.run(main)
+    main()

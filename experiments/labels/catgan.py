@@ -12,7 +12,6 @@ the paper names its clusters we could not check).
 """
 
 import dataclasses
-import functools
 from typing import NamedTuple
 
 import jax
@@ -21,21 +20,19 @@ import optax
 from jax.nn import logsumexp
 
 from gan_jax import data
-from gan_jax.game import rng
-from gan_jax.run import cli
-from gan_jax.run.loop import fit
+from gan_jax.game import Player, create, descend, forward, rng
 from gan_jax.nets import improved
-from gan_jax.game.player import Player, create, descend, forward
+from gan_jax.run import Count, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "mnist"  # a toy, or any TFDS image set by name (with labels, its clusters are named by them)
-    steps: int = 8000  # updates of D, each followed by one of G
-    batch_size: int = 100  # rows of data, and of noise, a step
+    steps: Count = 8000  # updates of D, each followed by one of G
+    batch_size: Count = 100  # rows of data, and of noise, a step
     clusters: int = 20  # K, the categories that D sorts into
-    z_dim: int = 100  # the latent, uniform in [0, 1)
-    width: int = 125  # units of D's last hidden layers; its first has four times, G's twice as many
+    z_dim: Count = 100  # the latent, uniform in [0, 1)
+    width: Count = 125  # units of D's last hidden layers; its first has four times, G's twice as many
     x_noise: float = 0.3  # deviation of the noise on what D sees
     noise: float = 0.5  # deviation of the noise on D's hidden layers
     g_lr: float = 1e-3  # Adam's rate for G
@@ -129,11 +126,11 @@ def measure(cfg, state, key, train, test):
     return found
 
 
-def main(argv=None):
-    cfg, run = cli.parse(Config, PRESETS, argv)
-    parts = (functools.partial(f, cfg) for f in (init, step, sample, measure))
-    return fit(run, data.load(cfg.dataset), *parts, steps=cfg.steps, batch_size=cfg.batch_size)
+def setup(cfg):
+    return Setup(data.load(cfg.dataset), cfg.batch_size, cfg.steps)
 
+
+main = program(Config, PRESETS, setup, init, step, sample, measure)
 
 if __name__ == "__main__":
-    cli.run(main)
+    main()

@@ -16,7 +16,6 @@ spectral norm, no hinge loss and no residual nets, "acgan" no dropout.
 """
 
 import dataclasses
-import functools
 from typing import Literal, NamedTuple
 
 import jax
@@ -24,24 +23,22 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import data
-from gan_jax.game import losses, rng
-from gan_jax.run import cli
 from gan_jax.errors import UserError
-from gan_jax.run.loop import fit
+from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.metrics import classifier
 from gan_jax.nets import conditional, dcgan, mlp
-from gan_jax.game.player import Player, create, descend, forward
+from gan_jax.run import Count, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "digits"  # a toy, or any TFDS image set with labels by name
-    steps: int = 5000  # joint updates of G and D
-    batch_size: int = 64  # rows of data, and of noise, a step
+    steps: Count = 5000  # joint updates of G and D
+    batch_size: Count = 64  # rows of data, and of noise, a step
     d_net: Literal["concat", "projection", "acgan"] = "concat"  # how D deals with the label
     loss: losses.Name = "non_saturating"  # the game
-    z_dim: int = 64  # the latent, standard normal
-    width: int = 16  # channels at full resolution (images), units of a hidden layer (points)
+    z_dim: Count = 64  # the latent, standard normal
+    width: Count = 16  # channels at full resolution (images), units of a hidden layer (points)
     lr: float = 2e-4  # Adam's rate for both
     b1: float = 0.5  # Adam's decay of the first moment
 
@@ -121,19 +118,17 @@ def measure(cfg, state, key, train, test):
     y = jnp.repeat(jnp.arange(classes), each)
     x = draw(cfg, state, key, y)
     rows = x.reshape(classes, each, *x.shape[1:])[:, :columns]
-    return {"agreement": jnp.mean(classifier.load(cfg.dataset)(x).argmax(1) == y), "labels": rows}
+    return {"agreement": jnp.mean(classifier.load(data.load(cfg.dataset))(x).argmax(1) == y), "labels": rows}
 
 
-def main(argv=None):
-    cfg, run = cli.parse(Config, PRESETS, argv)
+def setup(cfg):
     source = data.load(cfg.dataset)
     if not source.classes:
         raise UserError(f"{cfg.dataset} has no labels; choose a set that has.")
-    if source.test:
-        classifier.load(cfg.dataset)  # trained now, where there is none yet: `measure` is compiled
-    parts = (functools.partial(f, cfg) for f in (init, step, sample, measure))
-    return fit(run, source, *parts, steps=cfg.steps, batch_size=cfg.batch_size)
+    return Setup(source, cfg.batch_size, cfg.steps, (source,) if source.test else ())
 
+
+main = program(Config, PRESETS, setup, init, step, sample, measure)
 
 if __name__ == "__main__":
-    cli.run(main)
+    main()

@@ -15,7 +15,6 @@ nets have half the width and it makes a thirtieth of the steps, the preset `pape
 """
 
 import dataclasses
-import functools
 from typing import NamedTuple
 
 import jax
@@ -24,18 +23,16 @@ import optax
 from jax.nn import logsumexp
 
 from gan_jax import data
-from gan_jax.game import losses, rng
-from gan_jax.run import cli
-from gan_jax.run.loop import fit
+from gan_jax.game import Player, create, descend, ema, forward, losses, rng
 from gan_jax.nets import improved
-from gan_jax.game.player import Player, create, descend, ema, forward
+from gan_jax.run import Count, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "mnist"  # an image set with labels, or a toy (whose labels are all known)
-    steps: int = 6000  # updates of D, each followed by one of G
-    batch_size: int = 100  # rows of labelled data, of data and of noise, a step
+    steps: Count = 6000  # updates of D, each followed by one of G
+    batch_size: Count = 100  # rows of labelled data, of data and of noise, a step
     labels: int = 100  # records whose label is known, equally many a class
     matching: float = 1.0  # weight of feature matching in G's loss
     adversarial: float = 0.0  # weight of -log D(G(z)) in G's loss
@@ -43,8 +40,8 @@ class Config:
     history: float = 0.0  # weight of the squared distance of both players' parameters to their mean over time
     smooth: float = 0.0  # what D's target for real rows lacks to 1
     reference: int = 0  # rows of virtual batch norm in G; 0: batch norm
-    z_dim: int = 100  # the latent, uniform in [0, 1)
-    width: int = 125  # units of D's last hidden layers; G's have twice as many
+    z_dim: Count = 100  # the latent, uniform in [0, 1)
+    width: Count = 125  # units of D's last hidden layers; G's have twice as many
     x_noise: float = 0.3  # deviation of the noise on what D sees
     noise: float = 0.5  # deviation of the noise on D's hidden layers
     lr: float = 3e-3  # Adam's rate for both
@@ -145,13 +142,13 @@ def measure(cfg, state, key, train, test):
     return {"test/errors": (guesses != y).sum()}
 
 
-def main(argv=None):
-    cfg, run = cli.parse(Config, PRESETS, argv)
+def setup(cfg):
     source = data.load(cfg.dataset)
-    parts = (functools.partial(f, cfg) for f in (init, step, sample, measure))
     source = data.join(x=source, labelled=data.only_labelled(source, cfg.labels))
-    return fit(run, source, *parts, steps=cfg.steps, batch_size=cfg.batch_size)
+    return Setup(source, cfg.batch_size, cfg.steps)
 
+
+main = program(Config, PRESETS, setup, init, step, sample, measure)
 
 if __name__ == "__main__":
-    cli.run(main)
+    main()

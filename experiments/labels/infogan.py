@@ -14,7 +14,6 @@ nets are a quarter as wide and D's rate is G's (there: a fifth of it); on points
 """
 
 import dataclasses
-import functools
 import math
 from typing import NamedTuple
 
@@ -23,23 +22,21 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import data
-from gan_jax.game import losses, rng
-from gan_jax.run import cli
-from gan_jax.run.loop import fit
+from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.nets import infogan, mlp
-from gan_jax.game.player import Player, create, descend, forward
+from gan_jax.run import Count, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "digits"  # a toy, or any TFDS image set by name
-    steps: int = 5000  # joint updates of G and of D with Q
-    batch_size: int = 128  # rows of data, and of noise, a step
-    z_dim: int = 62  # the noise, uniform in [-1, 1), that is no code
+    steps: Count = 5000  # joint updates of G and of D with Q
+    batch_size: Count = 128  # rows of data, and of noise, a step
+    z_dim: Count = 62  # the noise, uniform in [-1, 1), that is no code
     categories: int = 10  # values of the categorical code, all equally likely
     continuous: int = 2  # how many continuous codes, uniform in [-1, 1)
     info: float = 1.0  # lambda, the weight of the bound on the information
-    width: int = 16  # channels at half resolution (images), units of a hidden layer (points)
+    width: Count = 16  # channels at half resolution (images), units of a hidden layer (points)
     g_lr: float = 1e-3  # Adam's rate for G
     d_lr: float = 1e-3  # Adam's rate for D and Q
     b1: float = 0.5  # Adam's decay of the first moment
@@ -151,11 +148,11 @@ def measure(cfg, state, key, train, test):
     return found
 
 
-def main(argv=None):
-    cfg, run = cli.parse(Config, PRESETS, argv)
-    parts = (functools.partial(f, cfg) for f in (init, step, sample, measure))
-    return fit(run, data.load(cfg.dataset), *parts, steps=cfg.steps, batch_size=cfg.batch_size)
+def setup(cfg):
+    return Setup(data.load(cfg.dataset), cfg.batch_size, cfg.steps)
 
+
+main = program(Config, PRESETS, setup, init, step, sample, measure)
 
 if __name__ == "__main__":
-    cli.run(main)
+    main()

@@ -15,7 +15,6 @@ nets with zero padding, for small images; perceptrons for points.
 """
 
 import dataclasses
-import functools
 from typing import NamedTuple
 
 import jax
@@ -23,24 +22,22 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import data
-from gan_jax.game import history, losses, rng
-from gan_jax.run import cli
-from gan_jax.run.loop import fit
+from gan_jax.game import Player, create, descend, forward, history, losses, rng
 from gan_jax.metrics import classifier
 from gan_jax.nets import mlp, translate
-from gan_jax.game.player import Player, create, descend, forward
+from gan_jax.run import Count, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "usps"  # b, which `sample` shows: any TFDS image set by name, or a toy
     source: str = "mnist"  # a, the other one
-    steps: int = 5000  # joint updates of the four nets
-    batch_size: int = 16  # pictures of each set a step
+    steps: Count = 5000  # joint updates of the four nets
+    batch_size: Count = 16  # pictures of each set a step
     cycle: float = 10.0  # lambda, the weight of there and back again
     identity: float = 0.5  # weight of the identity loss, times lambda
     history: int = 50  # old fakes of each kind, of which D is shown some
-    width: int = 16  # channels at full resolution; units of a hidden layer (points)
+    width: Count = 16  # channels at full resolution; units of a hidden layer (points)
     depth: int = 2  # residual blocks of G; hidden layers (points)
     lr: float = 2e-4  # Adam's rate for all four
     b1: float = 0.5  # Adam's decay of the first moment
@@ -122,21 +119,16 @@ def step(cfg, state, batch):
 
 
 def sample(cfg, state, key, n):
-    (G, *_), source = build(cfg), data.load(cfg.source)
-    if source.draw:
-        a = source.draw(key, n)["x"]
-    else:
-        held_out = jnp.asarray(data.resident(source.test or source)["x"][:1000])
-        a = data.decode({"x": held_out[jax.random.choice(key, len(held_out), (n,), n > len(held_out))]})["x"]
+    G, *_ = build(cfg)
+    a = data.examples(data.load(cfg.source), key, n)["x"]
     return forward(G, state.g_ab.params, {}, resized(a, data.load(cfg.dataset).shape), train=False)[0]
 
 
-def judges(cfg):
-    """Return a classifier for each domain of the batch, where both have the same number of labels."""
-    names = {"source": cfg.source, "x": cfg.dataset}
-    sets = [data.load(name) for name in names.values()]
-    same = all(s.test and s.classes for s in sets) and sets[0].classes == sets[1].classes
-    return {part: classifier.load(name) for part, name in names.items()} if same else {}
+def judged(cfg):
+    """Return the set of each domain of the batch, where both have classifiers for the same number of labels."""
+    sets = {"source": data.load(cfg.source), "x": data.load(cfg.dataset)}
+    same = all(s.test and s.classes for s in sets.values()) and sets["source"].classes == sets["x"].classes
+    return sets if same else {}
 
 
 def measure(cfg, state, key, train, test):
@@ -149,19 +141,19 @@ def measure(cfg, state, key, train, test):
         new = go(there, x)
         found[way] = jnp.stack([x[:12], new[:12], go(back, new[:12])])
         for name, images in {"translated": new, "as_it_is": x}.items():
-            if judge := judges(cfg).get(end):
+            if judged(cfg):
+                judge = classifier.load(judged(cfg)[end])
                 right = judge(resized(images, test[end]["x"].shape[1:])).argmax(1) == test[begin]["y"]
                 found[f"accuracy/{way}_{name}"] = right.mean()
     return found
 
 
-def main(argv=None):
-    cfg, run = cli.parse(Config, PRESETS, argv)
-    judges(cfg)  # trained now, where there are none yet: `measure` is compiled
-    parts = (functools.partial(f, cfg) for f in (init, step, sample, measure))
+def setup(cfg):
     sets = data.join(x=data.load(cfg.dataset), source=data.load(cfg.source))
-    return fit(run, sets, *parts, steps=cfg.steps, batch_size=cfg.batch_size)
+    return Setup(sets, cfg.batch_size, cfg.steps, tuple(judged(cfg).values()))
 
+
+main = program(Config, PRESETS, setup, init, step, sample, measure)
 
 if __name__ == "__main__":
-    cli.run(main)
+    main()

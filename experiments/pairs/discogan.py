@@ -15,7 +15,6 @@ change in training, which only the authors' code has.
 """
 
 import dataclasses
-import functools
 from typing import NamedTuple
 
 import jax
@@ -23,21 +22,19 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import data
-from gan_jax.game import losses, rng
-from gan_jax.run import cli
-from gan_jax.run.loop import fit
+from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.nets import mlp, translate
-from gan_jax.game.player import Player, create, descend, forward
+from gan_jax.run import Count, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "ring8"  # b, which `sample` shows: a toy, or any TFDS image set by name
     source: str = "grid25"  # a, the other one
-    steps: int = 10_000  # joint updates of the four nets
-    batch_size: int = 256  # rows of each set a step
+    steps: Count = 10_000  # joint updates of the four nets
+    batch_size: Count = 256  # rows of each set a step
     reconstruction: float = 1.0  # weight of there and back again; 0: two plain GANs
-    width: int = 128  # units of a hidden layer (points); channels at full resolution (images)
+    width: Count = 128  # units of a hidden layer (points); channels at full resolution (images)
     depth: int = 2  # hidden layers (points); residual blocks of G (images)
     lr: float = 1e-3  # Adam's rate for all four
     b1: float = 0.5  # Adam's decay of the first moment
@@ -111,21 +108,17 @@ def step(cfg, state, batch):
 
 
 def sample(cfg, state, key, n):
-    (G, *_), source = build(cfg), data.load(cfg.source)
-    if source.draw:
-        a = source.draw(key, n)["x"]
-    else:
-        held_out = jnp.asarray(data.resident(source.test or source)["x"][:1000])
-        a = data.decode({"x": held_out[jax.random.choice(key, len(held_out), (n,), n > len(held_out))]})["x"]
+    G, *_ = build(cfg)
+    a = data.examples(data.load(cfg.source), key, n)["x"]
     return forward(G, state.g_ab.params, {}, resized(cfg, a))[0]
 
 
-def main(argv=None):
-    cfg, run = cli.parse(Config, PRESETS, argv)
-    parts = (functools.partial(f, cfg) for f in (init, step, sample))
+def setup(cfg):
     sets = data.join(x=data.load(cfg.dataset), source=data.load(cfg.source))
-    return fit(run, sets, *parts, steps=cfg.steps, batch_size=cfg.batch_size)
+    return Setup(sets, cfg.batch_size, cfg.steps)
 
+
+main = program(Config, PRESETS, setup, init, step, sample)
 
 if __name__ == "__main__":
-    cli.run(main)
+    main()

@@ -3,10 +3,12 @@
 import contextlib
 import difflib
 import fcntl
+import functools
 import hashlib
 import importlib.util
 import io
 import logging
+import math
 import os
 import re
 import subprocess
@@ -16,8 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from gan_jax.data import cache
+from gan_jax.data.batches import order
+from gan_jax.data.source import Field, Source
+from gan_jax.data.source import label as classes
 from gan_jax.errors import UserError, first_line
-from gan_jax.data.source import Source
+from gan_jax.game import rng
 
 
 def load(name: str, others=()) -> Source:
@@ -118,23 +123,41 @@ def _split(name, builder, split, image, label, test, data_dir, again):
         ) from None
 
     def read(indices):
+        indices = np.asarray(indices)
         try:
-            rows = records.__getitems__([int(i) for i in indices])
+            rows = records.__getitems__([int(i) for i in indices.ravel()])
             raw = {"x": np.stack([row[image] for row in rows])}
-            return raw | ({"y": np.array([row[label[0]] for row in rows], np.int32)} if label else {})
+            raw |= {"y": np.array([row[label[0]] for row in rows], np.int32)} if label else {}
+            return {name: a.reshape(*indices.shape, *a.shape[1:]) for name, a in raw.items()}
         except Exception as error:
             raise UserError(
                 f"{name} in {data_dir} can't be read: {first_line(error)}\nPrepare it again: {again}"
             ) from None
 
+    n = builder.info.splits[split].num_examples
     info = Path(builder.data_path / "dataset_info.json").read_bytes()
-    fingerprint = hashlib.blake2b(f"{builder.data_path} {split} {image}".encode() + info, digest_size=8).hexdigest()
+    digest = hashlib.blake2b(f"{builder.data_path} {split} {image}".encode() + info, digest_size=8).hexdigest()
+    fingerprint = f"{name.replace('/', '-')}-{digest}"
+    fields = {"x": Field(shape, "image")} | ({"y": classes(label[1])} if label else {})
     return Source(
         name,
-        shape,
-        n=builder.info.splits[split].num_examples,
+        fields,
+        n=n,
+        pick=lambda key, i, b: order(rng.at(key, 0, "data"), i, b, n),
         read=read,
-        classes=label[1] if label else 0,
-        fingerprint=f"{name.replace('/', '-')}-{fingerprint}",
+        whole=functools.partial(whole, name, n, read, fingerprint),
         test=test,
+        fingerprint=fingerprint,
+        nbytes=n * math.prod(shape),
     )
+
+
+def whole(name, n, read, fingerprint) -> dict[str, np.ndarray]:
+    """Return all n raw records that `read` gives, decoded once and kept in the cache."""
+
+    def decoded():
+        print(f"reading {name}: {n} records", file=sys.stderr)
+        parts = [read(np.arange(a, min(a + 1000, n))) for a in range(0, n, 1000)]
+        return {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
+
+    return cache.arrays(fingerprint and f"arrays/{fingerprint}", decoded)

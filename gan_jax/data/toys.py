@@ -4,22 +4,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gan_jax.data.source import Source
+from gan_jax.data.source import Field, Source, label
+from gan_jax.game import rng
+from gan_jax.metrics.modes import Mixture
 
 
 def mixture(name, means, std) -> Source:
     """Return the even mixture of N(mean, std^2 I) over `means` [m, c]; a mean that is given k times weighs k times."""
     means = np.asarray(means, np.float32)
 
-    def draw(key, n):
-        which, noise = jax.random.split(key)
-        drawn = jax.random.randint(which, (n,), 0, len(means))
+    def make(raw, key, i, b):
+        which, noise = jax.random.split(jax.random.fold_in(rng.at(key, 0, "data"), i))
+        drawn = jax.random.randint(which, (b,), 0, len(means))
         centre = jnp.asarray(means)[drawn]
         return {"x": centre + std * jax.random.normal(noise, centre.shape), "y": jnp.asarray(labels)[drawn]}
 
     modes, labels, weights = np.unique(means, axis=0, return_inverse=True, return_counts=True)
     labels, shares = labels.reshape(-1).astype(np.int32), np.float32(weights / len(means))
-    return Source(name, means.shape[1:], draw, modes=(modes, std, shares), classes=len(modes))
+    fields = {"x": Field(means.shape[1:], "points"), "y": label(len(modes))}
+    return Source(name, fields, make=make, modes=Mixture(modes, std, shares))
 
 
 def ring(name, modes=8, radius=2.0, std=0.02, turn=1.0, weights=1) -> Source:

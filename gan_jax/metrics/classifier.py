@@ -1,28 +1,26 @@
-"""`python -m gan_jax.metrics.classifier mnist`: the classifier of a labelled image set, which judges its samples.
+"""The classifier of a labelled image set, which judges its samples.
 
 Two convolutions and two dense layers on shifted images, averaged over training; trained once, on the set's train split,
 and kept in the cache by the fingerprint of the data.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
-import sys
-from typing import Annotated, Any
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
 from flax import traverse_util
 
 from gan_jax import data
 from gan_jax.data import cache
-from gan_jax.game import player, rng
-from gan_jax.run import cli, log
 from gan_jax.errors import UserError
+from gan_jax.game import player, rng
 from gan_jax.nets.conv import Conv
 
 VERSION = 1  # to be raised with every change of what is trained
@@ -64,23 +62,34 @@ class Classifier:
         return jax.lax.map(apply_one, x, batch_size=500)
 
 
-@functools.cache
-def load(dataset: str) -> Classifier:
+class Silent(contextlib.nullcontext):
+    """Shows no progress."""
+
+    def say(self, step, metrics):
+        """Say nothing."""
+
+
+_LOADED = {}
+
+
+def load(source, live=lambda steps: Silent()) -> Classifier:
     """Return the classifier of a labelled image set, trained first where there is none yet; not for use inside jit.
 
-    Raises UserError for sets without labels or without a test split.
+    live: (steps) -> a context manager whose `say(step, metrics)` shows how far training is. Raises UserError for sets
+    without labels or without a test split.
     """
-    source = data.load(dataset)
-    if not (source.classes and source.test and len(source.shape) == 3):
-        raise UserError(f"{dataset} can't train a classifier: it needs images, labels and a split called test.")
+    if source not in _LOADED:
+        _LOADED[source] = _load(source, live)
+    return _LOADED[source]
+
+
+def _load(source, live):
+    if not (source.classes and source.test and source.kind == "image"):
+        raise UserError(f"{source.name} can't train a classifier: it needs images, labels and a split called test.")
     net = Net(source.classes)
-    file = cache.FOLDER / "classifiers" / f"{source.fingerprint}-{VERSION}.npz"
-    try:
-        with file.open("rb") as opened, np.load(opened) as arrays:
-            params = traverse_util.unflatten_dict(dict(arrays), sep="/")
-    except Exception:  # missing, or cut short
-        params = jax.tree.map(np.asarray, _train(net, source))
-        cache.write_arrays(file, traverse_util.flatten_dict(params, sep="/"))
+    trained = lambda: traverse_util.flatten_dict(jax.tree.map(np.asarray, _train(net, source, live)), sep="/")
+    name = source.fingerprint and f"classifiers/{source.fingerprint}-{VERSION}"
+    params = traverse_util.unflatten_dict(cache.arrays(name, trained), sep="/")
     digest = hashlib.blake2b(digest_size=8)
     for leaf in jax.tree.leaves(params):
         digest.update(np.ascontiguousarray(leaf).tobytes())
@@ -90,7 +99,7 @@ def load(dataset: str) -> Classifier:
     return dataclasses.replace(unrated, accuracy=float(np.mean(np.asarray(guess) == test["y"])))
 
 
-def _train(net, source):
+def _train(net, source, live):
     """Return the averaged parameters after training with Adam and a cosine rate, a function of the data alone."""
     steps = max(EPOCHS * source.n // BATCH, LEAST_STEPS)
     tx, key = optax.adam(optax.cosine_decay_schedule(RATE, steps)), jax.random.key(0)
@@ -114,11 +123,10 @@ def _train(net, source):
     params = jax.jit(net.init)(key, jnp.zeros((1, *source.shape)))
     carry = player.Player(params, {}, tx.init(params)), jax.tree.map(jnp.copy, params)
     feed = jax.tree.map(jnp.asarray, data.resident(source))
-    print(f"training the classifier of {source.name}", file=sys.stderr)
-    with log.Live(steps) as live:
+    with live(steps) as line:
         for start in range(0, steps, 50):
             carry, value = some(carry, start, feed)
-            live.say(start + 50, {"loss": np.asarray(value).mean()})
+            line.say(start + 50, {"loss": np.asarray(value).mean()})
     return carry[1]
 
 
@@ -127,19 +135,3 @@ def shifted(key, x, reach):
     padded = jnp.pad(x, ((0, 0), (reach, reach), (reach, reach), (0, 0)), "edge")
     starts = jax.random.randint(key, (x.shape[0], 2), 0, 2 * reach + 1)
     return jax.vmap(lambda image, at: jax.lax.dynamic_slice(image, (*at, 0), x.shape[1:]))(padded, starts)
-
-
-@dataclasses.dataclass(frozen=True)
-class Flags:
-    dataset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATASET")] = "mnist"  # a labelled TFDS set
-
-
-def main(argv=None):
-    with cli.one_line():
-        flags = tyro.cli(Flags, args=argv, prog="python -m gan_jax.metrics.classifier", description=__doc__)
-    judge = load(flags.dataset)
-    print(f"{flags.dataset}: {judge.accuracy:.2%} of the test split, classifier {judge.digest}")
-
-
-if __name__ == "__main__":
-    cli.run(main)

@@ -1,10 +1,71 @@
 """Mode coverage of samples from data whose modes are known, and of labels."""
 
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 STACKED = 25_600  # samples of stacked images, as many as in PacGAN's and PGGAN's tables
+
+
+class Mixture(NamedTuple):
+    """The modes of a mixture of Gaussians N(mean, std^2 I)."""
+
+    means: np.ndarray  # [m, c]
+    std: float
+    shares: np.ndarray  # [m], of the data
+
+    classifiers = ()  # what must be trained before `coverage`
+    draws = 2500  # samples of an evaluation
+
+    @property
+    def anchors(self):
+        """Return one point for each mode."""
+        return self.means
+
+    def coverage(self, x, draw, key):
+        """Return the `coverage` of samples x [n, c]."""
+        return coverage(x, *self)
+
+    def floor(self, source, n):
+        """Return the function of a key that is the coverage of n draws of the data."""
+        return jax.jit(lambda key: coverage(source.make({}, key, 0, n)["x"], *self))
+
+
+class Stacked(NamedTuple):
+    """The modes of a stacked set: the triples of labels that a classifier sees."""
+
+    base: Any  # the grey set
+    judge: Callable  # () -> its classifier
+
+    anchors = None
+    draws = STACKED  # samples of an evaluation
+
+    @property
+    def classifiers(self):
+        """Return the sources whose classifiers must be trained before `coverage`."""
+        return (self.base,)
+
+    def coverage(self, x, draw, key):
+        """Return the `stacked_coverage` of 25,600 samples that `draw` gives."""
+        return stacked_coverage(self.judge(), draw, key)
+
+    def floor(self, source, n):
+        """Return the function of a key that is the coverage of n draws of the data, in the eyes of the classifier."""
+        judge, records, b = self.judge(), self.base.whole(), min(n, source.n)
+        seen = jax.jit(lambda raw: judge(self.base.make(raw, None, 0, 0)["x"]).argmax(-1))(records)
+        # the records with the labels that their classifier sees in place of their own, and no pixels
+        records = {"x": jnp.zeros((source.n, 1, 1, 1), jnp.uint8), "y": seen.astype(jnp.int32)}
+
+        @jax.jit
+        def one(key, records):
+            raw = lambda i: jax.tree.map(lambda a: a[source.pick(key, i, b)], records)
+            labels = jax.lax.map(lambda i: source.make(raw(i), key, i, b)["y"], jnp.arange(-(-n // b)))
+            return of_histogram(jnp.zeros(source.classes).at[labels.reshape(-1)[:n]].add(1))
+
+        return lambda key: one(key, records)
 
 
 def coverage(x, means, std, shares=None):

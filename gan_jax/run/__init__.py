@@ -1,0 +1,7 @@
+"""What runs an experiment: the command line, the loop, the run's folder, devices, checkpoints, pictures."""
+
+from gan_jax.run.config import Count as Count
+from gan_jax.run.config import Decay as Decay
+from gan_jax.run.config import Share as Share
+from gan_jax.run.program import Setup as Setup
+from gan_jax.run.program import program as program

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import io
 import os
 import re
@@ -16,8 +17,9 @@ import tyro
 
 from gan_jax import data
 from gan_jax.data import cache
-from gan_jax.run import mesh, rundir
 from gan_jax.errors import UserError, first_line
+from gan_jax.run import config, mesh, rundir
+from gan_jax.run.config import Count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,11 +29,11 @@ class Run:
     out: str = ""  # run folder [runs/<experiment>/<date-time>]
     resume: bool = False  # go on from the last checkpoint of --out [of the newest run]
     seed: int = 0  # the run is a function of it
-    seeds: int = 1  # runs trained at once, with seeds seed, seed + 1, ...
-    log_every: int = 100  # steps between rows of metrics.jsonl
+    seeds: Count = 1  # runs trained at once, with seeds seed, seed + 1, ...
+    log_every: Count = 100  # steps between rows of metrics.jsonl
     eval_every: int = 1000  # steps between evaluations with a picture; 0: only at the end
-    save_every: int = 1000  # steps between checkpoints
-    keep: int = 3  # checkpoints that are kept
+    save_every: Count = 1000  # steps between checkpoints
+    keep: Count = 3  # checkpoints that are kept
     stream: bool = False  # read records ahead on the host even where the set fits on the device
     rekey: int = 0  # with --resume, a new number: go on with other noise and data, and with other rates if you like
     precision: Literal["default", "high", "highest"] = "default"  # of float32 products on GPU and TPU
@@ -43,9 +45,20 @@ class Run:
     experiment: tyro.conf.Suppress[str] = ""  # its module, "experiments.unrolled"
     config: tyro.conf.Suppress[Any] = None  # the Config as a dict, for config.json
 
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return Path(self.out)
 
-POSITIVE = {"steps", "batch_size", "pack", "z_dim", "width", "d_width", "e_width", "f_width"}
-POSITIVE |= {"pair_width", "critic_steps", "seeds", "log_every", "save_every", "keep"}
+
+def name_of(experiment) -> str:
+    """Return the name of an experiment's module, also where it is the program that runs."""
+    if experiment.__name__ != "__main__":
+        return experiment.__name__
+    if experiment.__spec__:
+        return experiment.__spec__.name
+    file = Path(experiment.__file__)
+    return f"{file.parent.name}.{file.stem}"
 
 
 def parse(Config, presets: dict, argv=None):
@@ -55,63 +68,70 @@ def parse(Config, presets: dict, argv=None):
     the run's own config is the default. A wrong flag ends in one or two lines and exit code 2.
     """
     module = sys.modules[Config.__module__]
-    experiment = (
-        module.__spec__.name if module.__spec__ else f"{Path(module.__file__).parent.name}.{Path(module.__file__).stem}"
-    )
+    experiment = name_of(module)
     argv = sys.argv[1:] if argv is None else list(argv)
-
-    def args_type(cfg, run, preset):
-        help = tyro.conf.arg(help="the Config to begin with; the flags below change it")
-        Preset = Annotated[Literal[tuple(presets)], help]
-        fields = [
-            ("preset", Preset, preset),
-            ("cfg", tyro.conf.OmitArgPrefixes[Config], cfg),
-            ("run", tyro.conf.OmitArgPrefixes[Run], run),
-        ]
-        return dataclasses.make_dataclass("Args", [(n, t, dataclasses.field(default=d)) for n, t, d in fields])
-
-    def flags(cfg, run, preset, help=False):
-        args = argv if help else [a for a in argv if a not in ("-h", "--help")]
-        return tyro.cli(
-            args_type(cfg, run, preset), args=args, prog=f"python -m {experiment}", description=module.__doc__
-        )
-
+    flags = functools.partial(_flags, Config, presets, f"python -m {experiment}", module.__doc__)
     first = next(iter(presets))
     with one_line():
-        asked = flags(presets[first], Run(), first)  # every flag is right: now the defaults that they decide
+        # every flag is right: now the defaults that they decide
+        asked = flags([a for a in argv if a not in ("-h", "--help")], presets[first], Run(), first)
         said = {a.split("=")[0].removeprefix("--").replace("-", "_") for a in argv if a.startswith("--")}
         preset = asked.preset
         if "preset" not in said and "dataset" in said:
-            of_set = [p for p, c in presets.items() if c.dataset == asked.cfg.dataset]
-            if "images" in presets and len(data.load(asked.cfg.dataset).shape) == 3:
-                of_set = ["images"]
-            preset = of_set[0] if of_set else first
-        cfg, run = presets[preset], Run()
-        out = asked.run.out
+            preset = _preset_for(presets, asked.cfg.dataset)
+        cfg, run, out = presets[preset], Run(), asked.run.out
         if asked.run.resume:
             out = out or str(rundir.newest(experiment))
             saved = rundir.read(out, experiment)
             run = dataclasses.replace(run, **{name: saved[name] for name in rundir.KEPT})
             if "preset" not in said:
                 known = typing.get_type_hints(Config)
-                rundir.check(saved["config"], known, Path(out) / "config.json")
+                config.check_types(saved["config"], known, Path(out) / "config.json")
                 cfg = dataclasses.replace(cfg, **{k: v for k, v in saved["config"].items() if k in known})
-        args = flags(cfg, run, preset, help=True)
-    cfg, run = args.cfg, args.run
+        args = flags(argv, cfg, run, preset)
+    return args.cfg, settled(args.cfg, dataclasses.replace(args.run, out=out), experiment)
+
+
+def _flags(Config, presets, prog, doc, argv, cfg, run, preset):
+    """Return what tyro makes of the flags: preset, cfg and run, with these defaults."""
+    help = tyro.conf.arg(help="the Config to begin with; the flags below change it")
+    fields = [
+        ("preset", Annotated[Literal[tuple(presets)], help], preset),
+        ("cfg", tyro.conf.OmitArgPrefixes[Config], cfg),
+        ("run", tyro.conf.OmitArgPrefixes[Run], run),
+    ]
+    args = dataclasses.make_dataclass("Args", [(n, t, dataclasses.field(default=d)) for n, t, d in fields])
+    return tyro.cli(args, args=argv, prog=prog, description=doc)
+
+
+def _preset_for(presets, dataset):
+    """Return the name of the preset for a data set: "images" for one of images, else the first that has it."""
+    of_set = [name for name, cfg in presets.items() if cfg.dataset == dataset]
+    if "images" in presets and data.load(dataset).kind == "image":
+        of_set = ["images"]
+    return of_set[0] if of_set else next(iter(presets))
+
+
+def settled(cfg, run: Run, experiment: str) -> Run:
+    """Return the run with its folder, experiment and config put in, and choose the devices.
+
+    Raises UserError where a number is out of its range or there is no such device.
+    """
+    config.check_ranges(dataclasses.asdict(cfg), type(cfg))
+    config.check_ranges(dataclasses.asdict(run), Run)
+    if run.seed + run.seeds > 2**31:
+        raise UserError(f"--seed is {run.seed} and --seeds {run.seeds}; the last seed must be under 2^31.")
     platforms = [p for p in ("cpu", "gpu", "tpu") if getattr(run, p)]
     if len(platforms) > 1:
         raise UserError(f"choose one of --{' and --'.join(platforms)}.")
-    for name, value in {**dataclasses.asdict(cfg), **dataclasses.asdict(run)}.items():
-        least = int(name in POSITIVE)
-        if isinstance(value, int | float) and not least <= value < 2**31:
-            raise UserError(f"--{name.replace('_', '-')} is {value}; it must be a number, {least} or more, under 2^31.")
-    if run.seed + run.seeds > 2**31:
-        raise UserError(f"--seed is {run.seed} and --seeds {run.seeds}; the last seed must be under 2^31.")
     jax.config.update("jax_default_matmul_precision", run.precision)
     if run.deterministic:  # read when the backend starts
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true"
     mesh.choose(platforms[0] if platforms else None, run.distributed, run.seeds)
-    return cfg, dataclasses.replace(run, out=out, experiment=experiment, config=dataclasses.asdict(cfg))
+    if not run.out and jax.process_count() > 1:
+        raise UserError("several processes need the same --out: a folder that all of them see.")
+    out = run.out or str(rundir.newest(experiment) if run.resume else rundir.fresh(experiment))
+    return dataclasses.replace(run, out=out, experiment=experiment, config=dataclasses.asdict(cfg))
 
 
 @contextlib.contextmanager

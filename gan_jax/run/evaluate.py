@@ -7,10 +7,11 @@ import json
 import jax
 import numpy as np
 
-from gan_jax import data, metrics
+from gan_jax import data
 from gan_jax.game import rng
 from gan_jax.run import health, log, mesh, plots, signals
-from gan_jax.metrics import classifier
+
+SHOWN = {"points": 2500}  # samples of an evaluation, by what they are; of all else 64
 
 
 def evaluate(sample, measure, source, seeds, state, keys, real, train, test):
@@ -20,13 +21,10 @@ def evaluate(sample, measure, source, seeds, state, keys, real, train, test):
     """
 
     def one(state, key):
-        x = sample(state, rng.at(key, state.step, "evaluate"), 2500 if source.modes else 64)
-        scores = (metrics.coverage(x, *source.modes) if source.modes else {}) | health.signs(x, **real)
-        if source.base:
-            draw = functools.partial(sample, state)
-            scores |= metrics.stacked_coverage(
-                classifier.load(source.base.name), draw, rng.at(key, state.step, "modes")
-            )
+        draw = functools.partial(sample, state)
+        x = draw(rng.at(key, state.step, "evaluate"), SHOWN.get(source.kind, 64))
+        scores = source.modes.coverage(x, draw, rng.at(key, state.step, "modes")) if source.modes else {}
+        scores |= health.signs(x, **real)
         found = measure(state, rng.at(key, state.step, "measure"), train, test) if measure else {}
         scores |= {name: value for name, value in found.items() if not value.ndim}
         return scores, {name: value for name, value in found.items() if value.ndim}, x
@@ -47,7 +45,7 @@ def evaluator(run, source, sample, measure, devices, feed, folder):
     scored = jax.jit(parts, out_shardings=mesh.replicated(devices))
 
     def evaluated(state, keys, name, stop):
-        found = signals.heeding(stop, lambda: mesh.to_host(scored(state, keys, real, train, test)))
+        found = signals.unless_stopped(stop, lambda: mesh.to_host(scored(state, keys, real, train, test)))
         if found is None:
             return None
         scores, pictures, x = found
@@ -61,7 +59,7 @@ def evaluator(run, source, sample, measure, devices, feed, folder):
     return evaluated
 
 
-def concluded(folder, results, scores, seeds):
+def conclusion(folder, results, scores, seeds):
     """Return the results with a word on the game's health, as they are written to results.json."""
     past = [json.loads(row) for row in (folder / "metrics.jsonl").read_text().splitlines()]
     found = {k: v for k, v in results.items() if k != "labels"}

@@ -71,9 +71,11 @@ def spread(value) -> str:
 class Live:
     """A live line: bar, step, rate, metrics, time left. Off a terminal, a plain line every ten seconds."""
 
-    def __init__(self, total: int, at: int = 0, quiet: bool = False):
-        console = Console(stderr=True, quiet=quiet)
-        self._plain = not console.is_terminal and not quiet
+    def __init__(self, total: int, at: int = 0, title: str = ""):
+        console = Console(stderr=True)
+        self._plain, self._title = not console.is_terminal, title
+        if title:
+            print(f"training {title}", file=sys.stderr)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -100,7 +102,7 @@ class Live:
         rate = (step - self._first[1]) / max(now - self._first[0], 1e-9)
         numbers = "  ".join(f"{k} {np.mean(v):.3g}" for k, v in list(metrics.items())[:4])
         says = f"{rate:.0f} steps/s  {numbers}" if rate >= 10 else f"{rate:.2g} steps/s  {numbers}"
-        self._bar.update(self._task, completed=step, description="training", says=says)
+        self._bar.update(self._task, completed=step, description=f"training {self._title}".strip(), says=says)
         if self._plain and now - self._said > 10:
             self._said = now
             print(f"step {step}/{self._total}  {says}", file=sys.stderr, flush=True)

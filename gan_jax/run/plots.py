@@ -64,9 +64,9 @@ def samples(file: Path, x, source, seeds):
     """Write what a run drew at one moment: x [n, ...], or [s, n, ...] for several seeds (the first four are shown)."""
     x = np.asarray(x, np.float32)
     x = x[None] if len(seeds) == 1 else x[:4]
-    if source.modes:
+    if source.kind == "points":
         scatter(file, {f"seed {s}": one for s, one in zip(seeds, x, strict=False)}, *source.modes[:2])
-    elif len(source.shape) == 3:
+    elif source.kind == "image":
         save_image(file, np.concatenate([grid(one[:64], 8) for one in x], 1))
 
 

@@ -6,6 +6,8 @@ import sys
 import threading
 from concurrent.futures import Future, wait
 
+import jax
+
 GRACE = 2  # seconds that work goes on after a signal before it is left undone
 
 
@@ -31,13 +33,15 @@ def caught():
             signal.signal(number, usual)
 
 
-def heeding(stop, work, *args):
-    """Return work(*args), done in another thread so that this one hears signals, or None where it is left undone.
+def unless_stopped(stop, work, *args):
+    """Return work(*args), or None where a signal in the list `stop` keeps it from being done.
 
-    That is GRACE seconds after a signal came into `stop`, or at once where one is there already. What was begun goes
-    on, and nobody looks at it. JAX's context managers (`with jax.debug_nans(True)`) don't reach into another thread:
-    set such a thing by `jax.config.update` or in the environment.
+    The work goes on in another thread so that this one hears signals. Waits GRACE seconds after a signal, not at all
+    after an earlier one, then abandons the thread; its result is dropped. Of several processes none abandons work that
+    the others wait for. JAX's context managers (`with jax.debug_nans(True)`) don't reach into another thread: set such
+    a thing by `jax.config.update` or in the environment.
     """
+    stop = stop if jax.process_count() == 1 else []
     if stop:
         return None
     done = Future()

@@ -1,0 +1,120 @@
+"""Sources that are made of others: side by side, of few labels, of three records at a time, in colours."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gan_jax.data.batches import order
+from gan_jax.data.source import Field, Source, decode, label
+from gan_jax.errors import UserError
+from gan_jax.game import rng
+from gan_jax.metrics import classifier, modes
+
+
+def join(**parts: Source) -> Source:
+    """Return the source whose batch is {name: batch of that part}, each in an order of its own: no pairs.
+
+    One part is called x: name, samples and modes are its.
+    """
+    test = {name: part.test for name, part in parts.items() if part.test}
+    of = lambda key, name: rng.at(key, 0, name)
+    return Source(
+        parts["x"].name,
+        {name: part.fields for name, part in parts.items()},
+        n=min((part.n for part in parts.values() if part.n), default=0),
+        pick=lambda key, i, b: {name: part.pick(of(key, name), i, b) for name, part in parts.items()},
+        read=lambda indices: {name: part.read(indices[name]) for name, part in parts.items()},
+        whole=lambda: {name: part.whole() for name, part in parts.items()},
+        make=lambda raw, key, i, b: {n: part.make(raw[n], of(key, n), i, b) for n, part in parts.items()},
+        test=join(**test) if len(test) == len(parts) else None,
+        modes=parts["x"].modes,
+        nbytes=sum(part.nbytes for part in parts.values()),
+    )
+
+
+def only_labelled(source: Source, n: int) -> Source:
+    """Return the source of n labelled records, equally many of each class; which ones is a function of the run's key.
+
+    Of a toy, which has no records, nothing is held back. Raises UserError where n can't be shared out, or a class has
+    fewer records than its share.
+    """
+    if not source.n:
+        return source
+    if not source.classes or n % source.classes or n < 1:
+        raise UserError(f"{source.name} has {source.classes} classes: {n} labels can't be shared out.")
+    each = n // source.classes
+
+    @functools.cache
+    def labels():
+        y = np.asarray(source.whole()["y"])
+        counts = np.bincount(y[y >= 0], minlength=source.classes)
+        for which, count in enumerate(counts):
+            if count < each:
+                name = source.row["y"].names[which] if source.row["y"].names else which
+                raise UserError(f"{source.name} has {count} records of class {name}, fewer than {each}: ask for less.")
+        return y
+
+    def pick(key, i, b):
+        key, y = rng.at(key, 0, "data"), labels()
+        rarest = np.bincount(y[y >= 0], minlength=source.classes).min()
+        # records to find them among: enough, and all of them where a class is rare
+        seen = min(source.n, 20 * n) if rarest * 20 * n >= 3 * each * source.n else source.n
+        first = order(rng.at(key, 0, "labelled"), 0, seen, source.n)
+        of_class = jnp.asarray(y)[first][:, None] == jnp.arange(source.classes)[None]  # [seen, classes]
+        rows = jax.vmap(lambda is_c: first[jnp.nonzero(is_c, size=each)[0]], 1)(of_class).reshape(-1)  # [n]
+        at = i * b + jnp.arange(b)  # they come around again and again, shuffled
+        return rows[jax.vmap(lambda j: order(key, j, 1, n)[0])(at)]
+
+    return dataclasses.replace(source, pick=pick)
+
+
+def stacked(name, base: Source) -> Source:
+    """Return the source whose images are three records of a grey set, drawn apart, as red, green and blue.
+
+    Its label is 100 red + 10 green + blue, so MNIST gives 1000 modes (Metz et al. 2017, arXiv 1611.02163). Batches are
+    stacked on the fly, out of three orders of the records.
+    """
+
+    def make(raw, *_):
+        x, y = raw["x"][..., 0], raw["y"]  # [b, 3, h, w], [b, 3]
+        places = base.classes ** np.arange(2, -1, -1, dtype=np.int32)
+        return decode({"x": x.swapaxes(-3, -2).swapaxes(-2, -1), "y": y @ places})
+
+    return Source(
+        name,
+        {"x": Field((*base.shape[:2], 3), "image"), "y": label(base.classes**3)},
+        n=base.n,
+        pick=lambda key, i, b: jnp.stack([order(rng.at(key, c, "data"), i, b, base.n) for c in range(3)], -1),
+        read=base.read,
+        whole=base.whole,
+        make=make,
+        modes=modes.Stacked(base, lambda: classifier.load(base)),
+        nbytes=base.nbytes,
+    )
+
+
+def coloured(name, base: Source, std=0.5, noise=0.2) -> Source:
+    """Return the source of one image of each class of a grey set, each time in another colour, drawn as a toy is.
+
+    With ink in [0, 1], a colour C ~ N(0, std^2 I) and noise of each pixel and channel: x = ink C + ink - 1 + noise, cut
+    to [-1, 1]. The set on which Metz et al. 2017 (arXiv 1611.02163) measure the diversity of colours, as we read their
+    appendix; which images they took, and how many, we don't know.
+    """
+
+    @functools.cache
+    def images():
+        raw = base.whole()
+        return raw["x"][np.unique(raw["y"], return_index=True)[1]].astype(np.float32) / 255  # [classes, h, w, 1]
+
+    def make(raw, key, i, b):
+        keys = jax.random.split(jax.random.fold_in(rng.at(key, 0, "data"), i), 3)
+        y = jax.random.randint(keys[0], (b,), 0, len(images()))
+        ink = jnp.asarray(images())[y]
+        paint = std * jax.random.normal(keys[1], (b, 1, 1, 3))
+        x = ink * paint + ink - 1 + noise * jax.random.normal(keys[2], (*ink.shape[:3], 3))
+        return {"x": jnp.clip(x, -1, 1), "y": y}
+
+    return Source(name, {"x": Field((*base.shape[:2], 3), "image"), "y": label(base.classes)}, make=make)

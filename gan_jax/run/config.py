@@ -1,0 +1,50 @@
+"""The numbers of a Config: their types say what they may be.
+
+    steps: Count = 10_000
+
+is checked from the command line, from a notebook and from a config.json alike. A plain `int` or `float` may be 0 or
+more.
+"""
+
+import typing
+from typing import Annotated, Literal, NamedTuple
+
+from gan_jax.errors import UserError
+
+
+class Between(NamedTuple):
+    """The numbers from `least` to `most`."""
+
+    least: float = 0
+    most: float = 2**31 - 1
+
+
+Count = Annotated[int, Between(1)]  # at least one: steps, rows, units
+Decay = Annotated[float, Between(0, 1)]  # of a moment or an average
+Share = Annotated[float, Between(0, 1)]  # of a whole, a probability
+
+
+def check_ranges(values: dict, Config):
+    """Raise UserError where a number is not what the types of Config, a dataclass, say; names are said as flags."""
+    for name, of in typing.get_type_hints(Config, include_extras=True).items():
+        value = values.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        least, most = next((m for m in getattr(of, "__metadata__", ()) if isinstance(m, Between)), Between())
+        if not least <= value <= most:
+            to = "or more, under 2^31" if most == Between().most else f"to {most}"
+            flag = name.replace("_", "-")
+            raise UserError(f"--{flag} is {value}; it must be a number, {least} {to}.")
+
+
+def check_types(values: dict, types, file=None):
+    """Raise UserError where a value is not of its type; types: a dataclass, or {name: type}; file: where they stood."""
+    types = types if isinstance(types, dict) else typing.get_type_hints(types)
+    where = f"{file}: " if file else ""
+    for name, value in values.items():
+        of = types.get(name)
+        if typing.get_origin(of) is Literal and value not in typing.get_args(of):
+            raise UserError(f"{where}{name} is {value!r}, not one of {', '.join(map(repr, typing.get_args(of)))}.")
+        whole = of is float and type(value) is int  # a number that was written without a point
+        if isinstance(of, type) and type(value) is not of and not whole:
+            raise UserError(f"{where}{name} is {value!r}, where there should be a value of type {of.__name__}.")

@@ -1,0 +1,144 @@
+"""Two drivers of the same step: `fit`, a run with checkpoints, rows and pictures; `scan_fit`, a run inside one jit."""
+
+import contextlib
+import functools
+import signal
+import sys
+
+import jax
+import numpy as np
+from jax import lax
+
+from gan_jax import data
+from gan_jax.metrics import classifier
+from gan_jax.run import evaluate, log, mesh, rundir, signals, states
+from gan_jax.run.checkpoint import Checkpoints
+from gan_jax.run.recorder import Recorder, Silent
+from gan_jax.run.stepper import Feeder, Stepper, Stopped, advancer
+
+
+def scan_fit(step, state, batch_at, steps: int):
+    """Return (state, metrics [steps]) after `steps` updates in one `lax.scan`: pure, so jit it, vmap it over seeds.
+
+    batch_at: step number -> batch, for instance `lambda i: data.batch(source, {}, key, i, 512)`.
+    """
+    return lax.scan(lambda state, _: step(state, batch_at(state.step)), state, length=steps)
+
+
+def schedule(at: int, end: int, every, most: int) -> int:
+    """Return how many steps to make from step `at`: to `end` or the next multiple of one of `every`, at most `most`."""
+    return min(most, end - at, *(e - at % e for e in every if e))
+
+
+def fit(run, setup, init, step, sample, measure=None):
+    """Train, with checkpoints, rows and pictures in the run's folder, and return (state, results).
+
+    run: what `cli.parse` returned. setup: a `program.Setup`. init: key -> state. step: (state, batch) -> (state,
+    metrics). sample: (state, key, n) -> x. measure: (state, key, train, test) -> {name: number, or images [rows,
+    columns, h, w, c]}, called beside sample where the set has a test split and fits on the device; train and test are
+    the raw records of whole splits (`data.decode`). A metric called "stop" that is 1 in a row ends the run there.
+    results: the row that is printed at the end and written to results.json, a list a name where there are several
+    seeds. Ctrl-C and SIGTERM save and exit (130, 143) within seconds, a second Ctrl-C stops at once; an evaluation that
+    was under way is made up for when the run goes on. Raises UserError where something that the user can mend is wrong,
+    and where a metric stops being finite.
+    """
+    data.check_batch(setup.source, setup.batch_size)
+    devices = mesh.make(setup.batch_size, run.seeds)
+    train_classifiers(setup)
+    with rundir.opened(run, mesh.is_first()) as folder, contextlib.ExitStack() as stack:
+        checkpoints = stack.enter_context(contextlib.closing(Checkpoints(folder / "checkpoints", run.keep)))
+        state, keys = states.begun(run, init, devices, checkpoints)
+        at = int(mesh.to_host(state.step).ravel()[0])
+        recording = Recorder if mesh.is_first() else Silent
+        recorder = recording(folder, at, setup.steps, run.resume)
+        if mesh.is_first():
+            print(f"{describe(run, setup.source, devices)} -> {folder}", file=sys.stderr)
+        feeder = Feeder(run, setup.source, setup.batch_size, devices, keys, at)
+        given = setup.source, setup.batch_size, devices, run.seeds, feeder.length, feeder.streamed
+        evaluated = evaluate.evaluator(run, setup.source, sample, measure, devices, feeder.records, folder)
+        stop = stack.enter_context(signals.caught())
+        stepper = Stepper(advancer(step, *given), feeder, keys, stop)
+        stack.enter_context(recorder)
+        state, at, end = train(run, setup, state, keys, at, stepper, recorder, evaluated, checkpoints, stop, folder)
+        seconds = recorder.seconds
+        checkpoints.wait()
+        scores = evaluated(state, keys, "final", stop) if at == end else None
+        if scores is None:
+            recorder.end(f"stopped at step {at}, saved; to go on: python -m {run.experiment} --resume --out {folder}")
+            raise SystemExit(128 + (stop[0] if stop else signal.SIGTERM))
+        results = scores | {"steps": at, "seconds": seconds}
+        recorder.curves()
+        if mesh.is_first():
+            results = evaluate.conclusion(folder, results, scores, run.seeds)
+    if mesh.is_first():
+        evaluate.say(results, run.seed, folder)
+    return state, results
+
+
+def train(run, setup, state, keys, at, stepper, recorder, evaluated, checkpoints, stop, folder):
+    """Return (state, step, the step at which the run is finished), the state saved: finished, or stopped before.
+
+    The state is None where the last checkpoint holds it.
+    """
+    saved = at
+
+    def save(state):
+        nonlocal saved
+        states.check_state(state, at, saved, folder)
+        checkpoints.save(at, state)
+        recorder.saved()
+        saved = at
+
+    undone, ended = agreed(recorder.undone, recorder.ended)
+    if undone:
+        scores = evaluated(state, keys, f"{at:08d}", stop)
+        if scores is not None:
+            recorder.redo(at, scores)
+    end = at if ended else setup.steps
+    try:
+        while at < end:
+            told, stepper.seconds = agreed(bool(stop), stepper.seconds)
+            if told:
+                raise Stopped(state)
+            n = schedule(at, end, (run.log_every, run.eval_every, run.save_every), stepper.most)
+            state, metrics = stepper(state, n, saved == at)
+            states.check_metrics(metrics, at, n, saved, folder)
+            at, now = at + n, {name: value[n - 1] for name, value in metrics.items()}
+            recorder.say(at, now)
+            row = now if at % run.log_every == 0 else {}
+            if run.eval_every and at % run.eval_every == 0:
+                scores = evaluated(state, keys, f"{at:08d}", stop)
+                row = row | ({"evaluated": False} if scores is None else scores)
+            recorder.write(at, row)
+            if at % run.save_every == 0:
+                save(state)
+            if at % run.log_every == 0 and np.all(now.get("stop", 0)):
+                end = at
+    except Stopped as stopped:
+        state = stopped.state
+    if saved != at:
+        save(state)
+    return state, at, end
+
+
+def train_classifiers(setup):
+    """Train the classifiers that the run will ask, where there are none yet: not in the middle of a trace."""
+    modes = setup.source.modes
+    for source in (*setup.classifiers, *(modes.classifiers if modes else ())):
+        classifier.load(source, functools.partial(log.Live, title=f"the classifier of {source.name}"))
+
+
+def describe(run, source, devices) -> str:
+    """Return what is trained, on what data and devices."""
+    kind = devices.devices.flat[0].device_kind
+    seeds = f"{run.seeds} seed{'s' * (run.seeds > 1)}"
+    return f"{run.experiment.rpartition('.')[2]} on {source.name}: {seeds}, {devices.size} x {kind}"
+
+
+def agreed(*values):
+    """Return of each value the largest that any process has."""
+    if jax.process_count() == 1:
+        return values
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.process_allgather(np.array(values, np.float32)).max(0).tolist()

@@ -1,0 +1,69 @@
+"""A trained run, taken up again for looking at it and drawing from it."""
+
+import importlib
+import importlib.util
+import json
+import types
+import typing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from gan_jax.errors import UserError, first_line
+from gan_jax.run import config, rundir, states
+from gan_jax.run.checkpoint import Checkpoints
+
+
+class Loaded(NamedTuple):
+    """A trained run: its experiment (module), config and state."""
+
+    experiment: types.ModuleType
+    cfg: Any
+    state: Any
+    seeds: int
+    folder: Path
+    results: dict | None = None  # what it ended with; None where it has not ended
+
+    def sample(self, key, n: int):
+        """Return n samples [n, ...]; [seeds, n, ...] where several seeds were trained."""
+        one = lambda state: self.experiment.sample(self.cfg, state, key, n)
+        return one(self.state) if self.seeds == 1 else jax.lax.map(one, self.state)
+
+
+def load(folder, experiment=None, first: bool = False) -> Loaded:
+    """Return the run in `folder` at its newest good checkpoint; with `first` at the oldest that is kept.
+
+    experiment: the module that trained it; by default the module of that name in the folder `experiments`.
+    """
+    saved = rundir.read(folder)
+    experiment = experiment or _experiment(folder, saved["experiment"])
+    config.check_types(saved["config"], typing.get_type_hints(experiment.Config), Path(folder) / "config.json")
+    try:
+        cfg = experiment.Config(**saved["config"])
+        shapes = jax.eval_shape(lambda: states.initial(lambda key: experiment.init(cfg, key), saved["seed"], saved["seeds"]))
+    except (TypeError, ValueError, KeyError) as error:
+        raise UserError(f"{folder} is not a run of {experiment.__name__} as it is now: {first_line(error)}.") from None
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    like = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=device), shapes)
+    checkpoints = Checkpoints(Path(folder) / "checkpoints")
+    state = checkpoints.restore(like, first)
+    checkpoints.close()
+    if state is None:
+        raise UserError(f"{folder} holds no checkpoint yet.")
+    return Loaded(experiment, cfg, state, saved["seeds"], Path(folder), _results(folder))
+
+
+def _experiment(folder, name):
+    """Return the module that trained a run: one of `experiments`, wherever it stands there."""
+    known = importlib.import_module("experiments").modules() if importlib.util.find_spec("experiments") else {}
+    if not name.startswith("experiments.") or rundir.stem(name) not in known:
+        raise UserError(f"{folder} was trained by {name!r}: pass that module, load(folder, experiment).")
+    return importlib.import_module(known[rundir.stem(name)])
+
+
+def _results(folder):
+    try:
+        return json.loads((Path(folder) / "results.json").read_text())
+    except (OSError, ValueError):
+        return None

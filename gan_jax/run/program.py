@@ -1,0 +1,79 @@
+"""An experiment as a program: what its parts are, and how a command line, a notebook and a benchmark run them."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from gan_jax import data
+from gan_jax.errors import UserError
+from gan_jax.run import cli, config
+from gan_jax.run.fit import fit as trained
+from gan_jax.run.loaded import Loaded
+
+Step = Callable[[Any, Any, Any], tuple[Any, dict]]  # (cfg, state, batch) -> (state, {name: number})
+Sample = Callable[[Any, Any, Any, int], Any]  # (cfg, state, key, n) -> x [n, ...]
+Measure = Callable[[Any, Any, Any, Any, Any], dict]  # (cfg, state, key, train, test) -> {name: number, or images}
+
+
+class Setup(NamedTuple):
+    """What a run needs before its step is traced."""
+
+    source: data.Source
+    batch_size: int  # rows of data a step
+    steps: int
+    classifiers: tuple[data.Source, ...] = ()  # sets whose classifiers `measure` asks
+
+
+class Game(NamedTuple):
+    """An experiment with its Config put in."""
+
+    setup: Setup
+    init: Callable  # key -> state
+    step: Callable  # (state, batch) -> (state, {name: number})
+    sample: Callable  # (state, key, n) -> x [n, ...]
+    measure: Callable | None  # (state, key, train, test) -> {name: number, or images [rows, columns, h, w, c]}
+
+
+def program(Config, presets: dict, setup, init, step: Step, sample: Sample, measure: Measure | None = None):
+    """Return the experiment's `main`: (flags) -> (state, results). It trains, in a run's folder.
+
+    Where the experiment's file is the program that runs, errors end it in lines and exit codes (`cli.run`).
+    """
+
+    def main(argv=None):
+        cfg, run = cli.parse(Config, presets, argv)
+        return trained(run, *_bound(cfg, setup, init, step, sample, measure))
+
+    return functools.partial(cli.run, main) if Config.__module__ == "__main__" else main
+
+
+def game(experiment, cfg) -> Game:
+    """Return the experiment (a module) with this Config."""
+    parts = (getattr(experiment, name, None) for name in ("setup", "init", "step", "sample", "measure"))
+    return _bound(cfg, *parts)
+
+
+def _bound(cfg, setup, *parts):
+    return Game(setup(cfg), *(part and functools.partial(part, cfg) for part in parts))
+
+
+def fit(experiment, cfg=None, **options) -> Loaded:
+    """Train an experiment (a module) from a script or a notebook, and return the run.
+
+    cfg: its Config; by default its first preset. options: what the command line has as flags, fields of the Config
+    (steps=500) and of a run (seeds=4, out="runs/mine", resume=True). Raises UserError where one is wrong.
+    """
+    known = {field.name for field in dataclasses.fields(cli.Run)} - {"experiment", "config"}
+    cfg = next(iter(experiment.PRESETS.values())) if cfg is None else cfg
+    of_cfg = {name: value for name, value in options.items() if name not in known}
+    unknown = of_cfg.keys() - {field.name for field in dataclasses.fields(cfg)}
+    if unknown:
+        raise UserError(f"{experiment.__name__} has no option {', '.join(sorted(unknown))}.")
+    cfg = dataclasses.replace(cfg, **of_cfg)
+    config.check_types(dataclasses.asdict(cfg), type(cfg))
+    run = cli.Run(**{name: value for name, value in options.items() if name in known})
+    run = cli.settled(cfg, run, cli.name_of(experiment))
+    parts = game(experiment, cfg)
+    state, results = trained(run, *parts)
+    return Loaded(experiment, cfg, state, run.seeds, run.folder, results)

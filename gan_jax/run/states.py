@@ -1,0 +1,70 @@
+"""The state of a run: made anew or restored, and never saved with a number in it that is not finite."""
+
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding
+
+from gan_jax.errors import UserError
+from gan_jax.run import mesh
+
+
+def initial(init, seed: int, seeds: int, rekey: int = 0):
+    """Return the state of a new run, stacked over its seeds where there are several; pure, for use inside jit."""
+
+    def one(seed):
+        key = jax.random.key(seed)
+        return init(jax.random.fold_in(key, rekey) if rekey else key)
+
+    # `lax.map`, not `vmap`: a batched QR (orthogonal init) can deadlock XLA's thread pool on two cores (jax 0.10.2)
+    return one(seed) if seeds == 1 else jax.lax.map(one, seed + jnp.arange(seeds))
+
+
+def starter(init, seed: int, seeds: int, rekey: int, sharding):
+    """Return the compiled () -> state of a new run, `initial` with this sharding."""
+    # It runs once, and XLA's CPU compiler takes seconds to unroll what draws a kernel of four axes, unless told not to.
+    # A level that XLA_FLAGS have stays.
+    level, told = "xla_backend_optimization_level", os.environ.get("XLA_FLAGS", "")
+    options = {level: 1} if jax.default_backend() == "cpu" and level not in told else None
+    return jax.jit(lambda: initial(init, seed, seeds, rekey), out_shardings=sharding, compiler_options=options)
+
+
+def begun(run, init, devices, checkpoints):
+    """Return (state, root keys): of the newest good checkpoint on --resume, else of a new run, which is saved.
+
+    The keys are the state's own, in memory of their own: a step takes that of the state.
+    """
+    placed = NamedSharding(devices, mesh.seed_spec(devices, run.seeds))
+    begin, begin_keys = (starter(f, run.seed, run.seeds, run.rekey, placed) for f in (init, lambda key: key))
+    if run.resume:
+        like = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=placed), jax.eval_shape(begin))
+        state = checkpoints.restore(like)
+        if state is not None:  # with the key that it had, unless there is a new --rekey
+            return state._replace(key=begin_keys()), begin_keys()
+    state = begin()
+    checkpoints.save(0, state)
+    return state, begin_keys()
+
+
+def check_state(state, at: int, saved: int, folder):
+    """Raise UserError where a number in the state is not finite: no such state is ever saved."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+        if jnp.issubdtype(leaf.dtype, jnp.inexact) and not np.isfinite(mesh.to_host(leaf)).all():
+            _diverged(f"state{jax.tree_util.keystr(path)}", at, saved, folder)
+
+
+def check_metrics(metrics, at: int, n: int, saved: int, folder):
+    """Raise UserError where one of the first n rows of the metrics, of the steps after `at`, is not finite."""
+    for name, value in metrics.items():
+        bad = ~np.isfinite(value[:n]).reshape(n, -1).all(1)
+        if bad.any():
+            _diverged(name, at + 1 + int(bad.argmax()), saved, folder)
+
+
+def _diverged(name, step, saved, folder):
+    raise UserError(
+        f"{name} is not finite at step {step}; the last good checkpoint, of step {saved}, is in {folder}.\n"
+        f"To go on from there with other noise, add --resume --out {folder} --rekey 1, and lower rates if you like."
+    )

@@ -1,0 +1,131 @@
+"""Steps: compiled many a dispatch, fed by what is on the device or read ahead, left undone where a signal comes."""
+
+import functools
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from gan_jax import data
+from gan_jax.run import mesh, signals
+
+
+class Stopped(Exception):
+    """A signal ended the training. state: where it stands; None where the last checkpoint holds it."""
+
+    def __init__(self, state):
+        super().__init__()
+        self.state = state
+
+
+def advancer(step, source, batch_size, devices, seeds, length, streamed, at_once=None):
+    """Return the compiled (state, keys, feed, n) -> (state, metrics [length, ...]) that makes n <= length steps.
+
+    n is an argument, so one program serves every stretch between two events, and a run that was interrupted and
+    resumed anywhere gives the same bits as one that was not. feed: the resident arrays, or raw batches [length, ...].
+    at_once: as `mesh.over_seeds` has it.
+    """
+
+    @functools.partial(jax.jit, inline=True)  # so that the step is traced once: for its metrics' shapes, and for good
+    def once(state, keys, feed, j):
+        def one(state, key, raw):
+            i = state.step
+            made = source.make(raw, key, i, batch_size) if streamed else data.batch(source, feed, key, i, batch_size)
+            return step(state, made if mesh.by_seed(devices, seeds) else mesh.split(devices, made))
+
+        raw = jax.tree.map(lambda a: a[j], feed) if streamed else keys  # keys: a stand-in of the right length
+        return mesh.over_seeds(one, seeds, at_once)(state, keys, raw)
+
+    def advance(state, keys, feed, n):
+        def body(j, carry):
+            state, now = once(carry[0], keys, feed, jnp.asarray(j, jnp.int32))
+            return state, jax.tree.map(lambda rows, m: rows.at[j].set(m), carry[1], now)
+
+        shapes = jax.eval_shape(once, state, keys, feed, jnp.int32(0))[1]
+        rows = jax.tree.map(lambda m: jnp.zeros((length, *m.shape), m.dtype), shapes)
+        return lax.fori_loop(0, n, body, (state, rows))
+
+    of_seed = mesh.seed_spec(devices, seeds)
+    in_feed = mesh.seed_spec(devices, seeds, axis=1) if streamed else P()
+    if mesh.by_seed(devices, seeds):
+        specs = (of_seed, of_seed, in_feed, P()), (of_seed, mesh.seed_spec(devices, seeds, axis=1))
+        advance = jax.shard_map(advance, mesh=devices, in_specs=specs[0], out_specs=specs[1], check_vma=False)
+    shardings = NamedSharding(devices, of_seed), NamedSharding(devices, mesh.seed_spec(devices, seeds, axis=1))
+    return jax.jit(advance, donate_argnums=0, out_shardings=shardings)
+
+
+class Feeder:
+    """What the steps are fed with: all records, on the device, or raw batches that are read ahead."""
+
+    def __init__(self, run, source, batch_size, devices, keys, at):
+        self.streamed = source.n > 0 and (run.stream or not source.fits)
+        raw_bytes = run.seeds * batch_size * source.row_numbers
+        # steps a dispatch, at most
+        self.length = min(run.log_every, max(1, 2**26 // raw_bytes) if self.streamed else 10_000)
+        self._devices, self._seeds = devices, run.seeds
+        if self.streamed:
+            self.records = {}
+            self._batches = data.stream(source, keys, batch_size, at, mesh.own_rows(batch_size))
+        else:
+            self.records = mesh.put(devices, data.resident(source))
+
+    def __call__(self, n: int):
+        """Return what the next n steps are fed with."""
+        if not self.streamed:
+            return self.records
+        batches = [next(self._batches) for _ in range(n)]
+        return mesh.put_batches(self._devices, self._seeds, _stack(batches, self.length))
+
+
+def _stack(batches, length):
+    """Return raw batches stacked to [length, ...]; what lies beyond them is never read."""
+
+    def one(*arrays):
+        out = np.zeros((length, *arrays[0].shape), arrays[0].dtype)
+        out[: len(arrays)] = arrays
+        return out
+
+    return jax.tree.map(one, *batches)
+
+
+class Stepper:
+    """Makes steps, knows how long they take, and raises Stopped where a signal comes into the list `stop`."""
+
+    def __init__(self, advance, feeder, keys, stop):
+        self._advance, self._feeder, self._keys = advance, feeder, keys
+        self._stop = stop
+        self._took, self._compiled = 0, False
+        self.seconds = 0.5  # a step takes, the longest of all processes
+
+    @property
+    def most(self) -> int:
+        """How many steps fit into half a second, between two looks at the world, and into one dispatch."""
+        return min(max(1, int(0.5 / self.seconds)), self._feeder.length)
+
+    def __call__(self, state, n: int, safe: bool):
+        """Return (state, metrics [length, ...]) after n steps; safe: whether a checkpoint holds the state."""
+        feed = self._feeder.records
+        if self._feeder.streamed:
+            feed = signals.unless_stopped(self._stop, self._feeder, n)
+            if feed is None:
+                raise Stopped(state)
+        # A step takes the memory of the state before it. Where steps are slow, that state is kept on the host.
+        slow = jax.process_count() == 1 and self._took > signals.GRACE / 2
+        kept = mesh.to_host(state)._replace(key=self._keys) if slow else None
+        before = time.monotonic()
+        found = signals.unless_stopped(self._stop if kept or safe else [], self._advanced, state, feed, n)
+        if found is None:
+            raise Stopped(kept)
+        self._took = time.monotonic() - before
+        if self._compiled:
+            self.seconds = self._took / n
+        self._compiled = True
+        return found
+
+    def _advanced(self, state, feed, n):
+        after, metrics = self._advance(state, self._keys, feed, n)
+        return after, mesh.to_host(metrics)
