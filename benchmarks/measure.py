@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gan_jax import data
-from gan_jax.run import cli, log, loop, mesh, rundir
 from gan_jax.errors import UserError
+from gan_jax.run import cli, log, loop, mesh, rundir
 
 
 def machine() -> dict:

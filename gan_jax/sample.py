@@ -10,8 +10,8 @@ import numpy as np
 import tyro
 
 from gan_jax import data
-from gan_jax.run import cli, loaded, plots, rundir
 from gan_jax.errors import UserError
+from gan_jax.run import cli, loaded, plots, rundir
 
 
 @dataclasses.dataclass(frozen=True)

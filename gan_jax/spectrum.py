@@ -18,9 +18,9 @@ import tyro
 from jax.flatten_util import ravel_pytree
 
 from gan_jax import data
-from gan_jax.run import cli, loaded, plots, program, rundir
 from gan_jax.errors import UserError
 from gan_jax.game.player import Player
+from gan_jax.run import cli, loaded, plots, program, rundir
 
 
 def players(state):

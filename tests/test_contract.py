@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from gan_jax import UserError, data
-from gan_jax.run import evaluate, loop, mesh, rundir
 from gan_jax.metrics import classifier
+from gan_jax.run import evaluate, loop, mesh, rundir
 
 NAMES = sorted(f.stem for f in Path(__file__).parents[1].glob("experiments/*.py") if f.stem != "__init__")
 TINY = {"batch_size": 8, "width": 8, "depth": 1, "z_dim": 4, "steps": 6}

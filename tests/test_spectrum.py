@@ -16,8 +16,8 @@ from experiments import unrolled
 from experiments.pairs import cyclegan
 from gan_jax import UserError, data, spectrum
 from gan_jax.game import dynamics
-from gan_jax.run import rundir
 from gan_jax.game.player import Player, descend
+from gan_jax.run import rundir
 
 RATE = 0.1
 

@@ -8,8 +8,8 @@ import tyro
 
 from benchmarks import measure
 from gan_jax import data
-from gan_jax.run import cli, log, plots, rundir
 from gan_jax.metrics import classifier, features, neighbours
+from gan_jax.run import cli, log, plots, rundir
 
 
 def main(

@@ -15,8 +15,8 @@ import tyro
 from benchmarks import measure
 from experiments import unrolled
 from gan_jax import data
-from gan_jax.run import cli, log, plots
 from gan_jax.metrics import classifier, features
+from gan_jax.run import cli, log, plots
 
 
 def main(

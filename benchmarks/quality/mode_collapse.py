@@ -15,9 +15,9 @@ import tyro
 from benchmarks import measure
 from benchmarks.quality import compare
 from gan_jax import data
-from gan_jax.run import cli, log, plots, rundir
 from gan_jax.errors import UserError
 from gan_jax.metrics import floor
+from gan_jax.run import cli, log, plots, rundir
 
 SIZES = {"quarter": (20_000, 8), "half": (20_000, 8), "ring": (12_000, 10), "grid": (25_000, 10)}  # steps, seeds
 
@@ -149,7 +149,9 @@ def main(
         pictures[name] = np.asarray(x if seeds == 1 else x[0])
         print(f"{name}: " + ", ".join(f"{n} {log.spread(v)}" for n, v in scores.items()), flush=True)
     best = floor.scores(source.name)
-    command = f"python -m benchmarks.quality.mode_collapse {' '.join(names)} --size={size} --steps={steps} --seeds={seeds}"
+    command = (
+        f"python -m benchmarks.quality.mode_collapse {' '.join(names)} --size={size} --steps={steps} --seeds={seeds}"
+    )
     command += f' --flags="{flags}"' if flags else ""
     protocol = f"{source.name}, {steps} updates of G, {seeds} seeds, last step, {best.pop('n')} samples of each, "
     protocol += f"mean ± standard deviation over seeds. The first row is what draws of the data score.\n\n    {command}"

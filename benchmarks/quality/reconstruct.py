@@ -21,8 +21,8 @@ import tyro
 from benchmarks import measure
 from experiments import unrolled
 from gan_jax import data
-from gan_jax.run import cli, log, plots, rundir
 from gan_jax.game.player import forward
+from gan_jax.run import cli, log, plots, rundir
 
 
 def main(

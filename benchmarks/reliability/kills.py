@@ -17,9 +17,9 @@ from pathlib import Path
 import tyro
 
 from benchmarks import measure
+from gan_jax.errors import UserError
 from gan_jax.run import cli, rundir
 from gan_jax.run.checkpoint import digests
-from gan_jax.errors import UserError
 
 PROGRAM = """
 import faulthandler, importlib, signal, sys

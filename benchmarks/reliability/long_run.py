@@ -10,8 +10,8 @@ import numpy as np
 import tyro
 
 from benchmarks import measure
-from gan_jax.run import cli
 from gan_jax.errors import UserError
+from gan_jax.run import cli
 
 
 def main(

@@ -23,8 +23,8 @@ import numpy as np
 import tyro
 
 from benchmarks import measure
-from gan_jax.run import cli, mesh
 from gan_jax.errors import UserError
+from gan_jax.run import cli, mesh
 
 
 def main(

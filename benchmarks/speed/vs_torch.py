@@ -28,9 +28,9 @@ from benchmarks import measure
 from experiments import r3gan, unrolled, wgan_gp
 from experiments.images import dcgan
 from gan_jax import data
+from gan_jax.errors import UserError, first_line
 from gan_jax.game import rng
 from gan_jax.run import cli, mesh
-from gan_jax.errors import UserError, first_line
 
 
 def noise_images(name) -> data.Source:

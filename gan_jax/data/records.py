@@ -25,7 +25,7 @@ from gan_jax.errors import UserError, first_line
 from gan_jax.game import rng
 
 
-def load(name: str, others=()) -> Source:
+def load(name: str, others=(), **choices) -> Source:
     """Return the TFDS set called `name`, prepared first where it is missing; its train split, with test beside it.
 
     Looked for in TFDS_DATA_DIR. others: names that are suggested, too, where there is no such set. Raises UserError

@@ -55,7 +55,9 @@ class Source:
     name: str
     fields: dict
     n: int = 0  # records; 0: none, every row is drawn
-    pick: Callable = nothing  # (key, i, b) -> indices of the records of batch i, a tree [b, ...] of whole numbers, in jit
+    pick: Callable = (
+        nothing  # (key, i, b) -> indices of the records of batch i, a tree [b, ...] of whole numbers, in jit
+    )
     read: Callable = nothing  # indices [...] -> raw records {name: [..., *shape]}, numpy, on the host
     whole: Callable = nothing  # () -> the raw records, all of them, in the order of their indices
     make: Callable = decode  # (raw records, key, i, b) -> batch i, in jit

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import jax
 
-from gan_jax.run import mesh
 from gan_jax.errors import UserError, first_line
+from gan_jax.run import mesh
 
 
 def digests(state) -> dict[str, str]:

@@ -41,7 +41,9 @@ def load(folder, experiment=None, first: bool = False) -> Loaded:
     config.check_types(saved["config"], typing.get_type_hints(experiment.Config), Path(folder) / "config.json")
     try:
         cfg = experiment.Config(**saved["config"])
-        shapes = jax.eval_shape(lambda: states.initial(lambda key: experiment.init(cfg, key), saved["seed"], saved["seeds"]))
+        shapes = jax.eval_shape(
+            lambda: states.initial(lambda key: experiment.init(cfg, key), saved["seed"], saved["seeds"])
+        )
     except (TypeError, ValueError, KeyError) as error:
         raise UserError(f"{folder} is not a run of {experiment.__name__} as it is now: {first_line(error)}.") from None
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])

@@ -43,7 +43,9 @@ def read(folder, experiment: str | None = None) -> dict:
     file = Path(folder) / "config.json"
     try:
         saved = {"rekey": 0, "precision": "default", "deterministic": False} | json.loads(file.read_text())
-        config.check_types({k: saved[k] for k in ("experiment", "config", *KEPT)}, {"experiment": str, "config": dict} | KEPT, file)
+        config.check_types(
+            {k: saved[k] for k in ("experiment", "config", *KEPT)}, {"experiment": str, "config": dict} | KEPT, file
+        )
     except FileNotFoundError:
         raise UserError(f"{folder} holds no run (it has no config.json).") from None
     except (OSError, ValueError, KeyError, TypeError) as error:

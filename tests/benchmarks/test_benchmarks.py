@@ -26,8 +26,8 @@ from benchmarks import (
 )  # fmt: skip
 from experiments import unrolled, vanilla
 from gan_jax import UserError, data
-from gan_jax.run import evaluate, log, rundir
 from gan_jax.metrics import classifier
+from gan_jax.run import evaluate, log, rundir
 
 
 def lines(file):

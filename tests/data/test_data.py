@@ -15,9 +15,9 @@ import pytest
 import gan_jax.data.cache
 from gan_jax import data
 from gan_jax.data import records, toys
-from gan_jax.game import rng
-from gan_jax.errors import UserError
 from gan_jax.data.source import DEVICE_BYTES
+from gan_jax.errors import UserError
+from gan_jax.game import rng
 
 KEY = jax.random.key(0)
 

@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gan_jax.run.loop import scan_fit
 
 from experiments import unrolled
 from gan_jax import data
 from gan_jax.game import losses, rng
 from gan_jax.run import mesh
-from gan_jax.run.loop import scan_fit
 
 CFG = dataclasses.replace(
     unrolled.PRESETS["paper"], batch_size=8, width=8, z_dim=4, unroll=3, g_lr=1e-2, d_lr=2e-2, ema=0.9

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from experiments.labels import cgan
-from gan_jax.game import rng
 from gan_jax.errors import UserError
+from gan_jax.game import rng
 
 CFG = dataclasses.replace(cgan.PRESETS["ring"], batch_size=2, width=8, z_dim=2, lr=1e-2)
 
