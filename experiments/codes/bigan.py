@@ -11,9 +11,9 @@ Differences from the paper: G's batch norm has gain and bias, and so has its las
 `paper`, hidden layers are half as wide and training is shorter; on points there are biases and no batch norm. ALI's own
 nets are convolutional and have dropout.
 
-    python -m experiments.codes.bigan                        8x8 digits
-    python -m experiments.codes.bigan --dataset mnist        1-NN in the codes of E against the labels
-    python -m experiments.codes.bigan --dataset mnist --stochastic
+    python -m experiments bigan                        8x8 digits
+    python -m experiments bigan --dataset mnist        1-NN in the codes of E against the labels
+    python -m experiments bigan --dataset mnist --stochastic
 """
 
 import dataclasses

@@ -10,8 +10,8 @@ The pixels are not binarised: p(x|z) is a Bernoulli with x in [0, 1], as there. 
 the mean bound of images whose pixels are drawn, black or white, with the probabilities x. The paper has no table; its
 figure 2 ends near -100 nats an image.
 
-    python -m experiments.codes.vae                       MNIST: the test split's bound, in nats an image
-    python -m experiments.codes.vae --dataset ring8
+    python -m experiments vae                       MNIST: the test split's bound, in nats an image
+    python -m experiments vae --dataset ring8
 """
 
 import dataclasses

@@ -7,8 +7,8 @@ and on draws from the prior; D descends -log D(x) - log(1 - D(x')) - log(1 - D(G
 Differences from the paper: G's GAN loss is the non-saturating one; f is the last hidden layer (there the third of four
 convolutions); the nets are DCGAN's at the size of the data set; the authors' code also rests D or G when one is ahead.
 
-    python -m experiments.codes.vaegan                        Fashion-MNIST: reconstructions, and their errors
-    python -m experiments.codes.vaegan --preset vae           the same E and G by squared pixels: the VAE to set against it
+    python -m experiments vaegan                        Fashion-MNIST: reconstructions, and their errors
+    python -m experiments vaegan --preset vae           the same E and G by squared pixels: the VAE to set against it
 """
 
 import dataclasses

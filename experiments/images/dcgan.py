@@ -10,8 +10,8 @@ Adam with 2e-4 and a first moment of 0.5. D moves first, then G against the new 
 Differences from the paper: kernels 4x4 instead of 5x5, as many levels as the images need, narrower nets; perceptrons
 for points. The three exemplars of a mean are not chosen by eye: a sample and the two of 256 that are nearest to it.
 
-    python -m experiments.images.dcgan                     8x8 digits
-    python -m experiments.images.dcgan --dataset mnist     any TFDS image set; those with a test split are measured
+    python -m experiments dcgan                     8x8 digits
+    python -m experiments dcgan --dataset mnist     any TFDS image set; those with a test split are measured
 """
 
 import dataclasses

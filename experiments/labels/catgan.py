@@ -7,8 +7,8 @@ Differences from the paper: the perceptrons of Improved GAN (D with weight norma
 normalisation and noise); a cluster's class is the most frequent one of its members among 10,000 training records (how
 the paper names its clusters we could not check).
 
-    python -m experiments.labels.catgan --seeds 3       MNIST, 20 clusters: error of the test split
-    python -m experiments.labels.catgan --dataset ring8
+    python -m experiments catgan --seeds 3       MNIST, 20 clusters: error of the test split
+    python -m experiments catgan --dataset ring8
 """
 
 import dataclasses

@@ -10,9 +10,9 @@ Differences from the paper: convolutions on images (there: perceptrons with maxo
 a hidden layer each); Adam instead of momentum; both nets are updated at once, from the same noise. "projection" has no
 spectral norm, no hinge loss and no residual nets, "acgan" no dropout.
 
-    python -m experiments.labels.cgan                                       8x8 digits
-    python -m experiments.labels.cgan --dataset mnist --d-net projection    how often a classifier sees the digit asked for
-    python -m experiments.labels.cgan --dataset ring8                       every Gaussian has its label
+    python -m experiments cgan                                       8x8 digits
+    python -m experiments cgan --dataset mnist --d-net projection    how often a classifier sees the digit asked for
+    python -m experiments cgan --dataset ring8                       every Gaussian has its label
 """
 
 import dataclasses

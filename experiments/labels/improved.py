@@ -10,8 +10,8 @@ Differences from the paper and the authors' code: D's weight normalisation begin
 variance (there: from a first batch, biases too), and learns them all; G sees the same rows of data as D; the default's
 nets have half the width and it makes a thirtieth of the steps, the preset `paper` has the published ones.
 
-    python -m experiments.labels.improved --seeds 10                  MNIST, 100 labels: errors among the 10,000 test images
-    python -m experiments.labels.improved --preset paper --seeds 10   there: 93 +- 6.5
+    python -m experiments improved --seeds 10                  MNIST, 100 labels: errors among the 10,000 test images
+    python -m experiments improved --preset paper --seeds 10   there: 93 +- 6.5
 """
 
 import dataclasses

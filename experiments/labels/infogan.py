@@ -8,9 +8,9 @@ Differences from the paper: both nets are updated at once, from the same noise (
 D's, with new noise); images lie in [-1, 1], G ends in tanh (there: [0, 1], sigmoid); except in the preset `paper` the
 nets are a quarter as wide and D's rate is G's (there: a fifth of it); on points the nets are perceptrons.
 
-    python -m experiments.labels.infogan                                 8x8 digits
-    python -m experiments.labels.infogan --dataset mnist --seeds 8       which category says which digit, and how often it errs
-    python -m experiments.labels.infogan --dataset ring8                 a category for each Gaussian
+    python -m experiments infogan                                 8x8 digits
+    python -m experiments infogan --dataset mnist --seeds 8       which category says which digit, and how often it errs
+    python -m experiments infogan --dataset ring8                 a category for each Gaussian
 """
 
 import dataclasses

@@ -10,8 +10,8 @@ a is the set `source`, b the set `dataset`; everything happens at b's size. `sam
 Differences from the paper: a constant rate (there: down to 0 in the second half); batches of 16 instead of 1; smaller
 nets with zero padding, for small images; perceptrons for points.
 
-    python -m experiments.pairs.cyclegan                               MNIST's digits in the hand of USPS, and back
-    python -m experiments.pairs.cyclegan --dataset ring8 --source grid25
+    python -m experiments cyclegan                               MNIST's digits in the hand of USPS, and back
+    python -m experiments cyclegan --dataset ring8 --source grid25
 """
 
 import dataclasses

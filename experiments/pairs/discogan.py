@@ -10,8 +10,8 @@ Differences from the paper: all four nets are updated at once from the same batc
 patches for images, where the paper has a bottleneck without residual blocks; no feature matching and no weights that
 change in training, which only the authors' code has.
 
-    python -m experiments.pairs.discogan                                    grid of 25 onto ring of 8
-    python -m experiments.pairs.discogan --dataset usps --source mnist
+    python -m experiments discogan                                    grid of 25 onto ring of 8
+    python -m experiments discogan --dataset usps --source mnist
 """
 
 import dataclasses
