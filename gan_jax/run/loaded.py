@@ -48,7 +48,7 @@ def load(folder, experiment=None, first: bool = False) -> Loaded:
         raise UserError(f"{folder} is not a run of {experiment.__name__} as it is now: {first_line(error)}.") from None
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     like = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=device), shapes)
-    checkpoints = Checkpoints(Path(folder) / "checkpoints")
+    checkpoints = Checkpoints(Path(folder) / "checkpoints", read_only=True)
     state = checkpoints.restore(like, first)
     checkpoints.close()
     if state is None:

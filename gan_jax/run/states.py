@@ -38,13 +38,13 @@ def begun(run, init, devices, checkpoints):
     """
     placed = NamedSharding(devices, mesh.seed_spec(devices, run.seeds))
     begin, begin_keys = (starter(f, run.seed, run.seeds, run.rekey, placed) for f in (init, lambda key: key))
-    if run.resume:
-        like = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=placed), jax.eval_shape(begin))
-        state = checkpoints.restore(like)
-        if state is not None:  # with the key that it had, unless there is a new --rekey
-            return state._replace(key=begin_keys()), begin_keys()
+    like = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=placed), jax.eval_shape(begin))
+    state = checkpoints.restore(like) if run.resume else None
+    if state is not None:  # with the key that it had, unless there is a new --rekey
+        return state._replace(key=begin_keys()), begin_keys()
     state = begin()
     checkpoints.save(0, state)
+    checkpoints.try_out(0, like)
     return state, begin_keys()
 
 
