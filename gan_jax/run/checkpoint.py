@@ -7,6 +7,7 @@ and then writes what it can't read again; so a folder with such characters is re
 
 import contextlib
 import errno
+import gc
 import hashlib
 import logging
 import os
@@ -117,15 +118,14 @@ class Checkpoints:
         """
         bad, steps = [], self._steps(first)
         for step in steps:
-            try:
-                state = self._read(step, like)
-            except Exception as error:  # whatever is wrong with one checkpoint, an earlier one may be good
-                self._check_passing(step, error)
+            state, reason = self._tried(step, like)
+            if reason:
+                _collect()
                 if self._read_only and self._steps(first) != steps:
                     return self.restore(like, first)  # its trainer took it away meanwhile
                 if mesh.is_first():
-                    print(f"checkpoint {step} is bad: {first_line(error)}", file=sys.stderr)
-                bad.append(step)
+                    print(f"checkpoint {step} is bad: {reason}", file=sys.stderr)
+                bad.append(step)  # whatever is wrong with one checkpoint, an earlier one may be good
                 continue
             if bad and not self._read_only:
                 self._set_aside(bad)
@@ -150,6 +150,14 @@ class Checkpoints:
         if wrong or len(restored.digests) != len(jax.tree.leaves(like)):
             raise ValueError(f"its digest differs at {wrong[0] if wrong else 'a leaf that is no longer there'}")
         return restored.state
+
+    def _tried(self, step: int, like):
+        """Return (the state of a step, ""), or (None, what is wrong with it)."""
+        try:
+            return self._read(step, like), ""
+        except Exception as error:
+            self._check_passing(step, error)
+            return None, first_line(error)
 
     def _check_passing(self, step: int, error: Exception) -> None:
         """Raise UserError where the error says nothing of the checkpoint itself."""
@@ -180,9 +188,18 @@ class Checkpoints:
             self._manager.close()
 
 
+def _collect():
+    """Collect what a failed restore leaves behind, without the tracebacks that its coroutines would print."""
+    usual, sys.unraisablehook = sys.unraisablehook, lambda *_: None
+    try:
+        gc.collect()
+    finally:
+        sys.unraisablehook = usual
+
+
 @contextlib.contextmanager
 def plain(folder: Path) -> Iterator[Path]:
-    """Give a path of the folder, made where it is missing, in which no library sees a pattern: the folder's own or a link's."""
+    """Give a path of the folder, made where it is missing, in which no library sees a pattern: its own, or a link's."""
     if re.fullmatch(r"[\w./ +,=@:~-]*", str(folder), re.ASCII):
         yield folder
         return
