@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.util
-import json
 import types
 import typing
 from pathlib import Path
@@ -53,7 +52,7 @@ def load(folder, experiment=None, first: bool = False) -> Loaded:
     checkpoints.close()
     if state is None:
         raise UserError(f"{folder} holds no checkpoint yet.")
-    return Loaded(experiment, cfg, state, saved["seeds"], Path(folder), _results(folder))
+    return Loaded(experiment, cfg, state, saved["seeds"], Path(folder), rundir.results(folder))
 
 
 def _experiment(folder, name):
@@ -62,10 +61,3 @@ def _experiment(folder, name):
     if not name.startswith("experiments.") or rundir.stem(name) not in known:
         raise UserError(f"{folder} was trained by {name!r}: pass that module, load(folder, experiment).")
     return importlib.import_module(known[rundir.stem(name)])
-
-
-def _results(folder):
-    try:
-        return json.loads((Path(folder) / "results.json").read_text())
-    except (OSError, ValueError):
-        return None

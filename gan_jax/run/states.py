@@ -1,6 +1,7 @@
 """The state of a run: made anew or restored, and never saved with a number in it that is not finite."""
 
 import os
+import shlex
 
 import jax
 import jax.numpy as jnp
@@ -66,5 +67,6 @@ def check_metrics(metrics, at: int, n: int, saved: int, folder):
 def _diverged(name, step, saved, folder):
     raise UserError(
         f"{name} is not finite at step {step}; the last good checkpoint, of step {saved}, is in {folder}.\n"
-        f"To go on from there with other noise, add --resume --out {folder} --rekey 1, and lower rates if you like."
+        f"To go on from there with other noise, and with lower rates if you like, add --resume --rekey 1 --out "
+        f"{shlex.quote(str(folder))}."
     )
