@@ -29,7 +29,7 @@ import optax
 
 from gan_jax import data
 from gan_jax.game import Player, create, descend, ema, forward, losses, rng, unroll
-from gan_jax.nets import stacked
+from gan_jax.nets import packs, small
 from gan_jax.run import Count, Setup, program
 
 
@@ -69,8 +69,8 @@ class State(NamedTuple):
 
 
 def build(cfg):
-    G, D = stacked.G(data.load(cfg.dataset).shape, cfg.width), stacked.D(cfg.d_width, std=cfg.std)
-    D = stacked.Packed(D, cfg.pack) if cfg.pack > 1 else D
+    G, D = small.G(data.load(cfg.dataset).shape, cfg.width), small.D(cfg.d_width, std=cfg.std)
+    D = packs.Packed(D, cfg.pack) if cfg.pack > 1 else D
     g_tx, d_tx = (optax.adam(lr, cfg.b1, cfg.b2, eps_root=1e-16) for lr in (cfg.g_lr, cfg.d_lr))
     return G, D, g_tx, d_tx
 
@@ -119,7 +119,7 @@ def sample(cfg, state, key, n):
 
 
 def setup(cfg):
-    stacked.check_packs(cfg.batch_size, cfg.pack)
+    packs.check(cfg.batch_size, cfg.pack)
     return Setup(data.load(cfg.dataset), cfg.batch_size, cfg.steps)
 
 

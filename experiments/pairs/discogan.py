@@ -72,7 +72,7 @@ def init(cfg, key):
 
 
 def resized(cfg, x):
-    """Return x at the size of b."""
+    """Return x [b, ...] at the size of b."""
     return jax.image.resize(x, (x.shape[0], *data.load(cfg.dataset).shape), "linear")
 
 
@@ -81,15 +81,17 @@ def step(cfg, state, batch):
     loss = losses.non_saturating
     a, b = (resized(cfg, batch[name]["x"]) for name in ("source", "x"))  # [b, ...]
 
+    def translated(g_params, x):
+        return forward(G, g_params, {}, x)[0]  # [b, ...]
+
     def score(d_params, x):
         return forward(D, d_params, {}, x)[0]  # [b], or [b, patches]
 
     def g_loss(ab_params, ba_params):
-        ab, ba = (lambda x, params=params: forward(G, params, {}, x)[0] for params in (ab_params, ba_params))
-        fake_a, fake_b = ba(b), ab(a)
+        fake_a, fake_b = translated(ba_params, b), translated(ab_params, a)
         adversarial = loss.g(None, score(state.d_a.params, fake_a)).mean()
         adversarial += loss.g(None, score(state.d_b.params, fake_b)).mean()
-        back = jnp.mean((ba(fake_b) - a) ** 2) + jnp.mean((ab(fake_a) - b) ** 2)
+        back = jnp.mean((translated(ba_params, fake_b) - a) ** 2) + jnp.mean((translated(ab_params, fake_a) - b) ** 2)
         return adversarial + cfg.reconstruction * back, (fake_a, fake_b, adversarial, back)
 
     def d_loss(d_params, real, fake):

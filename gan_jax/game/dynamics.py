@@ -160,7 +160,7 @@ def competitive(rate: float, iterations: int = 20) -> Rule:
     return Rule(lambda players: (), update)
 
 
-def lookahead(rule: Rule, k: int = 5, alpha: float = 0.5) -> Rule:
+def lookahead_minmax(rule: Rule, k: int = 5, alpha: float = 0.5) -> Rule:
     """Return the rule whose players, after each k moves, go back to alpha of the way that they made.
 
     Lookahead-minmax (Chavdarova et al. 2021, arXiv 2006.14567).

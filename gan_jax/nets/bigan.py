@@ -9,18 +9,14 @@ import math
 import flax.linen as nn
 import jax.numpy as jnp
 
-from gan_jax.nets.dcgan import batch_norm
+from gan_jax.nets.layers import batch_norm, leaky, normal
 
 norm = functools.partial(nn.BatchNorm, momentum=0.9, epsilon=1e-5, use_bias=False, use_scale=False)
 
 
-def leaky(x):
-    return nn.leaky_relu(x, 0.2)
-
-
 def dense(width, images, bias=False):
     """Return the layer, for points always with a bias; the deviation 0.02 suits images and batch norm."""
-    kernel_init = nn.initializers.normal(0.02) if images else nn.initializers.lecun_normal()
+    kernel_init = normal if images else nn.initializers.lecun_normal()
     return nn.Dense(width, bias or not images, kernel_init=kernel_init)
 
 

@@ -4,17 +4,12 @@ Every D is x [b, ...], y [b] -> (score [b], log P(y | x) [b]); where it is no cl
 trunk is DCGAN's, with `width` channels at half resolution; on points it is two dense layers of `width` units.
 """
 
-from functools import partial
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from gan_jax.nets.conv import Conv
-from gan_jax.nets.dcgan import batch_norm, levels
-
-normal = nn.initializers.normal(0.02)
-leaky = partial(nn.leaky_relu, negative_slope=0.2)
+from gan_jax.nets.layers import batch_norm, leaky, levels, normal
 
 
 class G(nn.Module):
