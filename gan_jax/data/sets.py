@@ -58,8 +58,7 @@ def chosen(name: str) -> tuple[str, dict[str, str]]:
 def is_path(name: str) -> bool:
     """Return whether a name is the path of pictures rather than that of a set."""
     return (
-        ("/" in name.replace(os.sep, "/")
-        and not _is_tfds_config(name))
+        ("/" in name.replace(os.sep, "/") and not _is_tfds_config(name))
         or name.endswith((".npy", ".npz"))
         or name in (".", "..")
     )
