@@ -7,8 +7,10 @@ that is in the domain already stays as it is). Each D scores patches, and sees f
 a is the set `source`, b the set `dataset`; everything happens at b's size. `sample` translates held-out pictures of a.
 `measure` asks classifiers, trained on the target, whether a translated digit is still the same digit.
 
-Differences from the paper: a constant rate (there: down to 0 in the second half); batches of 16 instead of 1; smaller
-nets with zero padding, for small images; perceptrons for points.
+Differences from the paper:
+1. The rate is constant; the paper's goes down to 0 in the second half.
+2. Batches have 16 pictures of each set instead of 1.
+3. Nets are smaller and pad with zeros, for small images; points have perceptrons.
 
     python -m experiments cyclegan                               MNIST's digits in the hand of USPS, and back
     python -m experiments cyclegan --dataset ring8 --source grid25
@@ -141,6 +143,10 @@ def judged(cfg):
 
 
 def measure(cfg, state, key, train, test):
+    """Return pictures of both ways, there and back, and shares of digits that a classifier of the target set reads right.
+
+    The digits are translated ones and, to set against them, those that are not; shares are there where `judged` is.
+    """
     G, *_ = build(cfg)
     go = lambda p, x: jax.lax.map(lambda x: forward(G, p.params, {}, x[None])[0][0], x, batch_size=500)
     ways = ("ab", "source", "x", state.g_ab, state.g_ba), ("ba", "x", "source", state.g_ba, state.g_ab)

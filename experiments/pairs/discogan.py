@@ -6,9 +6,11 @@ of two mixtures, one of 5 modes and one of 10. A GAN, or one inverse alone, maps
 
 a is the set `source`, b the set `dataset`; `sample` translates held-out data of a.
 
-Differences from the paper: all four nets are updated at once from the same batch; CycleGAN's translators and its D of
-patches for images, where the paper has a bottleneck without residual blocks; no feature matching and no weights that
-change in training, which only the authors' code has.
+Differences from the paper:
+1. All four nets are updated at once from the same batch.
+2. Images have CycleGAN's translators and its D of patches; the paper has a bottleneck without residual blocks.
+
+The authors' code also has feature matching and weights that change in training; neither is here.
 
     python -m experiments discogan                                    grid of 25 onto ring of 8
     python -m experiments discogan --dataset usps --source mnist

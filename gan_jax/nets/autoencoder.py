@@ -1,7 +1,7 @@
 """Autoencoders, for games in which D answers with a reconstruction: x -> (reconstruction of x, its code).
 
-Without batch norm DCGAN's small initial weights would let nothing through: those nets have ELUs, as BEGAN's
-(Berthelot et al. 2017, arXiv 1703.10717), and weights by the number of terms.
+DCGAN's small initial weights would let nothing through without batch norm: the nets without it have ELUs, as BEGAN's
+(Berthelot et al. 2017, arXiv 1703.10717), and initial weights that are scaled by the number of inputs.
 """
 
 import math
@@ -27,7 +27,7 @@ class MLP(nn.Module):
 class Conv(nn.Module):
     """x [b, h, w, c] -> (reconstruction [b, h, w, c] in [-1, 1], code [b, code]): down as DCGAN's D, up as its G.
 
-    norm=False: no batch norm, and up as `Decoder`, unbounded.
+    norm=False: no batch norm, and up as `Decoder`, whose output is unbounded.
     """
 
     code: int
@@ -49,7 +49,7 @@ class Conv(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Code or latent [b, z] -> x [b, *shape], unbounded: where tanh is near -1 or 1, black images stay black."""
+    """Code or latent [b, z] -> x [b, *shape], unbounded: black images stay black where tanh is near -1 or 1."""
 
     shape: tuple[int, int, int]
     width: int = 64

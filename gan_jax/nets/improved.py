@@ -43,7 +43,7 @@ class MinibatchDiscrimination(nn.Module):
 class VirtualBatchNorm(nn.Module):
     """(x [b, c], reference [r, c]) -> both normalised; x row by row, by the statistics of the reference and that row.
 
-    So a row's output does not depend on the rows beside it. The reference is normalised by itself.
+    A row's output does not depend on the rows beside it. The reference is normalised by itself.
     """
 
     epsilon: float = 1e-5

@@ -1,10 +1,11 @@
 """The nets of unrolled GAN's MNIST experiment (Metz et al. 2017, arXiv 1611.02163): a recurrent G, a convolutional D.
 
-As we read the appendix: G feeds a rectified linear layer of z into the initial state of an LSTM, which gets no other
-input and emits one column of the image per step; forget bias 1; Xavier weights. D has three convolutions and leaks 0.3.
-Where it is silent: both halves of the state start from that layer; kernels are 3x3; D's weights are Xavier too.
-Unlike the paper's, D does not normalise: with data and samples normalised each by themselves G drew stripes, blank
-images or noise, whatever K (2,000 steps on 8x8 digits), where without it draws digits.
+G, as we read the appendix, feeds a rectified linear layer of z into the initial state of an LSTM, which gets no other
+input and emits one column of the image per step; its forget bias is 1, its weights are Xavier's. D has three
+convolutions and leaks 0.3. The appendix does not say that both halves of the state start from that layer, that kernels
+are 3x3, or that D's weights are Xavier's too: these are ours.
+D does not normalise, unlike the paper's. With data and samples normalised each by themselves G drew stripes, blank
+images or noise, whatever K (2,000 steps on 8x8 digits); without, it draws digits.
 """
 
 import flax.linen as nn

@@ -23,7 +23,7 @@ def he(scale=1.0):
 def pointwise(dense, x):
     """Return the 1x1 convolution [b, h, w, c] -> [b, h, w, features] as one product of two matrices.
 
-    Of a product that sums over several axes, as its kernel's gradient would, XLA copies both sides first.
+    XLA first copies both sides of a product that sums over several axes, as its kernel's gradient would.
     """
     return dense(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)
 

@@ -1,7 +1,7 @@
 """The small nets of the 1000-mode experiment (Metz et al. 2017, arXiv 1611.02163), for images of any size.
 
-For 28x28x3 G has 287,875 parameters, D 585 at `width` 2 (a quarter of G's), 1,889 at 4 and 6,657 at 8, as in PacGAN's
-re-creation (arXiv 1712.04086); that counts the biases before batch norm, which it cancels.
+G has 287,875 parameters for 28x28x3, D 585 at `width` 2 (a quarter of G's), 1,889 at 4 and 6,657 at 8, as in PacGAN's
+re-creation (arXiv 1712.04086); these numbers count the biases before batch norm, which it cancels.
 """
 
 import math

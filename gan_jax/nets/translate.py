@@ -2,7 +2,8 @@
 
 G narrows the image by strided convolutions, transforms it by residual blocks and widens it again: once where its larger
 side is under 64, else twice. D scores overlapping patches: two strided convolutions (from 128 on, three), then one
-score a place. Instance norm, not on the data and not on the last layer; weights from N(0, 0.02); zero padding.
+score a place. Instance norm follows all layers but D's first and the last of both. Weights are drawn from N(0, 0.02),
+padding is zero.
 """
 
 import flax.linen as nn
