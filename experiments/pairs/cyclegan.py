@@ -143,9 +143,9 @@ def judged(cfg):
 
 
 def measure(cfg, state, key, train, test):
-    """Return pictures of both ways, there and back, and shares of digits that a classifier of the target set reads right.
+    """Return pictures of both ways, there and back, and what share of digits the target's classifier reads right.
 
-    The digits are translated ones and, to set against them, those that are not; shares are there where `judged` is.
+    These are translated digits and, to set against them, digits as they are; shares are there where `judged` is.
     """
     G, *_ = build(cfg)
     go = lambda p, x: jax.lax.map(lambda x: forward(G, p.params, {}, x[None])[0][0], x, batch_size=500)
