@@ -82,7 +82,7 @@ def square(a: np.ndarray, size: int) -> np.ndarray:
     cover = np.minimum(pixel + size, area + n) - np.maximum(pixel, area)  # [size, n]
     cover = np.maximum(cover, 0).astype(np.float64)  # whole numbers below 2^53, so the sums are exact
     total = np.einsum("jw,iwc->ijc", cover, np.tensordot(cover, a.astype(np.float64), 1), optimize=True)
-    return np.floor(total / n**2 + 0.5).astype(np.uint8)
+    return np.floor(total / n**2 + 0.5).astype(np.uint8) if a.dtype == np.uint8 else (total / n**2).astype(a.dtype)
 
 
 def square_map(a: np.ndarray, size: int) -> np.ndarray:

@@ -57,16 +57,18 @@ def read(folder, experiment: str | None = None) -> dict:
 
 
 @contextlib.contextmanager
-def opened(run, first: bool = True):
+def opened(run, first: bool = True, content: str = ""):
     """Make or take up the run's folder, alone, and give its path; `first`: whether this process writes.
 
-    Raises UserError where a run is already there and --resume was not said, where its config differs (naming the
-    field), where another process trains in it, and where it can't be written. The lock goes with the process, however
+    content: the digest of data whose name does not say which they are; a run goes on with the same ones only. Raises
+    UserError where a run is already there and --resume was not said, where its config differs (naming the field) or its
+    data do, where another process trains in it, and where it can't be written. The lock goes with the process, however
     it ends.
     """
     several = jax.process_count() > 1
     folder = run.folder
     asked = {"experiment": run.experiment, "config": run.config} | {name: getattr(run, name) for name in KEPT}
+    asked |= {"data": content} if content else {}
     asked = json.loads(json.dumps(asked))
     if (folder / "config.json").exists():
         if not run.resume:
@@ -83,6 +85,8 @@ def opened(run, first: bool = True):
 
 def check_same(folder, saved: dict, asked: dict):
     """Raise UserError where a run that is asked for is not the one that was saved, naming the field."""
+    if saved.get("data", "") != asked.get("data", ""):
+        raise UserError(f"the data of the run in {folder} changed since it began: begin anew with another --out.")
     was, now = ({**c["config"], **{name: c[name] for name in KEPT}} for c in (saved, asked))
     for name in {**was, **now}:
         other_rate = was["rekey"] != now["rekey"] and isinstance(was.get(name), float)
