@@ -1,5 +1,7 @@
 """One picture as an array: upright, in its own colours, whatever its file says; and squares of it."""
 
+import itertools
+
 import numpy as np
 from PIL import Image
 
@@ -78,11 +80,25 @@ def square(a: np.ndarray, size: int) -> np.ndarray:
     n = len(a)
     if n == size:
         return a
-    pixel, area = np.arange(n) * size, np.arange(size)[:, None] * n
-    cover = np.minimum(pixel + size, area + n) - np.maximum(pixel, area)  # [size, n]
-    cover = np.maximum(cover, 0).astype(np.float64)  # whole numbers below 2^53, so the sums are exact
-    total = np.einsum("jw,iwc->ijc", cover, np.tensordot(cover, a.astype(np.float64), 1), optimize=True)
-    return np.floor(total / n**2 + 0.5).astype(np.uint8) if a.dtype == np.uint8 else (total / n**2).astype(a.dtype)
+    total = _sums(_sums(a, size).swapaxes(0, 1), size).swapaxes(0, 1)
+    # halves up, in whole numbers
+    mean = (2 * total + n**2) // (2 * n**2) if a.dtype == np.uint8 else total / n**2
+    return np.ascontiguousarray(mean).astype(a.dtype)
+
+
+def _sums(a, size):
+    """Return the sums [size, ...] of a [n, ...] over `size` equal stretches of its first axis; each row weighs size.
+
+    Stretch j is from j n / size to (j + 1) n / size: whole rows from f_j to f_j+1, without r_j of the first one and
+    with r_j+1 of the one after the last.
+    """
+    n, narrow = len(a), a.dtype == np.uint8
+    wide = np.int64 if a.dtype.kind in "iu" else np.float64
+    f, r = np.divmod(np.arange(size + 1) * n, size)
+    rows = [np.add.reduce(a[i:j], 0, np.uint32 if narrow else wide) for i, j in itertools.pairwise(f)]
+    of = lambda one: one.reshape(-1, *[1] * (a.ndim - 1))
+    first, after = a[f[:-1]].astype(wide), a[np.minimum(f[1:], n - 1)].astype(wide)
+    return size * np.stack(rows).astype(wide) - of(r[:-1]) * first + of(r[1:]) * after
 
 
 def square_map(a: np.ndarray, size: int) -> np.ndarray:
