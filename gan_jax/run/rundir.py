@@ -85,8 +85,6 @@ def opened(run, first: bool = True, content: str = ""):
 
 def check_same(folder, saved: dict, asked: dict):
     """Raise UserError where a run that is asked for is not the one that was saved, naming the field."""
-    if saved.get("data", "") != asked.get("data", ""):
-        raise UserError(f"the data of the run in {folder} changed since it began: begin anew with another --out.")
     was, now = ({**c["config"], **{name: c[name] for name in KEPT}} for c in (saved, asked))
     for name in {**was, **now}:
         other_rate = was["rekey"] != now["rekey"] and isinstance(was.get(name), float)
@@ -95,6 +93,8 @@ def check_same(folder, saved: dict, asked: dict):
                 f"--{name.replace('_', '-')} differs: the run in {folder} has {was.get(name)}, asked for is "
                 f"{now.get(name)}.\nLeave it out to resume, or begin anew with another --out."
             )
+    if saved.get("data", "") != asked.get("data", ""):
+        raise UserError(f"the data of the run in {folder} changed since it began: begin anew with another --out.")
 
 
 def take(folder: Path, asked: dict, stack):
