@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gan_jax.data.listing import in_order, shown
+from gan_jax.data.listing import in_order, printable, shown
 from gan_jax.errors import UserError, first_line
 
 ROWS = 1024  # looked at, at once
+MAGIC = b"\x93NUMPY"  # an .npy begins with
 CHANNELS = (1, 3, 4)
 
 
@@ -32,6 +33,7 @@ def opened(path: str) -> Given:
     Raises UserError where it can't be read, or holds what is none of these: objects, NaN, pictures out of range.
     """
     splits, notes = _arrays(path)
+    path = printable(path)
     x = splits["train"][0]
     kind, first = _kind(path, x.shape)
     notes += [f"x {list(x.shape)} is taken as [n, c, h, w]"] * first
@@ -78,23 +80,26 @@ def labels(given: Given, split: str) -> list[int] | None:
 def _arrays(path) -> tuple[dict[str, tuple[Any, Any]], list[str]]:
     """Return ({split: (x, y)}, lines to say) of a file."""
     try:
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return {"train": (found, None)}, []
-        with found:
+        with open(path, "rb") as file:
+            alone = file.read(len(MAGIC)) == MAGIC
+        if alone:  # its rows are read when they are needed
+            return {"train": (np.load(path, mmap_mode="r", allow_pickle=False), None)}, []
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as found:
             names = found.files
             train = next((n for n in ("x", "x_train") if n in names), names[0] if names else None)
             if train is None:
-                raise UserError(f"{path} holds no array.")
+                raise UserError(f"{printable(path)} holds no array.")
             of = lambda x, y: (found[x], _flat(found[y]) if y in names else None)
             splits = {"train": of(train, "y_train" if train == "x_train" else "y")}
             splits |= {"test": of("x_test", "y_test")} if "x_test" in names else {}
+            if not all(isinstance(x, np.ndarray) for x, _ in splits.values()):
+                raise ValueError("it is a zip of other files")
     except UserError:
         raise
     except Exception as error:  # a file that was made elsewhere may be wrong in any way
-        objects = "Object arrays" in str(error) or "pickled" in str(error)
+        objects = any(word in str(error) for word in ("Object arrays", "Python objects", "pickled"))
         reason = "it is no array of numbers (objects are not read)" if objects else first_line(error)
-        raise UserError(f"{path} can't be read: {reason}.") from None
+        raise UserError(f"{printable(path)} can't be read: {reason}.") from None
     used = {train, *(n for n in ("y", "y_train", "x_test", "y_test") if n in names)}
     over = [name for name in names if name not in used]
     return splits, [f"{train} is taken as x"] * (train != "x") + [f"left out: {shown(over)}"] * (len(over) > 0)

@@ -36,7 +36,7 @@ AT_ONCE = 256  # pictures, before they are written
 
 
 def load(path: str, size: str = "", skip_bad: str = "", **others) -> Source:
-    """Return the source of the pictures in the folder `path`, or of the arrays in an .npy or .npz.
+    """Return the source of the pictures in the folder `path` (absolute), or of the arrays in an .npy or .npz.
 
     Its fields are x and, where there are labels, y, with the names of their folders or of metadata.jsonl. x is an image
     [size, size, 3], or [size, size, 1] where all pictures are grey; without a size pictures stay as they are, and must
@@ -45,7 +45,7 @@ def load(path: str, size: str = "", skip_bad: str = "", **others) -> Source:
     """
     if others or skip_bad not in ("", "yes") or not (size == "" or (size.isdecimal() and 0 < int(size) <= SIDE)):
         raise UserError(f"{printable(path)} has the choices size (1 to {SIDE}) and skip_bad=yes, and no others.")
-    path, side = os.path.abspath(path), int(size or 0)
+    side = int(size or 0)
     name = printable(os.path.basename(path) or path)
     if os.path.isdir(path):
         files, about, make = _of_folder(name, path, side, bool(skip_bad))
@@ -243,12 +243,12 @@ def _source(name, path, folder, info, content, split, test=None) -> Source:
         {} if y is None else {"y": classes(len(info["names"]), info["names"])}
     )
     # Captions, of_split["captions"], are strings: a field of tokens, once words have numbers.
-    rows = prepared.reader(folder / split, shape, dtype)
+    rows = functools.cache(functools.partial(prepared.reader, folder / split, shape, dtype))
 
     def read(indices):
         indices = np.asarray(indices)
         try:
-            x = rows(indices.ravel())
+            x = rows()(indices.ravel())
         except Exception as error:  # somebody emptied the cache, or it is on a disk that went away
             lost = first_line(error)
             again = "python -m gan_jax.cache --empty folders"

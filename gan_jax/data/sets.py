@@ -41,7 +41,7 @@ def load(name: str) -> Source:
     """
     name, choices = chosen(name)
     if is_path(name):
-        return folder.load(os.path.expanduser(name), **choices)
+        return folder.load(absolute(name), **choices)
     if name not in DATASETS and not _is_ring(name):
         return records.load(name, DATASETS, **choices)
     if name == "digits":
@@ -55,10 +55,18 @@ def settled(name: str, **choices: str) -> str:
     """Return the name with these choices beside those that it has, and a path absolute: the same set from anywhere."""
     bare, said = chosen(name)
     if is_path(bare):
-        bare = os.path.abspath(os.path.expanduser(bare))
+        bare = absolute(bare)
     elif os.path.isdir(bare):
         print(f"{bare} is the data set of that name; the folder here is ./{bare}", file=sys.stderr)
     return ",".join([bare, *(f"{key}={value}" for key, value in {**said, **choices}.items())])
+
+
+def absolute(path: str) -> str:
+    """Return the path from the root on; where nothing is there, as it was said."""
+    path = os.path.expanduser(path)
+    if not os.path.exists(path):
+        return os.path.join(os.getcwd(), path)
+    return os.path.realpath(path) if ".." in path.split(os.sep) else os.path.abspath(path)
 
 
 def chosen(name: str) -> tuple[str, dict[str, str]]:
