@@ -3,6 +3,7 @@
 They are prepared once, as records of one shape, and kept in the cache under a digest of their contents.
 """
 
+import contextlib
 import functools
 import hashlib
 import itertools
@@ -91,34 +92,38 @@ def _digests(path, files) -> list[str]:
     name = hashlib.blake2b(os.fsencode(path), digest_size=16).hexdigest()
     index, now = cache.FOLDER / "folders" / f"{name}.index", time.time_ns()
     try:
-        known = json.loads(index.read_text())
-        known = known if isinstance(known, dict) else {}
-    except (OSError, ValueError):
+        known = {file: list(one) for file, one in json.loads(index.read_text()).items()}
+    except (OSError, ValueError, AttributeError, TypeError):
         known = {}
 
-    def of(file):
+    def read(file):
+        stamp = _stamp(file)
         try:
-            about = os.stat(file)
-            stamp = [about.st_mtime_ns, about.st_ctime_ns, about.st_size, about.st_ino]
-            if known.get(file, [None])[:-1] == stamp:
-                return known[file]
             with open(file, "rb") as opened:
                 found = hashlib.file_digest(opened, functools.partial(hashlib.blake2b, digest_size=16)).hexdigest()
             # of a file that was written just now, a change to come may show in no time
-            return [*(stamp if max(stamp[:2]) < now - SETTLED else [None]), found]
+            return [*(stamp if max(stamp[:2]) < now - SETTLED else []), found]
         except OSError:  # said when it is decoded
-            return [None, ""]
+            return [""]
 
+    found = {file: known[file] for file in files if file in known and known[file][:-1] == _stamp(file)}
     with ThreadPoolExecutor(8) as pool:
-        found = dict(zip(files, pool.map(of, files), strict=True))
-    settled = {file: one for file, one in found.items() if one[0] is not None}
+        missing = [file for file in files if file not in found]
+        found |= zip(missing, pool.map(read, missing), strict=True)
+    settled = {file: one for file, one in found.items() if len(one) > 1}
     if settled != known:
-        try:
-            with cache.whole(index) as new:
-                new.write(json.dumps(settled).encode())
-        except OSError:
-            pass
+        with contextlib.suppress(OSError), cache.whole(index) as new:
+            new.write(json.dumps(settled).encode())
     return [found[file][-1] for file in files]
+
+
+def _stamp(file) -> list[int]:
+    """Return what changes with a file's contents; [] where it is not there."""
+    try:
+        about = os.stat(file)
+    except OSError:
+        return []
+    return [about.st_mtime_ns, about.st_ctime_ns, about.st_size, about.st_ino]
 
 
 # Preparing

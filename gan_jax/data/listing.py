@@ -37,8 +37,7 @@ def listed(root: str) -> Listing:
     The label of a picture is what metadata.jsonl says, else the folder below the root (below train/, test/) that it is
     in. Raises UserError where the folder can't be read, or labels are of several types.
     """
-    files, folders = _walk(root)
-    regular = {f for f in files if os.path.isfile(os.path.join(root, f))}
+    files, regular, folders = _walk(root)
     pictures, notes, bad = [f for f in files if f.lower().endswith(ENDINGS)], [], []
     about = _metadata(root, files, regular, bad)
     if about is None:
@@ -55,16 +54,17 @@ def listed(root: str) -> Listing:
     return Listing({split: [item(f) for f in names] for split, names in splits.items()}, notes, bad)
 
 
-def _walk(root) -> tuple[list[str], list[str]]:
-    """Return the names below root, in order, of all that is no folder, and of all folders, but for what is hidden.
+def _walk(root) -> tuple[list[str], set[str], list[str]]:
+    """Return the names below root, in order, of all that is no folder, those of them that are files, and all folders.
 
-    Links are followed, but for those to a folder that they are in.
+    What is hidden is left out. Links are followed, but for those to a folder that they are in.
     """
-    files, folders = [], []
+    files, regular, folders = [], set(), []
 
     def walk(folder, above):
         try:
-            entries = sorted(os.listdir(os.path.join(root, folder)), key=os.fsencode)
+            with os.scandir(os.path.join(root, folder)) as opened:
+                entries = sorted(opened, key=lambda entry: os.fsencode(entry.name))
             found = os.stat(os.path.join(root, folder))
         except OSError as error:
             raise UserError(f"{printable(os.path.join(root, folder))} can't be read: {error.strerror}.") from None
@@ -72,17 +72,19 @@ def _walk(root) -> tuple[list[str], list[str]]:
         if here in above:
             return
         for entry in entries:
-            if entry.startswith(".") or entry.lower() in SYSTEM:
+            if entry.name.startswith(".") or entry.name.lower() in SYSTEM:
                 continue
-            name = posixpath.join(folder, entry)
-            if os.path.isdir(os.path.join(root, name)):
+            name, link = posixpath.join(folder, entry.name), entry.is_symlink()
+            if os.path.isdir(entry.path) if link else entry.is_dir():
                 folders.append(name)
                 walk(name, {*above, here})
-            else:
-                files.append(name)
+                continue
+            files.append(name)
+            if os.path.isfile(entry.path) if link else entry.is_file():
+                regular.add(name)
 
     walk("", set())
-    return files, folders
+    return files, regular, folders
 
 
 def _others(files) -> list[str]:
