@@ -56,7 +56,7 @@ def settled(name: str, **choices: str) -> str:
     bare, said = chosen(name)
     if is_path(bare):
         bare = absolute(bare)
-    elif os.path.isdir(bare):
+    elif os.path.isdir(bare):  # for both there is a name
         print(f"{bare} is the data set of that name; the folder here is ./{bare}", file=sys.stderr)
     return ",".join([bare, *(f"{key}={value}" for key, value in {**said, **choices}.items())])
 
@@ -85,7 +85,8 @@ def is_path(name: str) -> bool:
     if name.lower().endswith((".npy", ".npz")) or name in (".", ".."):
         return True
     if re.fullmatch(r"[A-Za-z]\w*(/\w[\w.-]*)?(:[\d.*]+)?", name):
-        return os.path.isdir(name) and not _is_set(re.split("[/:]", name)[0])
+        first = re.split("[/:]", name)[0]
+        return os.path.isdir(first) and not _is_set(first)
     return "/" in name.replace(os.sep, "/") or os.path.isdir(name)
 
 
