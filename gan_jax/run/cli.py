@@ -47,11 +47,6 @@ class Run:
     experiment: tyro.conf.Suppress[str] = ""  # its module, "experiments.unrolled"
     config: tyro.conf.Suppress[Any] = None  # the Config as a dict, for config.json
 
-    @property
-    def folder(self) -> Path:
-        """The run's folder."""
-        return Path(self.out)
-
 
 def name_of(experiment) -> str:
     """Return the name of an experiment's module, also where it is the program that runs."""
@@ -124,7 +119,7 @@ def named(cfg, run: Run):
 
 
 def settled(cfg, run: Run, experiment: str) -> Run:
-    """Return the run with its folder, experiment and config put in, and choose the devices.
+    """Return the run with its experiment and config put in, the newest folder on resume, and choose the devices.
 
     Raises UserError where a number is out of its range or there is no such device.
     """
@@ -141,7 +136,7 @@ def settled(cfg, run: Run, experiment: str) -> Run:
     mesh.choose(platforms[0] if platforms else None, run.distributed, run.seeds)
     if not run.out and jax.process_count() > 1:
         raise UserError("several processes need the same --out: a folder that all of them see.")
-    out = run.out or str(rundir.newest(experiment) if run.resume else rundir.fresh(experiment))
+    out = run.out or (str(rundir.newest(experiment)) if run.resume else "")
     return dataclasses.replace(run, out=out, experiment=experiment, config=dataclasses.asdict(cfg))
 
 
@@ -172,6 +167,7 @@ def run(main, compile_cache: bool = True):
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
+    sys.stdout, sys.stderr = Unbroken(sys.stdout), Unbroken(sys.stderr)
     try:
         main()
     except UserError as error:
@@ -192,9 +188,38 @@ def run(main, compile_cache: bool = True):
         print("stopped at once; what was saved before can be resumed with --resume.", file=sys.stderr)
         _leave(130)
     except SystemExit as end:
-        if end.code in (130, 143):
+        if end.code in (129, 130, 143):
             _leave(end.code)
         raise
+
+
+class Unbroken:
+    """A stream to which every line can be said, though nobody reads it or its encoding lacks a letter."""
+
+    def __init__(self, stream):
+        self._stream = stream
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+    def _kept(self, act, *args):
+        try:
+            return act(*args)
+        except OSError:  # its reader is gone: what is still said goes nowhere
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), self._stream.fileno())
+            return None
+
+    def write(self, text):
+        """Write the text if anybody reads it."""
+        self._kept(self._stream.write, text)
+        return len(text)
+
+    def flush(self):
+        """Flush if anybody reads."""
+        self._kept(self._stream.flush)
 
 
 def _leave(code):

@@ -679,7 +679,8 @@ def test_a_path_or_a_set(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
     for name in ("mnist", "ring8", "cats", "my cats", "cmaterdb/bangla", "pics/cats", "tfds/own_set"):
         (tmp_path / name).mkdir(parents=True)
-    paths = ["./mnist", "cats", "my cats", "cats/", "pics/cats", "pics/dogs", "x.npy", "X.NPZ", "/nowhere", "../x", ".", "mnist/"]
+    paths = ["./mnist", "mnist/", "cats", "my cats", "cats/", "pics/cats", "pics/dogs"]
+    paths += ["x.npy", "X.NPZ", "/nowhere", "../x", "."]
     names = [
         "mnist",
         "ring8",
