@@ -33,6 +33,8 @@ class Run:
     eval_every: int = 1000  # steps between evaluations with a picture; 0: only at the end
     save_every: Count = 1000  # steps between checkpoints
     keep: Count = 3  # checkpoints that are kept
+    size: int = 0  # cut the pictures to squares and shrink these to this side [as they are]
+    skip_bad: bool = False  # leave out what can't be read of a folder of pictures
     stream: bool = False  # read records ahead on the host even where the set fits on the device
     rekey: int = 0  # with --resume, a new number: go on with other noise and data, and with other rates if you like
     precision: Literal["default", "high", "highest"] = "default"  # of float32 products on GPU and TPU
@@ -72,7 +74,7 @@ def parse(Config, presets: dict, argv=None):
         said = {a.split("=")[0].removeprefix("--").replace("-", "_") for a in argv if a.startswith("--")}
         preset = asked.preset
         if "preset" not in said and "dataset" in said:
-            preset = _preset_for(presets, asked.cfg.dataset)
+            preset = _preset_for(presets, named(asked.cfg, asked.run).dataset)
         cfg, run, out = presets[preset], Run(), asked.run.out
         if asked.run.resume:
             out = out or str(rundir.newest(experiment))
@@ -83,7 +85,8 @@ def parse(Config, presets: dict, argv=None):
                 config.check_types(saved["config"], Config, file)
                 cfg = dataclasses.replace(cfg, **config.known(saved["config"], Config, file))
         args = flags(argv, cfg, run, preset)
-    return args.cfg, settled(args.cfg, dataclasses.replace(args.run, out=out), experiment)
+    cfg = named(args.cfg, args.run)
+    return cfg, settled(cfg, dataclasses.replace(args.run, out=out), experiment)
 
 
 def _flags(Config, presets, prog, doc, argv, cfg, run, preset):
@@ -104,6 +107,14 @@ def _preset_for(presets, dataset):
     if "images" in presets and data.load(dataset).kind == "image":
         of_set = ["images"]
     return of_set[0] if of_set else next(iter(presets))
+
+
+def named(cfg, run: Run):
+    """Return the Config with data sets whose names say all: what the flags choose of them, and absolute paths."""
+    choices = {"size": str(run.size)} if run.size else {}
+    choices |= {"skip_bad": "yes"} if run.skip_bad else {}
+    sets = {name: getattr(cfg, name) for name in ("dataset", "source") if hasattr(cfg, name)}
+    return dataclasses.replace(cfg, **{name: data.settled(of, **choices) for name, of in sets.items()})
 
 
 def settled(cfg, run: Run, experiment: str) -> Run:
@@ -152,9 +163,9 @@ def run(main, compile_cache: bool = True):
 
     compile_cache: keep compiled programs on disk, so that the next run of the same step starts at once.
     """
-    if compile_cache:
-        folder = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(cache.FOLDER / "xla")
-        jax.config.update("jax_compilation_cache_dir", folder)
+    folder = compile_cache and (os.environ.get("JAX_COMPILATION_CACHE_DIR") or cache.room("xla"))
+    if folder:
+        jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
     sys.stdout, sys.stderr = Unbroken(sys.stdout), Unbroken(sys.stderr)

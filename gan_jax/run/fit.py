@@ -46,7 +46,7 @@ def fit(run, setup, init, step, sample, measure=None):
     data.check_batch(setup.source, setup.batch_size)
     devices = mesh.make(setup.batch_size, run.seeds)
     train_classifiers(setup)
-    with rundir.opened(run, mesh.is_first()) as folder, contextlib.ExitStack() as stack:
+    with rundir.opened(run, mesh.is_first(), setup.source.content) as folder, contextlib.ExitStack() as stack:
         checkpoints = stack.enter_context(contextlib.closing(Checkpoints(folder / "checkpoints", run.keep)))
         state, keys = states.begun(run, init, devices, checkpoints)
         at = int(mesh.to_host(state.step).ravel()[0])

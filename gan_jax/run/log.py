@@ -117,7 +117,7 @@ class Live:
         if title:
             print(f"training {title}", file=sys.stderr)
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),  # a data set may be called [/x]
             BarColumn(bar_width=24),
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             TextColumn("{task.fields[says]}"),

@@ -74,6 +74,7 @@ def fit(experiment, cfg=None, **options) -> Loaded:
     cfg = dataclasses.replace(cfg, **of_cfg)
     config.check_types(dataclasses.asdict(cfg), type(cfg))
     run = cli.Run(**{name: value for name, value in options.items() if name in known})
+    cfg = cli.named(cfg, run)
     run = cli.settled(cfg, run, cli.name_of(experiment))
     run = dataclasses.replace(run, out=run.out or str(rundir.claimed(run.experiment)))
     state, results = trained(run, *game(experiment, cfg))

@@ -80,15 +80,17 @@ def results(folder) -> dict | None:
 
 
 @contextlib.contextmanager
-def opened(run, first: bool = True):
+def opened(run, first: bool = True, content: str = ""):
     """Make or take up the run's folder, alone, and give its path; `first`: whether this process writes.
 
-    Raises UserError where a run is already there and --resume was not said, where its config differs (naming the
-    field), where another process trains in it, and where it can't be written. The lock goes with the process, however
+    content: the digest of data whose name does not say which they are; a run goes on with the same ones only. Raises
+    UserError where a run is already there and --resume was not said, where its config differs (naming the field) or its
+    data do, where another process trains in it, and where it can't be written. The lock goes with the process, however
     it ends.
     """
     folder = Path(run.out) if run.out else claimed(run.experiment)
     asked = {"experiment": run.experiment, "config": run.config} | {name: getattr(run, name) for name in KEPT}
+    asked |= {"data": content} if content else {}
     asked = json.loads(json.dumps(asked))
     check_whole(folder)
     if (folder / "config.json").exists():
@@ -130,6 +132,8 @@ def check_same(folder, saved: dict, asked: dict):
                 f"--{name.replace('_', '-')} differs: the run in {folder} has {was.get(name)}, asked for is "
                 f"{now.get(name)}.\nLeave it out to resume, or begin anew with another --out."
             )
+    if saved.get("data", "") != asked.get("data", ""):
+        raise UserError(f"the data of the run in {folder} changed since it began: begin anew with another --out.")
 
 
 def take(folder: Path, asked: dict, stack):
