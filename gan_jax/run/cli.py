@@ -34,6 +34,7 @@ class Run:
     eval_every: int = 1000  # steps between evaluations with a picture; 0: only at the end
     save_every: Count = 1000  # steps between checkpoints
     keep: Count = 3  # checkpoints that are kept
+    tensorboard: bool = False  # write rows and pictures for TensorBoard, too, into the run's folder
     stream: bool = False  # read records ahead on the host even where the set fits on the device
     rekey: int = 0  # with --resume, a new number: go on with other noise and data, and with other rates if you like
     precision: Literal["default", "high", "highest"] = "default"  # of float32 products on GPU and TPU

@@ -1,4 +1,4 @@
-"""A run's folder: config.json, metrics.jsonl, seconds, checkpoints/, samples/, results.json."""
+"""A run's folder: config.json, metrics.jsonl, curves.png, seconds, checkpoints/, samples/, results.json."""
 
 import contextlib
 import datetime
@@ -111,4 +111,6 @@ def writing(folder):
     try:
         yield
     except OSError as error:
-        raise UserError(f"{error.filename or folder}: {error.strerror}. Free it, or choose another --out.") from None
+        raise UserError(
+            f"{error.filename or folder}: {error.strerror or error}. Free it, or choose another --out."
+        ) from None
