@@ -34,7 +34,8 @@ class Recorder:
         before = self._folder / "tensorboard"
         if self._run.tensorboard or (self._run.resume and before.exists()):
             with rundir.writing(self._folder):
-                self._events = Events(before, self._run.seed, self._new if self._run.resume else None)
+                purge_step = self._new if self._run.resume else None
+                self._events = Events(before, self._run.seeds, self._run.seed, purge_step)
         self._live.__enter__()
         return self
 
@@ -69,7 +70,7 @@ class Recorder:
         with rundir.writing(self._folder):
             self._rows.write(at, row)
             if self._events:
-                self._events.row(at, {name: value for name, value in row.items() if name != "evaluated"})
+                self._events.row(at, {k: value for k, value in row.items() if k not in ("step", "evaluated")})
         began = time.monotonic()
         if began >= self._draw_next:
             self._curves()
@@ -97,7 +98,8 @@ class Recorder:
     def _curves(self):
         with rundir.writing(self._folder):
             rows = self._folder / "metrics.jsonl"
-            plots.curves(self._folder / "curves.png", rows, self._run.seeds, self._run.seed)
+            loss = (self._run.config or {}).get("loss")
+            plots.curves(self._folder / "curves.png", rows, self._run.seeds, self._run.seed, loss)
 
     def end(self, line: str):
         """End the live line with a last word."""

@@ -12,13 +12,13 @@ class Events:
     Each event is written when it is given, by the thread that gives it, so that a full disk is an error there.
     """
 
-    def __init__(self, folder: Path, first_seed: int, purge_step: int | None = None):
+    def __init__(self, folder: Path, seeds: int, first_seed: int, purge_step: int | None = None):
         """purge_step: the first step of those that were written before and come again."""
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto import event_pb2
 
         folder.mkdir(exist_ok=True)
-        self._event, self._seed = event_pb2.Event, first_seed
+        self._event, self._seeds, self._first_seed = event_pb2.Event, seeds, first_seed
         # TensorBoard reads the files in the order of their names, which end with the moment
         self._writer = EventsWriter(str(folder / "events"), f".{time.time_ns()}")
         if purge_step is not None:
@@ -27,16 +27,17 @@ class Events:
 
     def row(self, step: int, metrics: dict):
         """Write the numbers of a row: of several seeds the mean, and each under NAME/seed7; no lists."""
-        from tensorboardX import summary
+        from tensorboardX.proto.summary_pb2 import Summary
 
+        numbers = {}
         for name, value in metrics.items():
             value = np.asarray(value, float)
-            if value.ndim == 0:
-                self._write(step=step, summary=summary.scalar(name, value))
-            elif value.ndim == 1 and name != "labels":
-                self._write(step=step, summary=summary.scalar(name, value.mean()))
-                for seed, one in enumerate(value, self._seed):
-                    self._write(step=step, summary=summary.scalar(f"{name}/seed{seed}", one))
+            if value.ndim == (self._seeds > 1):
+                numbers[name] = value.mean()
+            if value.ndim == 1 and self._seeds > 1:
+                numbers |= {f"{name}/seed{seed}": one for seed, one in enumerate(value, self._first_seed)}
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in numbers.items()]
+        self._write(step=step, summary=Summary(value=values))
         self._writer.flush()
 
     def picture(self, step: int, name: str, picture: np.ndarray):

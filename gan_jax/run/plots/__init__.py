@@ -9,12 +9,12 @@ import numpy as np
 from gan_jax import data
 from gan_jax.data import Field
 from gan_jax.run.plots import images, page, points, tables, text, video, voxels
-from gan_jax.run.plots.animation import animation as animation
-from gan_jax.run.plots.curves import Series as Series
-from gan_jax.run.plots.curves import curves as curves
-from gan_jax.run.plots.curves import overlay as overlay
-from gan_jax.run.plots.curves import series as series
 from gan_jax.run.plots.images import grid as grid
+from gan_jax.run.plots.lines import Series as Series
+from gan_jax.run.plots.lines import curves as curves
+from gan_jax.run.plots.lines import overlay as overlay
+from gan_jax.run.plots.lines import series as series
+from gan_jax.run.plots.moving import animation as animation
 from gan_jax.run.plots.page import figure as figure
 from gan_jax.run.plots.points import scatter as scatter
 from gan_jax.run.plots.shown import Picture as Picture

@@ -20,7 +20,7 @@ def looks(x, into, up) -> np.ndarray:
     """Return pictures uint8 [n, SIDE, SIDE, 3] of what x [n, d, h, w, c] shows to parallel rays; solid where x > 0."""
     from scipy import ndimage
 
-    solid = np.asarray(x).max(-1) > 0  # [n, d, h, w]
+    solid = np.pad(np.asarray(x).max(-1) > 0, ((0, 0), (1, 1), (1, 1), (1, 1)))  # [n, d, h, w], with air around
     cells, axes = _rays(solid.shape[1:], into, up)  # [SIDE, SIDE, k], [3, 3]
     light = np.array([0.5, 0.8, 0.7]) @ np.stack([-axes[0], axes[1], -axes[2]])  # from the viewer, above, the left
     pictures = np.full((len(solid), SIDE, SIDE, 3), 255, np.uint8)
@@ -28,9 +28,9 @@ def looks(x, into, up) -> np.ndarray:
         met = np.append(one.ravel(), False)[cells]  # the last cell is all that lies outside
         hit = met.any(-1)
         first = met.argmax(-1)
-        at = np.take_along_axis(cells, first[..., None], -1)[..., 0][hit]
+        before = np.take_along_axis(cells, np.maximum(first[..., None] - 2, 0), -1)[..., 0][hit]  # in the air
         slope = np.stack(np.gradient(ndimage.gaussian_filter(one.astype(np.float32), 1)))  # [3, d, h, w]
-        normal = -slope.reshape(3, -1)[:, at].T
+        normal = -slope.reshape(3, -1)[:, np.minimum(before, one.size - 1)].T
         bright = normal @ light / np.maximum(np.linalg.norm(normal, axis=1) * np.linalg.norm(light), 1e-6)
         near = 1 - 0.35 * first[hit] / cells.shape[-1]
         shade = (0.45 + 0.55 * np.maximum(bright, 0)) * near
@@ -48,7 +48,7 @@ def _rays(shape, into, up):
     half = np.array(shape) / 2
     corners = (np.stack(np.meshgrid(*[[-1, 1]] * 3), -1).reshape(-1, 3) * half) @ np.stack([into, up, right], 1)
     deep, high, wide = corners.max(0)
-    reach = 1.05 * max(high, wide)
+    reach = max(high, wide)
     at = np.linspace(-reach, reach, SIDE)
     starts = half - 0.5 + at[None, :, None] * right - at[:, None, None] * up  # [SIDE, SIDE, 3]
     depth = np.arange(-deep, deep, 0.5)

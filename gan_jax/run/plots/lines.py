@@ -36,17 +36,17 @@ def series(file: Path, seeds: int) -> dict[str, Series]:
     return {name: Series(at, v if seeds > 1 else v[:, None]) for name, (at, v) in arrays.items()}
 
 
-def curves(file: Path, rows: Path, seeds: int = 1, first_seed: int = 0):
+def curves(file: Path, rows: Path, seeds: int = 1, first_seed: int = 0, loss: str | None = None):
     """Write every metric of a metrics.jsonl against the step.
 
     Metrics of one prefix ("loss/g", "loss/d") share a panel where they are of like size and there is one seed; several
     seeds have a colour each. In games of probabilities D's answers have a panel, with a line at 0.5, where D can't
-    tell. A list a row (the share of each mode) is a stack, or rows of grey where it is long.
+    tell. A list a row (the share of each mode) is a stack, or rows of grey where it is long. loss: the game's name in `losses.PAIRS`, where it is known.
     """
     found = series(rows, seeds)
     lines = {name: one for name, one in found.items() if one.values.ndim == 2}
     lists = {name: one for name, one in found.items() if one.values.ndim == 3}
-    answers = probabilities(lines)
+    answers = probabilities(lines, loss)
     if not found:
         return
     panels = shared(lines) if seeds == 1 else [[name] for name in lines]
@@ -106,13 +106,15 @@ def shared(lines: dict[str, Series]) -> list[list[str]]:
     return panels
 
 
-def probabilities(lines: dict[str, Series]) -> dict[str, Series]:
-    """Return D's answers to data and to samples, where the game is one of probabilities.
+def probabilities(lines: dict[str, Series], loss: str | None = None) -> dict[str, Series]:
+    """Return D's answers to data and to samples, sigmoids of mean scores, where the game is one of probabilities.
 
-    In such a game D's loss is the cross-entropy of its scores, the logits, which by Jensen's inequality is at least
-    that of their means: log(1 + exp(-real)) + log(1 + exp(fake)). Of least squares, hinge, Wasserstein and
-    relativistic losses that is not so. The answers are sigmoids of mean scores.
+    Where its name is not known, its rows tell. In such a game D's loss is the cross-entropy of its scores, the logits,
+    which by Jensen's inequality is at least that of their means: log(1 + exp(-real)) + log(1 + exp(fake)). Where D of
+    a game of least squares, hinges, Wasserstein distances or differences is any good, its loss is below that.
     """
+    if loss not in (None, "minimax", "non_saturating"):
+        return {}
     given = [lines.get(name) for name in ("loss/d", "score/real", "score/fake")]
     if any(one is None or one.steps.shape != given[0].steps.shape for one in given):
         return {}
@@ -150,13 +152,17 @@ def _panel(axis, lines, seeds):
             line(axis, one.steps, one.values[:, s], label=label, **style)
     if len(lines) > 1:
         axis.legend(fontsize="small")
+    axis.ticklabel_format(axis="y", useOffset=False)
+    low, high = axis.get_ylim()
+    if high - low < 1e-3 * max(abs(low), abs(high)):  # rounding errors are no curve
+        axis.set_ylim(low - 0.05 * abs(low), high + 0.05 * abs(high))
     names = [name.rpartition("/")[2] for name in lines]
     prefix = next(iter(lines)).rpartition("/")[0]
     axis.set(title=f"{prefix}: {', '.join(names)}" if prefix and len(names) > 1 else next(iter(lines)), xlabel="step")
 
 
 def line(axis, steps, values, label=None, **style):
-    """Draw one line, with gaps where it is not finite; one of many points pale, with its mean over a fiftieth of them."""
+    """Draw one line, with gaps where it is not finite; one of many points pale, under its running mean."""
     thin = -(-len(steps) // POINTS)
     values = np.where(np.isfinite(values), values, np.nan)
     if len(steps) < 100:
@@ -184,9 +190,9 @@ def _shares(axis, name, one):
     values = np.pad(values, ((0, 0), (0, -k % each))).reshape(len(steps), -1, each).sum(-1)
     edges = np.concatenate([steps[:1] - (steps[-1] - steps[0] or 1) / max(1, len(steps) - 1), steps])
     at = np.append(np.arange(0, k, each), k)
-    drawn = axis.pcolormesh(edges, at, values.T, cmap="magma", vmin=0)
-    axis.set(ylabel=f"which of {k}" + (f", {each} together" if each > 1 else ""))
-    axis.figure.colorbar(drawn, ax=axis)
+    axis.pcolormesh(edges, at, values.T, cmap="gray", vmin=0)
+    most = np.nanmax(values, initial=0)
+    axis.set(title=f"{name}: black 0, white {most:.2g}", ylabel=f"of {k}" + (f", {each} together" if each > 1 else ""))
 
 
 def _hue(share):
