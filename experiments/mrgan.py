@@ -24,7 +24,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.nets import dcgan, inverse, mlp, small, vaegan
-from gan_jax.run import Count, Setup, program
+from gan_jax.run import Count, Picture, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +128,8 @@ def sample(cfg, state, key, n):
 def measure(cfg, state, key, train, test):
     """Return 16 test images above their G(E(x)), and the mean squared difference of all."""
     G, E, *_ = build(cfg)
+    if not test:
+        return {}
 
     def reconstruct(x):
         code, _ = forward(E, state.e.params, state.e.stats, x[None], train=False)
@@ -135,7 +137,8 @@ def measure(cfg, state, key, train, test):
 
     x = data.decode(test)["x"]
     again = jax.lax.map(reconstruct, x, batch_size=500)
-    return {"test/distance": ((again - x) ** 2).mean(), "reconstructions": jnp.stack([x[:16], again[:16]])}
+    pictures = Picture(jnp.stack([x[:16], again[:16]]), rows=("test", "again"))
+    return {"test/distance": ((again - x) ** 2).mean(), "reconstructions": pictures}
 
 
 def setup(cfg):

@@ -25,7 +25,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.nets import dcgan, inverse, mlp, small, vaegan
-from gan_jax.run import Count, Setup, program
+from gan_jax.run import Count, Picture, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,6 +127,8 @@ def sample(cfg, state, key, n):
 def measure(cfg, state, key, train, test):
     """Return 16 test images above their G(F(x)), and the mean squared difference of all."""
     G, F, *_ = build(cfg)
+    if not test:
+        return {}
 
     def reconstruct(x):
         code, _ = forward(F, state.f.params, state.f.stats, x[None], train=False)
@@ -134,7 +136,8 @@ def measure(cfg, state, key, train, test):
 
     x = data.decode(test)["x"]
     again = jax.lax.map(reconstruct, x, batch_size=500)
-    return {"test/distance": ((again - x) ** 2).mean(), "reconstructions": jnp.stack([x[:16], again[:16]])}
+    pictures = Picture(jnp.stack([x[:16], again[:16]]), rows=("test", "again"))
+    return {"test/distance": ((again - x) ** 2).mean(), "reconstructions": pictures}
 
 
 def setup(cfg):

@@ -135,6 +135,8 @@ def sample(cfg, state, key, n):
 
 def measure(cfg, state, key, train, test):
     _, D, _ = build(cfg)
+    if not test:
+        return {}
     x, y = data.decode(test["x"])["x"], test["x"]["y"]
     rows = jnp.arange(-(-len(x) // cfg.batch_size) * cfg.batch_size) % len(x)  # batches: minibatch discrimination
     guess = lambda x: forward(D, state.d_ema, state.d.stats, x, None, train=False)[0][0].argmax(1)

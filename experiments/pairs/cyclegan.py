@@ -27,7 +27,7 @@ from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, pool, rng
 from gan_jax.metrics import classifier
 from gan_jax.nets import mlp, translate
-from gan_jax.run import Count, Setup, program
+from gan_jax.run import Count, Picture, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,13 +148,15 @@ def measure(cfg, state, key, train, test):
     These are translated digits and, to set against them, digits as they are; shares are there where `judged` is.
     """
     G, *_ = build(cfg)
+    if not test:
+        return {}
     go = lambda p, x: jax.lax.map(lambda x: forward(G, p.params, {}, x[None])[0][0], x, batch_size=500)
     ways = ("ab", "source", "x", state.g_ab, state.g_ba), ("ba", "x", "source", state.g_ba, state.g_ab)
     found = {}
     for way, begin, end, there, back in ways:
         x = resized(data.decode(test[begin])["x"], data.load(cfg.dataset).shape)
         new = go(there, x)
-        found[way] = jnp.stack([x[:12], new[:12], go(back, new[:12])])
+        found[way] = Picture(jnp.stack([x[:12], new[:12], go(back, new[:12])]), rows=("test", "there", "and back"))
         for name, images in {"translated": new, "as_it_is": x}.items():
             if judged(cfg):
                 judge = classifier.load(judged(cfg)[end])

@@ -35,6 +35,7 @@ class Run:
     keep: Count = 3  # checkpoints that are kept
     size: int = 0  # cut the pictures to squares and shrink these to this side [as they are]
     skip_bad: bool = False  # leave out what can't be read of a folder of pictures
+    tensorboard: bool = False  # write rows and pictures for TensorBoard, too, into the run's folder
     stream: bool = False  # read records ahead on the host even where the set fits on the device
     rekey: int = 0  # with --resume, a new number: go on with other noise and data, and with other rates if you like
     precision: Literal["default", "high", "highest"] = "default"  # of float32 products on GPU and TPU
@@ -45,6 +46,11 @@ class Run:
     distributed: bool = False  # join the other processes (done unasked on a TPU pod and under SLURM)
     experiment: tyro.conf.Suppress[str] = ""  # its module, "experiments.unrolled"
     config: tyro.conf.Suppress[Any] = None  # the Config as a dict, for config.json
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return Path(self.out)
 
 
 def name_of(experiment) -> str:

@@ -1,4 +1,4 @@
-"""A run's folder: config.json, metrics.jsonl, seconds, checkpoints/, samples/, results.json."""
+"""A run's folder: config.json, metrics.jsonl, curves.png, seconds, checkpoints/, samples/, results.json."""
 
 import contextlib
 import datetime
@@ -156,4 +156,6 @@ def writing(folder):
     except FileExistsError:
         raise
     except OSError as error:
-        raise UserError(f"{error.filename or folder}: {error.strerror}. Free it, or choose another --out.") from None
+        raise UserError(
+            f"{error.filename or folder}: {error.strerror or error}. Free it, or choose another --out."
+        ) from None
