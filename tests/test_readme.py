@@ -66,5 +66,5 @@ def test_links_and_presets_are_there():
     """Files and presets that the README names exist."""
     for link in re.findall(r"\]\((?!http)([^)]+)\)", TEXT):
         assert (ROOT / link.split("#")[0]).exists(), link
-    for preset in ("paper", "notebook", "veegan_ring", "veegan_grid", "images", "lstm"):
+    for preset in ("paper", "notebook", "veegan_ring", "veegan_grid", "images"):
         assert preset in unrolled.PRESETS

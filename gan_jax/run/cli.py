@@ -7,7 +7,6 @@ import io
 import os
 import re
 import sys
-import typing
 import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -85,9 +84,9 @@ def parse(Config, presets: dict, argv=None):
             saved = rundir.read(out, experiment)
             run = dataclasses.replace(run, **{name: saved[name] for name in rundir.KEPT})
             if "preset" not in said:
-                known = typing.get_type_hints(Config)
-                config.check_types(saved["config"], known, Path(out) / "config.json")
-                cfg = dataclasses.replace(cfg, **{k: v for k, v in saved["config"].items() if k in known})
+                file = Path(out) / "config.json"
+                config.check_types(saved["config"], Config, file)
+                cfg = dataclasses.replace(cfg, **config.known(saved["config"], Config, file))
         args = flags(argv, cfg, run, preset)
     return args.cfg, settled(args.cfg, dataclasses.replace(args.run, out=out), experiment)
 
@@ -106,7 +105,7 @@ def _flags(Config, presets, prog, doc, argv, cfg, run, preset):
 
 def _preset_for(presets, dataset):
     """Return the name of the preset for a data set: "images" for one of images, else the first that has it."""
-    of_set = [name for name, cfg in presets.items() if cfg.dataset == dataset]
+    of_set = [name for name, cfg in presets.items() if cfg.dataset == dataset and name != "tiny"]
     if "images" in presets and data.load(dataset).kind == "image":
         of_set = ["images"]
     return of_set[0] if of_set else next(iter(presets))
@@ -131,6 +130,8 @@ def settled(cfg, run: Run, experiment: str) -> Run:
     if not run.out and jax.process_count() > 1:
         raise UserError("several processes need the same --out: a folder that all of them see.")
     out = run.out or str(rundir.newest(experiment) if run.resume else rundir.fresh(experiment))
+    if run.resume and (file := Path(out) / "config.json").exists():
+        config.known(rundir.read(out, experiment)["config"], type(cfg), file)
     return dataclasses.replace(run, out=out, experiment=experiment, config=dataclasses.asdict(cfg))
 
 

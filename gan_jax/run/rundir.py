@@ -87,7 +87,7 @@ def opened(run, first: bool = True):
 def check_same(folder, saved: dict, asked: dict):
     """Raise UserError where a run that is asked for is not the one that was saved, naming the field."""
     was, now = ({**c["config"], **{name: c[name] for name in KEPT}} for c in (saved, asked))
-    for name in {**was, **now}:
+    for name in now:  # what Config lacks `config.known` has looked at
         other_rate = was["rekey"] != now["rekey"] and isinstance(was.get(name), float)
         if name not in FREE and not other_rate and was.get(name) != now.get(name):
             raise UserError(
