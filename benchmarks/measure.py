@@ -179,6 +179,14 @@ def labels(trained, judge, n: int):
     return np.concatenate([some(jax.random.key(i)) for i in range(-(-n // at_once))], 1)[:, :n]
 
 
+COVERAGE = "modes", "high_quality", "reverse_kl"
+
+
+def covered(results) -> dict:
+    """Return those of a run's results that say how it covers the modes of its data, where these are known."""
+    return {name: results[name] for name in COVERAGE if name in results}
+
+
 def middle(values) -> str:
     """Return the median of some timings, the least and the most."""
     return f"{np.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
@@ -224,6 +232,20 @@ def trained_by(folder) -> dict:
     What a run of before did not write down is left out.
     """
     return facts(rundir.read(folder), datetime.date.fromtimestamp(Path(folder, "results.json").stat().st_mtime))
+
+
+def with_flags(protocol: str, flags: str) -> str:
+    """Return a protocol with the flags that all runs were given besides, if any."""
+    return f"{protocol}, {flags}" if flags else protocol
+
+
+def recorded(benchmark: str, out: str) -> list[list[dict]]:
+    """Return the rows of each line that `record` wrote before, each with "trained": on what."""
+    file, found = Path(out, f"{benchmark}.jsonl"), []
+    for line in map(json.loads, file.read_text().splitlines() if file.exists() else ()):
+        origin = {name: value for name, value in line.items() if name not in ("benchmark", "rows")}
+        found.append([{"trained": origin} | row for row in line["rows"]])
+    return found
 
 
 def facts(origin, date) -> dict:

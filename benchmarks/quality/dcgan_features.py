@@ -1,4 +1,4 @@
-"""`python -m benchmarks.quality.dcgan_features`: what a linear classifier reads from the features of DCGAN's discriminator.
+"""`python -m benchmarks dcgan_features`: what a linear classifier reads from the features of DCGAN's discriminator.
 
 The protocol of Radford et al. 2016 (arXiv 1511.06434, section 5.1): the activations of all of D's convolutions,
 max-pooled to a 4x4 grid, flattened, and a linear L2-SVM on them; C is chosen on a fifth of the training rows. Beside it

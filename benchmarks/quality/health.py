@@ -1,6 +1,5 @@
-"""`python -m benchmarks.quality.health`: how often runs that fail are flagged, and runs that go well are not."""
+"""`python -m benchmarks health`: how often runs that fail are flagged, and runs that go well are not."""
 
-import importlib
 import re
 import tempfile
 
@@ -29,7 +28,7 @@ def main(seeds: int = 8, out: str = "benchmarks/quality/results"):
     """
     rows = []
     for what, (name, flags, wrong) in SETTINGS.items():
-        module = importlib.import_module(f"experiments.{name}")
+        module = measure.experiment(name)
         with tempfile.TemporaryDirectory() as folder:
             _, results = module.main([*flags, "--eval-every=500", f"--seeds={seeds}", f"--out={folder}/run"])
         words = results["health"]

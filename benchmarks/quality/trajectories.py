@@ -1,4 +1,4 @@
-"""`python -m benchmarks.quality.trajectories`: every rule of gan_jax/dynamics.py on two games that simultaneous descent loses.
+"""`python -m benchmarks trajectories`: all rules of game/dynamics.py on two games that simultaneous descent loses.
 
 One player descends f(x, y), the other ascends it, and the only equilibrium is 0. Bilinear game: f = x y. Dirac-GAN
 (Mescheder et al. 2018, arXiv 1801.04406): the data is the point 0, G's only sample is x, D's score of a point is y

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.reliability.long_run`: memory, open files and log size over a run of 200,000 steps."""
+"""`python -m benchmarks long_run`: memory, open files and log size over a run of 200,000 steps."""
 
 import subprocess
 import sys
@@ -23,13 +23,13 @@ def main(
 
     Args:
         steps: of the run.
-        flags: of `experiments.unrolled`; rows are written every 100 steps.
+        flags: of the experiment `unrolled`; rows are written every 100 steps.
         out: folder of long_run.jsonl.
     """
     seen = []
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder, "run", "metrics.jsonl")
-        command = [sys.executable, "-m", "experiments.unrolled", f"--steps={steps}", f"--out={folder}/run"]
+        command = [sys.executable, "-m", "experiments", "unrolled", f"--steps={steps}", f"--out={folder}/run"]
         with subprocess.Popen([*command, *flags.split()], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
             process = Path("/proc", str(run.pid))
             while run.poll() is None:

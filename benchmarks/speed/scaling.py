@@ -1,4 +1,4 @@
-"""`python -m benchmarks.speed.scaling`: one batch over 1, 2, 4, 8 devices: the same state, its time, and what they exchange.
+"""`python -m benchmarks scaling`: one batch over 1, 2, 4, 8 devices: the same state, its time, and what they exchange.
 
 Each number of devices is tried in a process of its own. Where there are no such devices the CPU stands for them (XLA's
 fake ones): the state and the bytes are then those of real devices, but all share the same cores, so the time shows what
