@@ -5,12 +5,14 @@ import datetime
 import importlib
 import json
 import shlex
+import sys
 import time
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import tyro
 
 import experiments
 import gan_jax
@@ -19,6 +21,15 @@ from gan_jax.errors import UserError
 from gan_jax.run import cli, log, mesh, rundir, states
 from gan_jax.run.program import game
 from gan_jax.run.stepper import advancer
+
+
+def command(main, compile_cache=True):
+    """Call the main of the benchmark that is the program, with the flags of the command line (tyro).
+
+    compile_cache: as `cli.run` has it; without it, compile times are those of a first run.
+    """
+    name = sys.modules["__main__"].__spec__.name.rpartition(".")[2]
+    cli.run(lambda: tyro.cli(main, prog=f"python -m benchmarks {name}"), compile_cache)
 
 
 def prepared(module, cfg, seeds=1, devices=None, at_once=None):

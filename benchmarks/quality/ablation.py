@@ -10,7 +10,7 @@ import tyro
 from benchmarks import measure
 from experiments import ablation
 from gan_jax import data
-from gan_jax.run import cli, log, plots
+from gan_jax.run import log, plots
 
 PRESETS = {"ring8": "default", "grid25": "grid", "stacked_mnist": "stacked_quarter"}
 
@@ -50,7 +50,7 @@ def main(
         found[way] = {"way": way, "seconds": results["seconds"], "history": measure.history(folder, names)}
         found[way] |= {"trained": measure.trained_by(folder)}
         print(f"{way}: " + ", ".join(f"{n} {log.spread(results[n])}" for n in names), flush=True)
-    rows = [found[way] for way in ablation.WAYS if way in found]
+    rows = list(found.values())
     lines = measure.table(
         ("way", *(n.replace("_", " ") for n in names), "seconds"),
         [(r["way"], *(log.spread(r["history"][n][-1]) for n in names), round(r["seconds"])) for r in rows],
@@ -83,4 +83,4 @@ def draw(file, rows, classes):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main))
+    measure.command(main)

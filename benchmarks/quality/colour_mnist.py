@@ -13,14 +13,13 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from sklearn.neighbors import KernelDensity
 
 import gan_jax
 from benchmarks import measure
 from experiments import unrolled_modes
 from gan_jax import data
-from gan_jax.run import cli, log, plots
+from gan_jax.run import log, plots
 
 
 def main(
@@ -114,4 +113,4 @@ def draw(file, rows):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main))
+    measure.command(main)

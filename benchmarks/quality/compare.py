@@ -10,7 +10,7 @@ import gan_jax
 from benchmarks import measure
 from gan_jax import data
 from gan_jax.metrics import classifier, features, neighbours
-from gan_jax.run import cli, log, plots, rundir
+from gan_jax.run import log, plots, rundir
 
 
 def main(
@@ -122,4 +122,4 @@ SIDE_BY_SIDE = {"points": points, "image": images}
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main))
+    measure.command(main)

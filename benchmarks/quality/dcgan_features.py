@@ -16,12 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
 
 from benchmarks import measure
 from experiments.images import dcgan
 from gan_jax import data
-from gan_jax.run import cli
 
 
 def main(
@@ -148,4 +146,4 @@ def fitted(xs, ys, classes, iterations, cs=(1e-5, 1e-4, 1e-3, 1e-2)):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main), compile_cache=False)
+    measure.command(main, compile_cache=False)

@@ -8,7 +8,7 @@ from PIL import Image
 
 import experiments
 from benchmarks import measure
-from gan_jax.run import cli, log, plots, rundir
+from gan_jax.run import log, plots, rundir
 
 HEAD = ("experiment", "data", "steps", "what it ends with", "health", "seconds")
 ASIDE = {"labels", "health", "steps", "seconds", "loss/g", "loss/d"}
@@ -62,4 +62,4 @@ def draw(file, pictures):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main))
+    measure.command(main)

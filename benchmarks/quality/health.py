@@ -3,10 +3,8 @@
 import re
 import tempfile
 
-import tyro
-
 from benchmarks import measure
-from gan_jax.run import cli, health
+from gan_jax.run import health
 
 # Games on the ring that are known to go wrong, and how; the others are known to cover it.
 SETTINGS = {
@@ -50,4 +48,4 @@ def main(seeds: int = 8, out: str = "benchmarks/quality/results"):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main))
+    measure.command(main)

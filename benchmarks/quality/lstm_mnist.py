@@ -10,13 +10,12 @@ import shlex
 from pathlib import Path
 
 import numpy as np
-import tyro
 
 from benchmarks import measure
 from experiments import unrolled_lstm
 from gan_jax import data
 from gan_jax.metrics import classifier, features, modes
-from gan_jax.run import cli, log, plots
+from gan_jax.run import log, plots
 
 
 def main(
@@ -105,4 +104,4 @@ def draw(file, rows):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main))
+    measure.command(main)

@@ -17,7 +17,7 @@ from benchmarks.quality import compare
 from gan_jax import data
 from gan_jax.errors import UserError
 from gan_jax.metrics import floor
-from gan_jax.run import cli, log, plots, rundir
+from gan_jax.run import log, plots, rundir
 
 SIZES = {"quarter": (20_000, 8), "half": (20_000, 8), "ring": (12_000, 10), "grid": (25_000, 10)}  # steps, seeds
 
@@ -144,8 +144,7 @@ def main(
     best = floor.scores(source)
     command = f"--size={size} --steps={steps} --seeds={seeds}" + (f' --flags="{flags}"' if flags else "")
     protocol = PROTOCOL.format(source.name, steps, seeds, best.pop("n"), command)
-    found = carried(file.name, out, protocol) | found
-    rows = [found[name] for name in ways if name in found]
+    rows = list((carried(file.name, out, protocol) | found).values())
     protocol = protocol.replace(COMMAND, f"{COMMAND} {' '.join(row['way'] for row in rows)}")
     measure.record(file.name, [{"protocol": protocol, "data": best}, *rows], out)
     file.with_suffix(".md").write_text(tell(protocol, rows, best))
@@ -225,4 +224,4 @@ def chart(file, rows, best):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main))
+    measure.command(main)

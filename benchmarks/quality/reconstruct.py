@@ -16,14 +16,13 @@ import jax
 import numpy as np
 import optax
 import scipy.stats
-import tyro
 
 import gan_jax
 from benchmarks import measure
 from experiments import unrolled
 from gan_jax import data
 from gan_jax.game.player import forward
-from gan_jax.run import cli, log, plots
+from gan_jax.run import log, plots
 
 
 def main(
@@ -153,4 +152,4 @@ def draw(file, rows, between):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main))
+    measure.command(main)

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import tyro
 
 from benchmarks import measure
 from experiments import unrolled
 from gan_jax import data
-from gan_jax.run import cli, evaluate, log, mesh
+from gan_jax.run import evaluate, log, mesh
 
 
 def main(
@@ -89,4 +88,4 @@ def draw(file, samples, ks, moments, source):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main))
+    measure.command(main)

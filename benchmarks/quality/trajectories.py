@@ -11,11 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
 
 from benchmarks import measure
 from gan_jax.game import dynamics
-from gan_jax.run import cli
 
 GAMES = {"bilinear game": lambda x, y: x * y, "Dirac-GAN": lambda x, y: jax.nn.log_sigmoid(-x * y)}
 REACH = 1.6  # of the panels
@@ -109,4 +107,4 @@ def draw(file, ways, moves):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main))
+    measure.command(main)

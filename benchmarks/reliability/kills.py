@@ -15,12 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import tyro
-
 import gan_jax
 from benchmarks import measure
 from gan_jax.errors import UserError
-from gan_jax.run import cli
 from gan_jax.run.checkpoint import digests
 
 PROGRAM = """
@@ -109,4 +106,4 @@ def kill(start, out, kills, draw) -> collections.Counter:
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main))
+    measure.command(main)

@@ -7,11 +7,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-import tyro
 
 from benchmarks import measure
 from gan_jax.errors import UserError
-from gan_jax.run import cli
 
 
 def main(
@@ -59,4 +57,4 @@ def main(
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main))
+    measure.command(main)

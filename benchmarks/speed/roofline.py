@@ -19,12 +19,10 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from jax.extend import core
 
 from benchmarks import measure
 from gan_jax import data
-from gan_jax.run import cli
 from gan_jax.run.program import game
 
 
@@ -157,4 +155,4 @@ def chart(rows, best, file):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main), compile_cache=False)
+    measure.command(main, compile_cache=False)

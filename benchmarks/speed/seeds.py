@@ -9,11 +9,10 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import tyro
 
 from benchmarks import measure
 from gan_jax.errors import UserError
-from gan_jax.run import cli, mesh, states
+from gan_jax.run import mesh, states
 
 
 def main(
@@ -116,4 +115,4 @@ def chart(rows, file):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main), compile_cache=False)
+    measure.command(main, compile_cache=False)

@@ -3,11 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-import tyro
 
 import experiments as known
 from benchmarks import measure
-from gan_jax.run import cli, plots
+from gan_jax.run import plots
 
 
 def main(
@@ -75,4 +74,4 @@ def draw(file, rows):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main), compile_cache=False)
+    measure.command(main, compile_cache=False)

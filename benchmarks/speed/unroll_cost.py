@@ -8,11 +8,9 @@ two updates of D and G; the rest is the same for every K. So the time should be 
 import dataclasses
 
 import numpy as np
-import tyro
 
 from benchmarks import measure
 from experiments import unrolled
-from gan_jax.run import cli
 
 
 def main(
@@ -64,4 +62,4 @@ def chart(rows, remat, file):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main), compile_cache=False)
+    measure.command(main, compile_cache=False)

@@ -30,7 +30,7 @@ from experiments.images import dcgan
 from gan_jax import data
 from gan_jax.errors import UserError, first_line
 from gan_jax.game import rng
-from gan_jax.run import cli, mesh
+from gan_jax.run import mesh
 
 
 def noise_images(name) -> data.Source:
@@ -338,4 +338,4 @@ def chart(rows, file):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main), compile_cache=False)
+    measure.command(main, compile_cache=False)

@@ -12,9 +12,10 @@ import pytest
 import gan_jax.data.cache
 from benchmarks import measure
 from benchmarks.quality import compare, defaults, health, mode_collapse, ring, trajectories
+from benchmarks.reliability import kills, long_run
 from benchmarks.speed import roofline, scaling, seeds, step_time, unroll_cost
 from experiments import unrolled, vanilla
-from gan_jax import UserError, data
+from gan_jax import UserError
 from gan_jax.metrics import classifier
 from gan_jax.run import cli, evaluate, log, states
 
@@ -39,6 +40,26 @@ def test_step_time(tmp_path, capsys):
     assert line["jax"] and line["cpu"] and line["threads"] >= 1 and min(line["rows"][0]["ms"]) > 0
     assert capsys.readouterr().out.count("| vanilla | ring |") == 2
     assert [len(r.get("alone", [])) for r in line["rows"]] == [3, 0]
+    assert (tmp_path / "step_time.png").stat().st_size > 1000
+
+
+def test_the_chart_of_step_times_keeps_what_was_timed_before(tmp_path, monkeypatch):
+    """A run over some experiments adds to it; the last timing counts, and what is no more is left out."""
+    row = lambda name, preset, ms, seeds=1: {
+        "experiment": name,
+        "preset": preset,
+        "seeds": seeds,
+        "ms": [ms, 2 * ms, ms],
+    }
+    measure.record("step_time", [row("lsgan", "images", 5), row("vanilla", "ring", 9)], str(tmp_path))
+    measure.record("step_time", [row("lsgan", "nosuch", 1), row("nosuch", "ring", 1)], str(tmp_path))
+    measured = {"cpu_ms": [3.0], "compile": 1.0, "temporary": 0, "peak": None, "steps": 1}
+    monkeypatch.setattr(measure, "times", lambda *_: row("vanilla", "ring", 3) | measured)
+    drawn, draw = [], step_time.draw
+    monkeypatch.setattr(step_time, "draw", lambda file, rows: drawn.extend(rows) or draw(file, rows))
+    step_time.main(("vanilla",), "ring", out=str(tmp_path))
+    found = [(r["experiment"], r["preset"], r["ms"][0]) for r in drawn]
+    assert found == [("lsgan", "images", 5), ("vanilla", "ring", 3)]
     assert (tmp_path / "step_time.png").stat().st_size > 1000
 
 
@@ -158,6 +179,15 @@ def test_mode_collapse_on_the_ring(tmp_path, monkeypatch):
 
     no_training(monkeypatch)
     mode_collapse.main(("vanilla",), flags=small, **given)
+    table = (tmp_path / "mode_collapse-ring-4x2.md").read_text()  # the other way stays in it
+    assert "vanilla unrolled0 --size=ring --steps=4" in table and "| vanilla | " in table and "| unrolled0 | " in table
+    (tmp_path / "runs" / "ring-4x2" / "unrolled0").rename(tmp_path / "elsewhere")
+    picture = (tmp_path / "mode_collapse-ring-4x2-samples.png").read_bytes()
+    mode_collapse.main(("vanilla",), flags=small, **given)
+    assert [row["way"] for row in lines(tmp_path / "mode_collapse-ring-4x2.jsonl")[-1]["rows"][1:]] == [
+        "vanilla", "unrolled0"
+    ]  # fmt: skip
+    assert (tmp_path / "mode_collapse-ring-4x2-samples.png").read_bytes() == picture  # of both
     with pytest.raises(UserError, match="holds a run with another width"):
         mode_collapse.main(("vanilla",), flags=f"{small} --width=16", **given)
     with pytest.raises(UserError, match="nosuch: no such way at size ring"):
@@ -318,3 +348,28 @@ def test_trajectories(tmp_path, capsys):
     assert ends["bilinear game", "extragradient"] == pytest.approx(1.25**0.5 * (1 - 0.01 + 0.0001) ** 3, rel=1e-5)
     assert ends["Dirac-GAN", "simultaneous"] > ends["Dirac-GAN", "alternating"] > ends["Dirac-GAN", "consensus"]
     assert (tmp_path / "trajectories.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_kills(tmp_path):
+    """A run that is killed while it trains and again at a random moment ends as the one that was left alone."""
+    flags = "--save-every=5 --eval-every=0 --log-every=5 --keep=2 --batch-size=8 --width=8 --unroll=1"
+    kills.main(kills=2, flags=flags, out=str(tmp_path))
+    (line,) = lines(tmp_path / "kills.jsonl")
+    (row,) = line["rows"]
+    assert row["same state"] and row["same rows"] and row["kills"] == 2 and row["steps"] >= 40
+
+
+def test_kills_of_a_run_that_fails(tmp_path):
+    """What it said is passed on."""
+    with pytest.raises(UserError, match=r"(?s)the run ended by itself:.*there is no experiment 'nosuch'"):
+        kills.main(kills=2, experiment="nosuch", out=str(tmp_path))
+
+
+@pytest.mark.slow
+def test_long_run(tmp_path):
+    """Memory and open files at three moments, and the size of a row."""
+    long_run.main(3000, "--unroll=0 --batch-size=8 --width=8 --eval-every=0 --save-every=1000", out=str(tmp_path))
+    (line,) = lines(tmp_path / "long_run.jsonl")
+    (row,) = line["rows"]
+    assert len(row["resident MB"]) == len(row["open files"]) == 3 and 50 < row["bytes a row"] < 300

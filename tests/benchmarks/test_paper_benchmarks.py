@@ -46,7 +46,29 @@ def test_ablation(tmp_path, monkeypatch):
     assert "| way | modes | high quality | reverse kl | seconds |" in table and "| averaged | " in table
     assert (tmp_path / "ablation-ring8.png").stat().st_size > 1000
     monkeypatch.setattr(sys.modules["gan_jax.run.program"], "trained", lambda *_: pytest.fail("trained again"))
+    config = tmp_path / "runs" / "ring8-2x2" / "averaged" / "config.json"
+    saved = json.loads(config.read_text())
+    saved["versions"]["jax"], saved["machine"]["cpu"], saved["commit"] = "0.9", "another", "abc"
+    config.write_text(json.dumps(saved))
     ablation.main(("averaged",), **given)
+    line = json.loads((tmp_path / "ablation-ring8.jsonl").read_text().splitlines()[-1])
+    _, plain, averaged = line["rows"]  # a way that was not asked for stays
+    table = (tmp_path / "ablation-ring8.md").read_text()
+    assert plain["way"] == "plain" and "| plain | " in table and "| averaged | " in table
+    assert averaged["trained"]["jax"] == "0.9" and averaged["trained"]["cpu"] == "another"
+    assert plain["trained"]["jax"] == jax.__version__ and plain["trained"]["devices"] == jax.device_count()
+    # of the line itself, what all its runs have in common, whoever recorded it
+    assert "jax" not in line and "cpu" not in line and "commit" not in line and line["flax"] == plain["trained"]["flax"]
+
+
+def test_ways_of_other_flags_are_not_carried_over(tmp_path):
+    """Lines of other flags, or that don't say their flags, are of another protocol."""
+    protocol = {"protocol": "ring8, 2 updates", "flags": ""}
+    row = lambda way: {"way": way, "trained": {"jax": "0.9"}}
+    measure.record("ablation-ring8", [protocol, row("plain"), row("sgd")], str(tmp_path))
+    measure.record("ablation-ring8", [protocol | {"flags": "--width=8"}, row("delayed")], str(tmp_path))
+    measure.record("ablation-ring8", [{"protocol": protocol["protocol"]}, row("averaged")], str(tmp_path))
+    assert list(ablation.carried("ablation-ring8", tmp_path, protocol)) == ["plain", "sgd"]
 
 
 @pytest.mark.slow
