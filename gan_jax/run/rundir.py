@@ -6,6 +6,9 @@ import fcntl
 import importlib.metadata
 import itertools
 import json
+import os
+import platform
+import subprocess
 from pathlib import Path
 from typing import Literal
 
@@ -144,8 +147,42 @@ def take(folder: Path, asked: dict, stack):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise UserError(f"another process is training in {folder}: wait for it, or choose another --out.") from None
-    versions = {p: importlib.metadata.version(p) for p in ("gan_jax", "jax", "flax", "optax")}
-    log.write_whole(folder / "config.json", json.dumps(asked | {"versions": versions}, indent=1) + "\n")
+    log.write_whole(folder / "config.json", json.dumps(asked | origin(), indent=1) + "\n")
+
+
+def origin() -> dict:
+    """Return what bits and times depend on besides a config: {"versions", "machine", "commit"}."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return {
+        "versions": {p: importlib.metadata.version(p) for p in ("gan_jax", "jax", "flax", "optax")},
+        "machine": {
+            "device": jax.devices()[0].device_kind,
+            "devices": jax.device_count(),
+            "cpu": next((l.split(":")[1].strip() for l in lines if l.startswith("model name")), platform.machine()),
+            "threads": len(os.sched_getaffinity(0)),
+            "python": platform.python_version(),
+        },
+        "commit": commit(Path(__file__)),
+    }
+
+
+def commit(file: Path) -> str | None:
+    """Return the git commit that a file stands at, with "-dirty" where its repository was changed since.
+
+    None where it is in no repository: an installed package may lie in one that has it not.
+    """
+    git = ["git", "-C", str(file.parent)]
+    try:
+        tracked = subprocess.run([*git, "ls-files", "--error-unmatch", file.name], capture_output=True)
+        if tracked.returncode:
+            return None
+        said = subprocess.run(
+            [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"], capture_output=True, text=True
+        )
+        return said.stdout.strip() or None
+    except OSError:  # there is no git
+        return None
 
 
 @contextlib.contextmanager

@@ -189,6 +189,8 @@ def test_files(whole):
     config = json.loads((out / "config.json").read_text())
     cfg = dataclasses.replace(unrolled.PRESETS["default"], steps=7, batch_size=8, width=8, unroll=2)
     assert config.pop("versions").keys() == {"gan_jax", "jax", "flax", "optax"}
+    assert config.pop("machine").keys() == {"device", "devices", "cpu", "threads", "python"} and "commit" in config
+    del config["commit"]
     assert config == {
         "experiment": "experiments.unrolled", "config": dataclasses.asdict(cfg), "seed": 0, "seeds": 1, "rekey": 0,
         "precision": "default", "deterministic": False,
