@@ -179,10 +179,11 @@ def _thin(v, low=100, high=200):
     ridge = jnp.where(flat, across(0, 1), jnp.where(steep, across(1, 0), diagonal))
     weak, strong = (ridge & (length > (16 * bound) ** 2) for bound in (low, high))
 
-    def grown(lines):
-        return weak & functools.reduce(jnp.logical_or, _neighbours(lines).values())
+    def grown(state):
+        lines, _ = state
+        return weak & _dilated(_dilated(lines, -2), -1), lines
 
-    lines = jax.lax.while_loop(lambda lines: (grown(lines) != lines).any(), grown, strong)
+    lines, _ = jax.lax.while_loop(lambda state: (state[0] != state[1]).any(), grown, (strong, jnp.zeros_like(strong)))
     return lines[..., None] * 255
 
 
@@ -198,6 +199,13 @@ def _filtered(v, taps, axis):
     widths[axis] = (reach, reach)
     padded = jnp.pad(v, widths, "edge")
     return sum(tap * jax.lax.slice_in_dim(padded, k, k + size, axis=axis % v.ndim) for k, tap in enumerate(taps))
+
+
+def _dilated(lines, axis):
+    widths = [(1, 1) if k == axis % lines.ndim else (0, 0) for k in range(lines.ndim)]
+    padded, size = jnp.pad(lines, widths), lines.shape[axis]
+    a, b, c = (jax.lax.slice_in_dim(padded, k, k + size, axis=axis % lines.ndim) for k in range(3))
+    return a | b | c
 
 
 def _neighbours(v):

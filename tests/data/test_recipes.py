@@ -98,12 +98,11 @@ def test_streamed_and_resident_are_the_same(name):
     alone = jax.jit(jax.vmap(lambda key, i: data.batch(source, arrays, key, i, b), (0, None)))
     streamed = jax.jit(jax.vmap(lambda raw, key, i: source.make(raw, key, i, b), (0, 0, None)))
     looped = jax.jit(lambda key: jax.lax.map(lambda i: data.batch(source, arrays, key, i, b), jnp.arange(3, 5)))
-    loops, batches = [looped(key) for key in keys], []
+    loop, batches = looped(keys[1]), []
     for i, raw in zip((3, 4), data.stream(source, keys, b, 3), strict=False):
         batches.append(alone(keys, i))
         jax.tree.map(np.testing.assert_array_equal, batches[-1], streamed(raw, keys, i))
-        for seed, loop in enumerate(loops):
-            jax.tree.map(lambda a, l: np.testing.assert_array_equal(a[seed], l[i - 3]), batches[-1], loop)
+        jax.tree.map(lambda a, l: np.testing.assert_array_equal(a[1], l[i - 3]), batches[-1], loop)
     x = [np.asarray(batch["source" if "source" in batch else "x"]) for batch in batches]
     assert (x[0] != x[1]).any() and (x[0][0] != x[0][1]).any()
 
@@ -264,7 +263,7 @@ def test_lab_there_and_back():
     beyond = np.asarray(data.from_lab(jnp.array([[0.5, 1.0, -1.0], [-1.0, -1.0, 1.0]])))
     assert (abs(beyond) <= 1).all() and (abs(beyond) == 1).any()
     for f, at in ((data.to_lab, x), (data.from_lab, data.to_lab(x)), (data.from_lab, -jnp.ones((1, 3)))):
-        assert np.isfinite(jax.grad(lambda a, f=f: f(a).sum())(at)).all()
+        assert np.isfinite(jax.jit(jax.grad(lambda a, f=f: f(a).sum()))(at)).all()
 
 
 def test_grey_pictures_have_no_colours_to_take_out():
@@ -528,12 +527,11 @@ def test_equal_calls_give_one_source():
 
 
 def test_a_classifier_of_cuts_is_measured_on_cuts(monkeypatch, tmp_path):
-    """It trains on windows, and its accuracy is that on the middles of the test split."""
+    """Its accuracy is that on the middles of the test split; here of one that is left as it was born."""
     monkeypatch.setattr("gan_jax.data.cache.FOLDER", tmp_path)
-    monkeypatch.setattr(classifier, "LEAST_STEPS", 50)
-    monkeypatch.setattr(classifier, "EPOCHS", 0)
-    monkeypatch.setattr(classifier, "BATCH", 16)
     source = data.cut(pictures(16, 16, 1), 14)
+    born = lambda net, source, live: jax.jit(net.init)(KEY, jnp.zeros((1, *source.shape)))
+    monkeypatch.setattr(classifier, "_train", born)
     judge = classifier.load(source)
     middles = made(source.test)
     assert judge.accuracy == np.mean(np.asarray(judge(middles["x"]).argmax(1)) == middles["y"])
