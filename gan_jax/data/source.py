@@ -26,6 +26,7 @@ class Field:
     dtype: Any = np.float32
     classes: int = 0  # label, tokens: how many values there are
     names: tuple[str, ...] = ()  # what the values of a label or of tokens, or the columns of a row, are called
+    undo: Callable | None = None  # x -> x in the units of the records, where a recipe took it out of them
 
 
 def label(classes: int, names=()) -> Field:
