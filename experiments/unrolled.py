@@ -77,6 +77,9 @@ PRESETS = {
     "lstm": dataclasses.replace(
         _images, dataset="mnist", nets="lstm", unroll=5, batch_size=128, z_dim=256, width=256, g_lr=1e-4, d_lr=1e-4
     ),
+    "tiny": dataclasses.replace(
+        _images, dataset="digits16", steps=6, batch_size=8, unroll=1, z_dim=4, width=4, ema=0.5
+    ),
 }
 
 

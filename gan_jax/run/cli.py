@@ -105,8 +105,11 @@ def _flags(Config, presets, prog, doc, argv, cfg, run, preset):
 
 
 def _preset_for(presets, dataset):
-    """Return the name of the preset for a data set: "images" for one of images, else the first that has it."""
-    of_set = [name for name, cfg in presets.items() if cfg.dataset == dataset]
+    """Return the name of the preset for a data set: "images" for one of images, else the first that has it.
+
+    Never "tiny", which is for tests.
+    """
+    of_set = [name for name, cfg in presets.items() if cfg.dataset == dataset and name != "tiny"]
     if "images" in presets and data.load(dataset).kind == "image":
         of_set = ["images"]
     return of_set[0] if of_set else next(iter(presets))
