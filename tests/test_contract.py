@@ -148,10 +148,11 @@ def test_the_parts_stand_in_the_file_in_order(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_tiny_is_never_chosen_by_itself(name):
-    """Neither as the default nor for its own data set; it is there for whoever asks for it."""
+    """Neither as the default nor where it alone has the data set; it is there for whoever asks for it."""
     module, cfg, *_ = tiny(name)
-    assert next(iter(module.PRESETS)) != "tiny"
-    assert cli._preset_for(module.PRESETS, cfg.dataset) != "tiny"
+    first = next(iter(module.PRESETS))
+    assert first != "tiny"
+    assert cli._preset_for({first: module.PRESETS[first], "tiny": cfg}, cfg.dataset) == first
 
 
 @functools.cache
@@ -273,9 +274,10 @@ def test_samples_are_what_the_field_says(name):
 
 @pytest.mark.parametrize("name", MEASURED)
 def test_what_it_measures(name, monkeypatch):
-    """Numbers are finite, and pictures are rows of images in [-1, 1]; tiny's data have what is measured on."""
-    monkeypatch.setattr(classifier, "load", untrained)
+    """Numbers are finite, and pictures are rows of images in [-1, 1]; the classifiers it asks are those `setup` names."""
     parts = tiny(name).game
+    judges = {source: untrained(source) for source in parts.setup.classifiers}
+    monkeypatch.setattr(classifier, "load", judges.__getitem__)
     splits = [jax.tree.map(lambda a: a[:64], data.resident(s)) for s in (parts.setup.source, parts.setup.source.test)]
     found = jax.jit(parts.measure)(begun(name), jax.random.key(0), *splits)
     assert found
@@ -284,9 +286,8 @@ def test_what_it_measures(name, monkeypatch):
         assert value.ndim == 0 or np.abs(value).max() <= 1.001, what
 
 
-@functools.cache
-def untrained(source, *_):
-    """Return the classifier as it is before training, which takes long."""
+def untrained(source):
+    """Return a classifier as it is before training, which takes long."""
     net = classifier.Net(source.classes)
     params = jax.jit(net.init)(jax.random.key(0), jnp.zeros((1, *source.shape)))
     return classifier.Classifier(net, params, 0.0, "untrained")

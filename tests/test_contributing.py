@@ -95,7 +95,7 @@ def edits(copy):
     for what in SMALL:
         show(copy, what)
         made[what] = changed(copy)
-    for what, make in (("net", new_net), ("gan", new_gan)):
+    for what, make in (("gan", new_gan), ("net", new_net)):
         make(copy)
         made[what] = changed(copy)
     return made
