@@ -20,7 +20,7 @@ import optax
 
 from gan_jax import data
 from gan_jax.game import Player, create, descend, ema, forward, losses, rng, unroll
-from gan_jax.nets import dcgan, mlp, stacked
+from gan_jax.nets import dcgan, mlp, small
 from gan_jax.run import Count, Setup, program
 
 
@@ -100,7 +100,7 @@ def build(cfg):
     if len(shape) == 1:
         G, D = mlp.G(shape, cfg.width, 2), mlp.D(cfg.width, 1, scale=cfg.d_scale)
     elif cfg.nets == "stacked":
-        G, D = stacked.G(shape, cfg.width), stacked.D(cfg.d_width)
+        G, D = small.G(shape, cfg.width), small.D(cfg.d_width)
     else:
         G, D = dcgan.G(shape, cfg.width), dcgan.D(cfg.width)
     return G, D, *(optax.adam(lr, cfg.b1, cfg.b2, eps_root=1e-16) for lr in (cfg.g_lr, cfg.d_lr))

@@ -25,7 +25,7 @@ import optax
 
 from gan_jax import data
 from gan_jax.game import Player, create, descend, ema, forward, losses, penalties, rng
-from gan_jax.nets import mlp, r3gan, stacked
+from gan_jax.nets import mlp, r3gan, small
 from gan_jax.run import Count, Setup, program
 
 
@@ -90,7 +90,7 @@ def build(cfg, step):
     if len(shape) == 1:
         return mlp.G(shape, cfg.width, cfg.depth), mlp.D(cfg.width, cfg.depth, nn.leaky_relu), tx
     if cfg.nets == "stacked":
-        return stacked.G(shape, cfg.width), stacked.D(cfg.d_width, norm=False), tx
+        return small.G(shape, cfg.width), small.D(cfg.d_width, norm=False), tx
     return r3gan.G(shape, cfg.width, cfg.depth), r3gan.D(cfg.width, cfg.depth), tx
 
 

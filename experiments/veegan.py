@@ -24,7 +24,7 @@ import optax
 
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, rng
-from gan_jax.nets import dcgan, inverse, mlp, stacked, vaegan
+from gan_jax.nets import dcgan, inverse, mlp, small, vaegan
 from gan_jax.run import Count, Setup, program
 
 
@@ -79,8 +79,8 @@ class State(NamedTuple):
 def build(cfg):
     shape = data.load(cfg.dataset).shape
     auto = "mlp" if len(shape) == 1 else "dcgan"
-    nets = {"mlp": mlp, "dcgan": dcgan, "stacked": stacked}[auto if cfg.nets == "auto" else cfg.nets]
-    trunk = stacked.Trunk if nets is stacked else vaegan.Trunk
+    nets = {"mlp": mlp, "dcgan": dcgan, "stacked": small}[auto if cfg.nets == "auto" else cfg.nets]
+    trunk = small.Trunk if nets is small else vaegan.Trunk
     G, F = nets.G(shape, cfg.width), inverse.E(trunk(cfg.f_width), cfg.z_dim)
     D = inverse.D(trunk(cfg.d_width), cfg.pair_width)
     return G, F, D, *(optax.adam(lr, cfg.b1, cfg.b2) for lr in (cfg.g_lr, cfg.f_lr, cfg.d_lr))

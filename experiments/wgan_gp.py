@@ -22,7 +22,7 @@ import optax
 
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, penalties, rng
-from gan_jax.nets import dcgan, mlp, stacked
+from gan_jax.nets import dcgan, mlp, small
 from gan_jax.run import Count, Setup, program
 
 
@@ -68,7 +68,7 @@ def build(cfg):
     if len(shape) == 1:
         return mlp.G(shape, cfg.width, 3), mlp.D(cfg.width, 3), tx
     if cfg.nets == "stacked":
-        return stacked.G(shape, cfg.width), stacked.D(cfg.d_width, norm=False), tx
+        return small.G(shape, cfg.width), small.D(cfg.d_width, norm=False), tx
     return dcgan.G(shape, cfg.width), dcgan.D(cfg.width, norm=False), tx
 
 

@@ -17,7 +17,7 @@ import tyro
 from sklearn.neighbors import KernelDensity
 
 from benchmarks import measure
-from experiments import unrolled
+from experiments import unrolled_modes
 from gan_jax import data
 from gan_jax.run import cli, log, plots, rundir
 
@@ -52,9 +52,9 @@ def main(
     for d_width in d_widths:
         for k in ks:
             folder = Path(runs, f"{dataset}-{steps}x{seeds}", f"d{d_width}-k{k}")
-            given = ["--preset=stacked_quarter", f"--dataset={dataset}", f"--seeds={seeds}", "--eval-every=0"]
+            given = ["--preset=quarter", f"--dataset={dataset}", f"--seeds={seeds}", "--eval-every=0"]
             given += [f"--steps={steps}", f"--d-width={d_width}", f"--unroll={k}", *shlex.split(flags)]
-            trained = measure.trained(unrolled, given, folder)
+            trained = measure.trained(unrolled_modes, given, folder)
             x = rundir.load(folder).sample(jax.random.key(2), samples)
             found = jax.jit(lambda xs: jax.lax.map(colours, xs))(x.reshape(seeds, samples, *x.shape[-3:]))
             row = {"d_width": d_width, "k": k, "js": [divergence(real, one) for one in np.asarray(found)]}

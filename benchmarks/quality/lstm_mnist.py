@@ -13,7 +13,7 @@ import numpy as np
 import tyro
 
 from benchmarks import measure
-from experiments import unrolled
+from experiments import unrolled_lstm
 from gan_jax import data
 from gan_jax.metrics import classifier, features
 from gan_jax.run import cli, log, plots
@@ -48,12 +48,12 @@ def main(
     judge, source, rows = classifier.load(dataset), data.load(dataset), []
     shares = np.bincount(data.resident(source)["y"], minlength=source.classes) / source.n
     marks = [steps * (i + 1) // moments for i in range(moments)]
-    of_all = ["--preset=lstm", f"--dataset={dataset}", f"--seeds={seeds}", f"--width={width}", "--eval-every=0"]
+    of_all = ["--preset=default", f"--dataset={dataset}", f"--seeds={seeds}", f"--width={width}", "--eval-every=0"]
     of_all += shlex.split(flags)
     for k in ks:
         folder = Path(runs, f"{dataset}-{steps}x{seeds}-{moments}x{samples}-{width}", f"k{k}")
         look = lambda run: histogram(run, judge, samples)
-        seen = measure.scored(unrolled, [*of_all, f"--unroll={k}"], folder, marks, look)
+        seen = measure.scored(unrolled_lstm, [*of_all, f"--unroll={k}"], folder, marks, look)
         rows.append({"k": k, "step": marks, "seconds": sum(row["seconds"] for row in seen)})
         rows[-1] |= summary(np.asarray([row["shares"] for row in seen]), shares)
         print(f"K {k}: modes {log.spread(np.squeeze(rows[-1]['modes'][-1]))}", flush=True)

@@ -23,10 +23,10 @@ SIZES = {"quarter": (20_000, 8), "half": (20_000, 8), "ring": (12_000, 10), "gri
 
 # name: experiment and flags; R3GAN's schedules are shares of the run, as in its paper
 STACKED = {
-    **{f"unrolled{k}": f"unrolled --preset=stacked_{{size}} --unroll={k}" for k in (0, 1, 5, 10)},
-    **{f"unrolled{k}_pack2": f"unrolled --preset=stacked_{{size}} --unroll={k} --pack=2" for k in (0, 1, 5, 10)},
-    **{f"unrolled{k}_std": f"unrolled --preset=stacked_{{size}} --unroll={k} --std" for k in (0, 1, 5, 10)},
-    "unrolled10_paired": "unrolled --preset=stacked_{size} --unroll=10 --loss=relativistic_paired",
+    **{f"unrolled{k}": f"unrolled_modes --preset={{size}} --unroll={k}" for k in (0, 1, 5, 10)},
+    **{f"unrolled{k}_pack2": f"unrolled_modes --preset={{size}} --unroll={k} --pack=2" for k in (0, 1, 5, 10)},
+    **{f"unrolled{k}_std": f"unrolled_modes --preset={{size}} --unroll={k} --std" for k in (0, 1, 5, 10)},
+    "unrolled10_paired": "unrolled_modes --preset={size} --unroll=10 --loss=relativistic_paired",
     "pacgan2": "pacgan --preset=stacked_{size} --pack=2",
     "pacgan3": "pacgan --preset=stacked_{size} --pack=3 --batch-size=129",  # whole packs
     "pacgan4": "pacgan --preset=stacked_{size} --pack=4",

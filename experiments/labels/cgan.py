@@ -119,7 +119,7 @@ def measure(cfg, state, key, train, test):
     y = jnp.repeat(jnp.arange(classes), each)
     x = draw(cfg, state, key, y)
     rows = x.reshape(classes, each, *x.shape[1:])[:, :columns]
-    return {"agreement": jnp.mean(classifier.load(data.load(cfg.dataset))(x).argmax(1) == y), "labels": rows}
+    return {"agreement": jnp.mean(classifier.load(data.load(cfg.dataset))(x).argmax(1) == y), "each_label": rows}
 
 
 def setup(cfg):

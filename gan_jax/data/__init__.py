@@ -15,6 +15,7 @@ from gan_jax.data.composed import only_labelled as only_labelled
 from gan_jax.data.composed import stacked as stacked
 from gan_jax.data.sets import DATASETS as DATASETS
 from gan_jax.data.sets import load as load
+from gan_jax.data.sets import settled as settled
 from gan_jax.data.source import Field as Field
 from gan_jax.data.source import Source as Source
 from gan_jax.data.source import decode as decode

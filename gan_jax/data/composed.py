@@ -31,6 +31,7 @@ def join(**parts: Source) -> Source:
         make=lambda raw, key, i, b: {n: part.make(raw[n], of(key, n), i, b) for n, part in parts.items()},
         test=join(**test) if len(test) == len(parts) else None,
         modes=parts["x"].modes,
+        content=" ".join(part.content for part in parts.values()).strip(),
         nbytes=sum(part.nbytes for part in parts.values()),
     )
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import shlex
 import signal
 import sys
 
@@ -45,10 +46,13 @@ def fit(run, setup, init, step, sample, measure=None):
     data.check_batch(setup.source, setup.batch_size)
     devices = mesh.make(setup.batch_size, run.seeds)
     train_classifiers(setup)
-    with rundir.opened(run, mesh.is_first()) as folder, contextlib.ExitStack() as stack:
+    with rundir.opened(run, mesh.is_first(), setup.source.content) as folder, contextlib.ExitStack() as stack:
         checkpoints = stack.enter_context(contextlib.closing(Checkpoints(folder / "checkpoints", run.keep)))
         state, keys = states.begun(run, init, devices, checkpoints)
         at = int(mesh.to_host(state.step).ravel()[0])
+        if at > setup.steps:
+            print(f"{folder} is at step {at} already, past --steps {setup.steps}: nothing to do", file=sys.stderr)
+            return state, rundir.results(folder)
         recording = Recorder if mesh.is_first() else Silent
         recorder = recording(folder, at, setup.steps, run.resume)
         if mesh.is_first():
@@ -64,7 +68,8 @@ def fit(run, setup, init, step, sample, measure=None):
         checkpoints.wait()
         scores = evaluated(state, keys, "final", stop) if at == end else None
         if scores is None:
-            recorder.end(f"stopped at step {at}, saved; to go on: python -m {run.experiment} --resume --out {folder}")
+            go_on = f"python -m {run.experiment} --resume --out {shlex.quote(str(folder))}"
+            recorder.end(f"stopped at step {at}, saved; to go on: {go_on}")
             raise SystemExit(128 + (stop[0] if stop else signal.SIGTERM))
         results = scores | {"steps": at, "seconds": seconds}
         recorder.curves()

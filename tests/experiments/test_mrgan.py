@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import mrgan, unrolled
+from experiments import mrgan, unrolled_modes
 from gan_jax.game import rng
 
 CFG = dataclasses.replace(
@@ -105,9 +105,9 @@ def test_the_error_of_reconstruction(monkeypatch):
     np.testing.assert_allclose(again[1:], shown[1:])
 
 
-@pytest.mark.parametrize("preset", ["stacked_quarter", "stacked_half"])
-def test_stacked_presets_are_those_of_unrolled(preset):
+@pytest.mark.parametrize("preset", ["quarter", "half"])
+def test_stacked_presets_are_those_of_unrolled_modes(preset):
     """The same G and D, batch, rates and decays."""
-    ours, theirs = mrgan.PRESETS[preset], unrolled.PRESETS[preset]
-    same = ("dataset", "steps", "batch_size", "z_dim", "nets", "width", "d_width", "g_lr", "d_lr", "b1", "b2")
+    ours, theirs = mrgan.PRESETS[f"stacked_{preset}"], unrolled_modes.PRESETS[preset]
+    same = ("dataset", "steps", "batch_size", "z_dim", "width", "d_width", "g_lr", "d_lr", "b1", "b2")
     assert all(getattr(ours, name) == getattr(theirs, name) for name in same)

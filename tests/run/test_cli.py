@@ -137,7 +137,7 @@ def test_resume_takes_the_config_of_the_run(tmp_path, monkeypatch):
         ("--steps 1.5", r"Error parsing --steps: .*'1.5'\n--help"),
         ("--g-lr fast", r"Error parsing --g-lr: .*'fast'\n--help"),
         ("--loss foo", r"'foo' for argument '--loss'. Expected one of .*'minimax'.*'hinge'.*\n"),
-        ("--nets foo", r"'foo' for argument '--nets'. Expected one of .*'auto', 'mlp', 'dcgan', 'lstm'.*\n"),
+        ("--act foo", r"'foo' for argument '--act'. Expected one of .*'relu', 'tanh'.*\n"),
         ("--preset foo", r"'foo' for argument '--preset'. Expected one of .*'default', 'paper'.*\n"),
         ("--dataset rimg8", r"no data set 'rimg8'; did you mean ring8\?.*\n.*ring8, .*digits"),
         ("--dataset nothing_like_it", r"no data set 'nothing_like_it'.\nChoose from ring8"),

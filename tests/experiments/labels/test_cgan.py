@@ -120,8 +120,8 @@ def test_measure_asks_for_every_label(monkeypatch):
         monkeypatch.setattr(cgan.classifier, "load", lambda name: judge)
         found = cgan.measure(cfg, None, jax.random.key(0), {}, {})
         np.testing.assert_allclose(found["agreement"], agreement, rtol=1e-6)
-    assert found["labels"].shape == (10, 10, 8, 8, 1)
-    np.testing.assert_allclose(found["labels"][:, :, 0, 0, 0] * 10, np.arange(10)[:, None] * np.ones(10), rtol=1e-6)
+    assert found["each_label"].shape == (10, 10, 8, 8, 1)
+    np.testing.assert_allclose(found["each_label"][:, :, 0, 0, 0] * 10, np.arange(10)[:, None] * np.ones(10), rtol=1e-6)
 
 
 def test_a_set_without_labels_is_refused(monkeypatch):
