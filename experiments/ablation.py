@@ -82,6 +82,7 @@ PRESETS = {  # of `unrolled.py`
         "stacked_mnist", steps=20_000, batch_size=128, unroll=10, loss="non_saturating", z_dim=256, nets="stacked",
         width=8, g_lr=1e-4, d_lr=2e-4, b2=0.99, ema=0.0,
     ),
+    "tiny": Config("digits16", steps=6, batch_size=8, unroll=1, loss="non_saturating", z_dim=4, width=4, ema=0.5),
 }  # fmt: skip
 
 

@@ -60,6 +60,7 @@ class Config:
 PRESETS = {
     "default": Config(),
     "images": Config("digits", batch_size=128, z_dim=64, width=256, g_lr=2e-4, d_lr=2e-4),
+    "tiny": Config(steps=6, batch_size=8, width=8, depth=1),
 }
 
 

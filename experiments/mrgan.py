@@ -58,6 +58,7 @@ PRESETS = {
     "images": Config(
         "digits", steps=5000, batch_size=64, z_dim=64, width=32, e_width=32, d_width=32, g_lr=2e-4, e_lr=2e-4, d_lr=2e-4
     ),
+    "tiny": Config("digits16", steps=6, batch_size=8, z_dim=4, width=4, e_width=4, d_width=4),
 }  # fmt: skip
 
 

@@ -61,6 +61,10 @@ PRESETS = {
         "digits", steps=5000, batch_size=64, weight=0.02, noise=1.0, z_dim=64, width=32, f_width=32, d_width=32,
         pair_width=128, g_lr=2e-4, f_lr=2e-4, d_lr=1e-4,
     ),
+    "tiny": Config(
+        "digits16", steps=6, batch_size=8, weight=0.02, noise=1.0, z_dim=4, width=4, f_width=4, d_width=4, pair_width=4,
+        g_lr=2e-4, f_lr=2e-4, d_lr=2e-4,
+    ),
 }  # fmt: skip
 
 

@@ -51,6 +51,7 @@ PRESETS = {
     "images": Config("digits", steps=5000, batch_size=64, penalty=10.0, z_dim=64, width=16, b1=0.0),
     "stacked_quarter": _stacked,  # 1000 modes against a D of a quarter, or half, of G's width
     "stacked_half": dataclasses.replace(_stacked, d_width=4),
+    "tiny": Config("digits16", steps=6, batch_size=8, critic_steps=2, penalty=10.0, z_dim=4, width=4, b1=0.0),
 }
 
 

@@ -47,6 +47,7 @@ PRESETS = {
     "default": Config(),
     "images": Config(),
     "ring": Config("ring8", batch_size=256, z_dim=16, width=128, lr=1e-3),
+    "tiny": Config("digits16", steps=6, batch_size=8, z_dim=4, width=4),
 }
 
 

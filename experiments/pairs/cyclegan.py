@@ -49,6 +49,7 @@ PRESETS = {
     "default": Config(),
     "images": Config(),
     "toy": Config("ring8", "grid25", steps=5000, batch_size=256, identity=0.0, history=512, width=128, lr=1e-3),
+    "tiny": Config("digits", "digits16", steps=6, batch_size=8, history=16, width=4, depth=1),
 }
 
 

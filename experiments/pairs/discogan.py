@@ -45,6 +45,7 @@ class Config:
 PRESETS = {
     "default": Config(),
     "images": Config("usps", "mnist", steps=5000, batch_size=16, width=16, lr=2e-4),
+    "tiny": Config(steps=6, batch_size=8, width=8, depth=1),
 }
 
 

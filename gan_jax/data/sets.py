@@ -19,6 +19,7 @@ DATASETS = {
     "grid25": toys.grid,  # VEEGAN and PacGAN
     "spiral": toys.spiral,
     "digits": records.load,  # the 8x8 digits of scikit-learn: the embedded image set
+    "digits16": lambda name: composed.enlarged(name, load("digits"), 2),  # nets for 16x16 have two levels
     "stacked_mnist": lambda name: composed.stacked(name, load("mnist")),
     "stacked_digits": lambda name: composed.stacked(name, load("digits")),
     "coloured_mnist": lambda name: composed.coloured(name, load("mnist")),

@@ -108,7 +108,10 @@ def _flags(Config, presets, prog, doc, argv, cfg, run, preset):
 
 
 def _preset_for(presets, dataset):
-    """Return the name of the preset for a data set: "images" for one of images, else the first that has it."""
+    """Return the name of the preset for a data set: "images" for one of images, else the first that has it.
+
+    Never "tiny", which is for tests.
+    """
     of_set = [name for name, cfg in presets.items() if cfg.dataset == dataset and name != "tiny"]
     if "images" in presets and data.load(dataset).kind == "image":
         of_set = ["images"]
