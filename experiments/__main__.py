@@ -24,7 +24,7 @@ RESULTS = Path("benchmarks/quality/results")
 
 
 def table() -> str:
-    """Return a Markdown table of all experiments: data, time and samples as `python -m benchmarks defaults` had them."""
+    """Return a Markdown table of all experiments, with data, time and samples of `python -m benchmarks defaults`."""
     rows = {}
     for line in (RESULTS / "defaults.jsonl").read_text().splitlines():
         rows |= {row["experiment"]: row for row in json.loads(line)["rows"]}
