@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+import runs
 
 import gan_jax.data.cache
 from gan_jax import cache as command
@@ -107,27 +108,32 @@ print(cache.FOLDER)
     assert gone.startswith(str(tmp_path)) and not os.path.exists(gone)
 
 
-@pytest.mark.parametrize("where", ["a file", "a relative path"])
-def test_a_run_needs_no_cache(tmp_path, where):
-    """XDG_CACHE_HOME on a file, or no path from the root: a run of the digits ends well and says nothing of it."""
+def test_a_relative_cache_is_none(tmp_path):
+    """XDG_CACHE_HOME must be a path from the root: what is below the working directory would not be found again."""
+    program = "from gan_jax.data import cache; print(cache.FOLDER == cache.temporary())"
+    assert python(program, XDG_CACHE_HOME="cache", TMPDIR=str(tmp_path)) == "True"
+
+
+def test_a_run_needs_no_cache(tmp_path):
+    """XDG_CACHE_HOME on a file: a run of the digits ends well, says nothing of it and leaves nothing elsewhere."""
     (tmp_path / "file").write_text("")
     program = """
 import sys
-from experiments import vanilla
+from experiments import unrolled
 from gan_jax.run import cli
-cli.run(lambda: vanilla.main(sys.argv[1:]))
+cli.run(lambda: unrolled.main(sys.argv[1:]))
 """
-    flags = ["--preset=images", "--steps=1", "--batch-size=4", "--width=4", f"--out={tmp_path}/run"]
+    flags = [*runs.DIGITS, "--steps=1", f"--out={tmp_path}/run"]
     kept = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
-    place = {"XDG_CACHE_HOME": f"{tmp_path}/file" if where == "a file" else "cache"}
-    path = {"PYTHONPATH": os.getcwd()}
+    kept |= {"XDG_CACHE_HOME": f"{tmp_path}/file", "PYTHONPATH": os.getcwd(), "TMPDIR": str(tmp_path / "tmp")}
+    (tmp_path / "tmp").mkdir()
     done = subprocess.run(
-        [sys.executable, "-c", program, *flags], env=kept | place | path, cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-c", program, *flags], env=kept, cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr and "Error" not in done.stderr
     assert json.loads((tmp_path / "run" / "results.json").read_text())["steps"] == 1
-    assert list(tmp_path.rglob("gan_jax")) == []
+    assert sorted(os.listdir(tmp_path)) == ["file", "run", "tmp"] and list((tmp_path / "tmp").glob("gan_jax*")) == []
 
 
 def test_prepared_digits_are_read_without_the_lock(folder):
