@@ -49,7 +49,8 @@ def splits(name, builder, again, split, test) -> tuple[Split, Split | None]:
         raise UserError(f"{name} in {builder.data_path} has no splits. Prepare it again: {again}")
 
     def of(value):
-        known(name, "split", value.partition("[")[0], there)
+        for part in value.split("+"):
+            known(name, "split", part.partition("[")[0], there)
         try:
             found = Split(name, value, builder, again)
             if found.n:
@@ -70,7 +71,8 @@ def splits(name, builder, again, split, test) -> tuple[Split, Split | None]:
 
 def wanted(name, flat, chosen) -> dict[str, tuple[list[str], str]]:
     """Return of each field (the features that it is made of, how), in the order x, y, others."""
-    labels = [path for path, f in flat.items() if len(f.keys) == 1 and getattr(f.connector, "num_classes", 0)]
+    of_classes = lambda f: len(f.keys) == 1 and f.connector.shape == () and getattr(f.connector, "num_classes", 0)
+    labels = [path for path, feature in flat.items() if of_classes(feature)]
     said = {field: value for field, value in chosen.items() if field not in RESERVED}
     fields = {"x": said.get("x") or default(flat), "y": said.get("y", labels[0] if labels else "")}
     found = {}

@@ -237,13 +237,11 @@ def _label(look):
 
 def _as_label(look):
     """Return the column of a class, of a map of them, or of the distinct values of a feature, or None."""
-    connector = look.feature.connector
     kind = kind_of(look.path, look.feature)
     if kind == "image" and look.feature.is_picture:
         return _label_map(look)
-    if kind == "tokens" or (kind == "label" and not getattr(connector, "names", ())):
-        return _classes(look)
-    return _label(look) if kind == "label" else None
+    made = _label(look) if kind == "label" else None
+    return _classes(look) if kind == "tokens" or (made and not made.field.classes) else made
 
 
 def _label_map(look):
@@ -370,7 +368,7 @@ def _series(name, look):
 
     field = Field((length, c), "series", np.float32 if real else np.int32)
     made = {name: Column((look.path,), field, make, said)}
-    if shape[0] is None:
+    if shape[0] is None or length > shape[0]:
         mask = Field((length,), "row", np.bool_)
         there = Column((look.path,), mask, lambda a: np.arange(length) < len(rows(a)))
         made["mask" if name == "x" else f"{name}_mask"] = there

@@ -79,10 +79,11 @@ def each(name: str, split: str = "", feature: str = "") -> Iterator[np.ndarray]:
     split = split or ("test" if "test" in builder.info.splits else "")
     held, _ = choices.splits(name, builder, again, split, "")
     path = choices.known(name, "feature", feature or choices.default(flat), flat)
-    if features.kind_of(path, flat[path]) != "image" or not flat[path].is_picture:
+    if features.kind_of(path, flat[path]) != "image":
         raise UserError(f"{path} of {name} is no picture.")
     channels = flat[path].connector.shape[-1] or 3
-    return held.each(path, flat, lambda one: pictures.rgb(features.opened(one), channels))
+    read = lambda stored: pictures.rgb(features.opened(stored), channels)
+    return held.each(path, flat, read if flat[path].is_picture else np.asarray)
 
 
 # Sources
@@ -102,7 +103,7 @@ def _source(split: Split, columns: dict[str, Column], flat, test=None, says="") 
         raw = {name: np.array([one[name] for one in rows], column.dtype) for name, column in columns.items()}
         return {name: a.reshape(*indices.shape, *columns[name].field.shape) for name, a in raw.items()}
 
-    n, rows = split.n, {name: (column.field.shape, column.dtype) for name, column in columns.items()}
+    n, rows = len(split.records), {name: (column.field.shape, column.dtype) for name, column in columns.items()}
     fingerprint = split.fingerprint([(name, column.features, column.field) for name, column in columns.items()])
     return Source(
         split.name,

@@ -58,11 +58,8 @@ class Split:
         """
         try:
             raw = self.records.__getitems__(indices)
-        except (OSError, ValueError, RuntimeError, IndexError) as error:
-            raise UserError(
-                f"{self.name} in {self.builder.data_path} can't be read: {first_line(error)}\n"
-                f"Prepare it again: {self.again}"
-            ) from None
+        except Exception as error:
+            raise self.unreadable(error) from None
         parse = _parser(self.builder, tuple(features.items()))
         for i, record in zip(indices, raw, strict=True):
             try:
@@ -74,6 +71,11 @@ class Split:
                     f"record {i} of {self.name}, split {self.split}, can't be read: {first_line(error)}\n"
                     f"If the files are damaged, prepare it again: {self.again}"
                 ) from None
+
+    def unreadable(self, error: Exception) -> UserError:
+        """Return what to say where the files are missing or damaged."""
+        where = f"{self.name} in {self.builder.data_path}"
+        return UserError(f"{where} can't be read: {first_line(error)}\nPrepare it again: {self.again}")
 
     def each(self, path: str, features: dict, convert: Callable) -> Iterator:
         """Yield convert(value) of one feature of each record, in the order of the records."""
@@ -88,9 +90,12 @@ class Split:
         )
         for file in ("dataset_info.json", "features.json"):
             digest.update(_bytes(Path(self.builder.data_path) / file))
-        for file, *_ in self.pieces:
-            stat = os.stat(file)
-            digest.update(f"{stat.st_size} {stat.st_mtime_ns}".encode())
+        try:
+            for file, *_ in self.pieces:
+                stat = os.stat(file)
+                digest.update(f"{stat.st_size} {stat.st_mtime_ns}".encode())
+        except OSError as error:
+            raise self.unreadable(error) from None
         return f"{self.name.replace('/', '-')}-{digest.hexdigest()}"
 
     def learnt(self, what: tuple, make: Callable[[], Any]) -> Any:
