@@ -139,7 +139,8 @@ def describe(run, source, devices) -> str:
     """Return what is trained, on what data and devices."""
     kind = devices.devices.flat[0].device_kind
     seeds = f"{run.seeds} seed{'s' * (run.seeds > 1)}"
-    return f"{run.experiment.rpartition('.')[2]} on {source.name}: {seeds}, {devices.size} x {kind}"
+    taken = f"{source.says}\n" if source.says else ""
+    return f"{taken}{run.experiment.rpartition('.')[2]} on {source.name}: {seeds}, {devices.size} x {kind}"
 
 
 def agreed(*values):
