@@ -262,7 +262,7 @@ def recorded(benchmark: str, out: str) -> list[list[dict]]:
 def facts(origin, date) -> dict:
     """Return `rundir.origin`'s facts, flat, with the date."""
     known = {"commit": origin["commit"]} if "commit" in origin else {}
-    return origin.get("machine", {}) | origin["versions"] | known | {"date": date.isoformat()}
+    return origin.get("machine", {}) | origin.get("versions", {}) | known | {"date": date.isoformat()}
 
 
 def record(benchmark: str, rows: list[dict], out: str):
