@@ -67,6 +67,7 @@ PRESETS = {
     "images": Config(  # any TFDS set: `--dataset NAME`
         "digits", steps=5000, batch_size=64, loss="non_saturating", z_dim=64, width=32, g_lr=2e-4, d_lr=2e-4, ema=0.99
     ),
+    "tiny": Config("digits16", steps=6, batch_size=8, unroll=1, loss="non_saturating", z_dim=4, width=4, ema=0.5),
 }
 # What runs of before have besides, and with what values they are of this file.
 RETIRED = {"nets": "auto", "d_width": 2, "std": False, "pack": 1}

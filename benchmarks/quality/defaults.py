@@ -8,9 +8,11 @@ from PIL import Image
 
 import experiments
 from benchmarks import measure
+from experiments.__main__ import families
 from gan_jax.run import log, plots, rundir
 
 HEAD = ("experiment", "data", "steps", "what it ends with", "health", "seconds")
+SIDE = 200  # of a small picture
 ASIDE = {"labels", "health", "steps", "seconds", "loss/g", "loss/d"}
 
 
@@ -27,7 +29,7 @@ def main(
         names: the experiments, by their files' names [all].
         seeds: runs of each, with seeds 0, 1, ...
         flags: more flags, each for the experiments that have it, as one word: "--width=16 --gpu".
-        out: folder of defaults.md, .jsonl and .png.
+        out: folder of defaults.md, .jsonl and .png, and of a folder defaults with a picture of each and of each family.
         runs: folder of the runs.
     """
     modules, rows = {name: measure.experiment(name) for name in names or experiments.modules()}, []
@@ -41,7 +43,16 @@ def main(
     lines = measure.table(HEAD, [cells(row) for row in rows])
     measure.record("defaults", rows, out)
     Path(out, "defaults.md").write_text(lines + "\n")
-    draw(Path(out, "defaults.png"), {name: Path(runs, name, "samples", "final.png") for name in modules})
+    pictures = {name: Path(runs, name, "samples", "final.png") for name in modules}
+    draw(Path(out, "defaults.png"), pictures)
+    Path(out, "defaults").mkdir(exist_ok=True)
+    for name, picture in pictures.items():
+        small = Image.open(picture).convert("RGB")
+        small.thumbnail((SIDE, SIDE))
+        small.save(Path(out, "defaults", f"{name}.png"))
+    for family, of_it in families().items():
+        if set(of_it) <= set(pictures):
+            draw(Path(out, "defaults", f"family-{family}.png"), {name: pictures[name] for name in of_it})
 
 
 def cells(row) -> tuple:

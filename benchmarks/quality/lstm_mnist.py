@@ -48,7 +48,7 @@ def main(
     judge = classifier.load(source)
     shares = np.bincount(data.resident(source)["y"], minlength=source.classes) / source.n
     marks = [steps * (i + 1) // moments for i in range(moments)]
-    of_all = ["--preset=default", f"--dataset={dataset}", f"--seeds={seeds}", f"--width={width}", "--eval-every=0"]
+    of_all = ["--preset=mnist", f"--dataset={dataset}", f"--seeds={seeds}", f"--width={width}", "--eval-every=0"]
     of_all += shlex.split(flags)
     for k in ks:
         folder = Path(runs, f"{dataset}-{steps}x{seeds}-{moments}x{samples}-{width}", f"k{k}")

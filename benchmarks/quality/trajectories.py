@@ -32,8 +32,8 @@ def rules(rate, k=5):
         "consensus": dynamics.consensus(*txs, gamma=0.5),
         "symplectic": dynamics.symplectic(*txs),
         "competitive": dynamics.competitive(rate),
-        "lookahead": dynamics.lookahead(dynamics.simultaneous(*txs), k),
-        "lookahead, extragradient": dynamics.lookahead(dynamics.extragradient(*txs), k),
+        "lookahead": dynamics.lookahead_minmax(dynamics.simultaneous(*txs), k),
+        "lookahead, extragradient": dynamics.lookahead_minmax(dynamics.extragradient(*txs), k),
     }
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from experiments import unrolled_modes
 from gan_jax.game import rng
-from gan_jax.nets import stacked
+from gan_jax.nets import small
 from gan_jax.run import cli
 
 CFG = dataclasses.replace(unrolled_modes.PRESETS["tiny"], std=True, g_lr=1e-2, d_lr=2e-2)
@@ -34,14 +34,14 @@ def apply(net, params, stats, x):
 def score(params, stats, x):
     """The scores of packs of two rows, side by side as six channels: [b / 2]."""
     packs = jnp.stack([jnp.concatenate([x[i], x[i + 1]], -1) for i in range(0, len(x), 2)])
-    return apply(stacked.D(CFG.d_width, std=CFG.std), params["net"], stats["net"], packs)
+    return apply(small.D(CFG.d_width, std=CFG.std), params["net"], stats["net"], packs)
 
 
 @jax.jit
 def paper(state, xs):
     """For each minibatch K updates of D ahead, G's gradient through all, one update of D: (params, stats) of G, D, mean."""
     G, (g, d) = (
-        stacked.G(xs[0].shape[1:], CFG.width),
+        small.G(xs[0].shape[1:], CFG.width),
         ((p.params, p.opt[0].mu, p.opt[0].nu) for p in (state.g, state.d)),
     )
     g_stats, d_stats, mean = state.g.stats["batch_stats"], state.d.stats["batch_stats"], (state.g.params, state.g.stats)

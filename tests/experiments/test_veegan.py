@@ -96,7 +96,7 @@ def test_the_error_of_reconstruction(monkeypatch):
     monkeypatch.setattr(veegan.jax.lax, "map", lambda f, x, batch_size: np.concatenate([x[:1] + 1, x[1:]]))
     found = veegan.measure(cfg, state, jax.random.key(0), None, test)
     np.testing.assert_allclose(found["test/distance"], 1 / 20, rtol=1e-5)
-    shown, again = found["reconstructions"]
+    shown, again = found["reconstructions"].x
     np.testing.assert_allclose(shown, test["x"][:16] / 127.5 - 1, atol=1e-6)
     np.testing.assert_allclose(again[1:], shown[1:])
 
