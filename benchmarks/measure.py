@@ -130,10 +130,10 @@ def trained(module, flags, folder) -> dict:
     A run that was stopped goes on. Raises UserError where the folder holds a finished run with other settings.
     """
     folder = Path(folder)
-    if not (folder / "results.json").exists():
+    if rundir.results(folder) is None:
         module.main([*flags, f"--out={folder}", *["--resume"] * (folder / "config.json").exists()])
     check_settings(module, flags, folder)
-    return json.loads((folder / "results.json").read_text())
+    return rundir.results(folder)
 
 
 def check_settings(module, flags, folder):
@@ -147,7 +147,7 @@ def check_settings(module, flags, folder):
 def history(folder, names) -> dict:
     """Return {"step": [n], name: [n, seeds]} of the evaluations of a finished run, the one at its end the last."""
     rows = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
-    results = json.loads((Path(folder) / "results.json").read_text())
+    results = rundir.results(folder)
     last = {"step": results["steps"], **results}
     rows = [row for row in rows if names[0] in row and row["step"] < last["step"]] + [last]
     return {"step": [row["step"] for row in rows]} | {
@@ -166,7 +166,7 @@ def scored(module, flags, folder: Path, moments, score) -> list[dict]:
     rows = json.loads(file.read_text()) if file.exists() else []
     for moment in moments[len(rows) :]:
         module.main([*flags, f"--steps={moment}", f"--out={folder}", *["--resume"] * (folder / "config.json").exists()])
-        seconds = json.loads((folder / "results.json").read_text())["seconds"] - sum(row["seconds"] for row in rows)
+        seconds = rundir.results(folder)["seconds"] - sum(row["seconds"] for row in rows)
         rows.append({"step": moment, "seconds": seconds} | score(gan_jax.load(folder)))
         log.write_whole(file, json.dumps(rows) + "\n")
     check_settings(module, [*flags, f"--steps={moments[-1]}"], folder)
@@ -262,7 +262,7 @@ def recorded(benchmark: str, out: str) -> list[list[dict]]:
 def facts(origin, date) -> dict:
     """Return `rundir.origin`'s facts, flat, with the date."""
     known = {"commit": origin["commit"]} if "commit" in origin else {}
-    return origin.get("machine", {}) | origin["versions"] | known | {"date": date.isoformat()}
+    return origin.get("machine", {}) | origin.get("versions", {}) | known | {"date": date.isoformat()}
 
 
 def record(benchmark: str, rows: list[dict], out: str):
@@ -275,6 +275,8 @@ def record(benchmark: str, rows: list[dict], out: str):
     common = {name: value for name, value in of[0].items() if all(one.get(name) == value for one in of)}
     file = Path(out) / f"{benchmark}.jsonl"
     file.parent.mkdir(parents=True, exist_ok=True)
+    line = json.dumps({"benchmark": benchmark} | common | {"rows": rows})
+    finite = json.loads(line, parse_constant=lambda _: None)  # JSON that every reader takes
     with file.open("a") as f:
-        f.write(json.dumps({"benchmark": benchmark} | common | {"rows": rows}) + "\n")
+        f.write(json.dumps(finite) + "\n")
     print(f"appended to {file}")

@@ -99,26 +99,14 @@ class Judge:
 
 
 def draw(file, pictures, source):
-    """Write the first seed's samples of each experiment side by side: points, or 64 images."""
-    SIDE_BY_SIDE[source.kind](file, pictures, source)
-
-
-def points(file, pictures, source):
-    """Write points over the modes of the data."""
-    plots.scatter(file, pictures, source.modes.means, source.modes.std)
-
-
-def images(file, pictures, source):
-    """Write the first 64 images of each experiment as a square."""
+    """Write the first seed's samples of each experiment side by side, as many as an evaluation draws."""
+    kind, given = plots.KINDS[source.kind], plots.Given(source.row["x"], plots.reals(source), source.modes)
     fig, axes = plots.figure(len(pictures))
     for axis, (name, x) in zip(axes, pictures.items(), strict=True):
-        picture = plots.grid(x[:64], 8)
-        axis.imshow(picture if picture.shape[-1] == 3 else picture[..., 0], cmap="gray", vmin=0, vmax=255)
-        axis.set(title=name, xticks=[], yticks=[])
-    fig.savefig(file, dpi=75)
-
-
-SIDE_BY_SIDE = {"points": points, "image": images}
+        axis.imshow(kind.picture({"": x[: kind.drawn]}, given))
+        axis.set_title(name)
+        axis.axis("off")
+    fig.savefig(file, dpi=150)
 
 
 if __name__ == "__main__":

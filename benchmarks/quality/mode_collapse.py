@@ -199,8 +199,8 @@ def samples(file, folder, names, source):
     if len(here) < len(names) and file.exists():
         print(f"{file} stays as it is: runs of {', '.join(set(names) - set(here))} are not in {folder}")
         return
-    n = {"points": 2500}.get(source.kind, 64)
-    compare.draw(file, {name: compare.sampled(run, n)[0] for name, run in here.items()}, source)
+    drawn = plots.KINDS[source.kind].drawn
+    compare.draw(file, {name: compare.sampled(run, drawn)[0] for name, run in here.items()}, source)
 
 
 def chart(file, rows, best):

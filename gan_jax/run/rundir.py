@@ -168,19 +168,16 @@ def origin() -> dict:
 
 
 def commit(file: Path) -> str | None:
-    """Return the git commit that a file stands at, with "-dirty" where its repository was changed since.
+    """Return the git commit that a file stands at, with "-dirty" where Python files of its repository differ from it.
 
-    None where it is in no repository: an installed package may lie in one that has it not.
+    None where no repository has the file: an installed package may lie in one that ignores it.
     """
-    git = ["git", "-C", str(file.parent)]
+    git = lambda *words: subprocess.run(["git", "-C", str(file.parent), *words], capture_output=True, text=True)
     try:
-        tracked = subprocess.run([*git, "ls-files", "--error-unmatch", file.name], capture_output=True)
-        if tracked.returncode:
+        if git("ls-files", "--error-unmatch", file.name).returncode:
             return None
-        said = subprocess.run(
-            [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"], capture_output=True, text=True
-        )
-        return said.stdout.strip() or None
+        changed = git("diff", "--quiet", "HEAD", "--", ":(top)*.py").returncode
+        return git("rev-parse", "HEAD").stdout.strip() + "-dirty" * bool(changed)
     except OSError:  # there is no git
         return None
 

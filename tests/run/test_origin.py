@@ -22,26 +22,30 @@ def test_a_run_says_what_made_it(tmp_path):
 
 @pytest.fixture
 def repository(tmp_path):
-    """A repository with a file and another one that it does not have, and the name of its commit."""
+    """A repository's folder of code, with a file that it does not have, and the name of its only commit."""
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
     try:
         subprocess.run([*git, "init", "-q"], check=True)
     except OSError:
         pytest.skip("there is no git here")
-    (tmp_path / "own.py").write_text("")
-    subprocess.run([*git, "add", "own.py"], check=True)
+    for name in ("code", "experiments"):
+        (tmp_path / name).mkdir()
+    for name in ("results.txt", "code/own.py", "experiments/own.py"):
+        (tmp_path / name).write_text("")
+    subprocess.run([*git, "add", "."], check=True)
     subprocess.run([*git, "commit", "-qm", "first"], check=True)
-    subprocess.run([*git, "tag", "v1"], check=True)
-    (tmp_path / "other.py").write_text("")
-    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
-    return tmp_path, head
+    (tmp_path / "code" / "other.py").write_text("")
+    head = subprocess.run([*git, "log", "--format=%H"], check=True, capture_output=True, text=True).stdout.strip()
+    return tmp_path / "code", head
 
 
 def test_commit(repository):
-    """The whole name, whatever tags there are; that something changed since."""
+    """The whole name; that code changed since, but not that results did."""
     folder, head = repository
     assert re.fullmatch("[0-9a-f]{40}", head) and rundir.commit(folder / "own.py") == head
-    (folder / "own.py").write_text("changed")
+    (folder.parent / "results.txt").write_text("changed")
+    assert rundir.commit(folder / "own.py") == head
+    (folder.parent / "experiments" / "own.py").write_text("changed")
     assert rundir.commit(folder / "own.py") == f"{head}-dirty"
 
 
