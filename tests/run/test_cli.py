@@ -4,23 +4,21 @@ import dataclasses
 import importlib
 import os
 import re
-from pathlib import Path
 
 import pytest
 import runs
 
+import experiments
 import gan_jax.sample
 from experiments import unrolled
 from gan_jax import UserError, data
-from gan_jax.run import cli, loop
-
-NAMES = sorted(f.stem for f in Path(__file__).parents[1].glob("experiments/*.py") if f.stem != "__init__")
+from gan_jax.run import cli, fit, rundir
 
 
 @pytest.fixture(autouse=True)
 def nothing_written(tmp_path, monkeypatch):
     """Run in an empty folder, train nothing, and check that the folder stays empty."""
-    monkeypatch.setattr(loop, "advancer", None)
+    monkeypatch.setattr(fit, "advancer", None)
     (tmp_path / "cwd").mkdir()
     monkeypatch.chdir(tmp_path / "cwd")
     yield
@@ -43,16 +41,16 @@ def refused(*flags, main=unrolled.main):
 # Help
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", experiments.modules().values())
 def test_help(name, monkeypatch, capsys):
     """It lists exactly the preset, the Config and what every run has, each with a text of its own and its default."""
     monkeypatch.setenv("COLUMNS", "300")
-    module = importlib.import_module(f"experiments.{name}")
+    module = importlib.import_module(name)
     with pytest.raises(SystemExit) as end:
         module.main(["--help"])
     out = capsys.readouterr().out
     assert end.value.code == 0
-    assert f"usage: python -m experiments.{name} " in out and module.__doc__.splitlines()[0] in out
+    assert f"usage: python -m {name} " in out and module.__doc__.splitlines()[0] in out
     entries = [" ".join(entry.split()) for entry in re.split(r"\n  (?=--\w)", out)[1:]]
     fields = [*dataclasses.fields(module.Config), *dataclasses.fields(cli.Run)]
     names = ["preset", *(f.name.replace("_", "-") for f in fields if f.name not in ("experiment", "config"))]
@@ -109,14 +107,13 @@ def test_flags_override_the_preset():
 
 def test_resume_takes_the_config_of_the_run(tmp_path, monkeypatch):
     """Config and seeds come from the folder, or that of the newest run; flags override them."""
-    monkeypatch.setattr(unrolled, "fit", lambda run, *_, **__: run)
     cfg, run = parsed("--preset=paper", "--width=7", "--seed=3", "--seeds=2", "--save-every=5")
     monkeypatch.chdir(tmp_path)
     for stamp, width in (("20260102-000000", 9), ("20260101-000000", 8)):
-        out = Path("runs", "unrolled", stamp)
-        with cli.rundir.opened(dataclasses.replace(run, out=str(out), config=run.config | {"width": width})):
+        out = f"runs/unrolled/{stamp}"
+        with rundir.opened(dataclasses.replace(run, out=out, config=run.config | {"width": width})):
             pass
-    again = parsed("--resume", "--out", str(out), "--steps", "9")
+    again = parsed("--resume", "--out", out, "--steps", "9")
     assert again[0] == dataclasses.replace(cfg, width=8, steps=9)
     assert (again[1].seed, again[1].seeds, again[1].save_every, again[1].resume) == (3, 2, 1000, True)
     assert parsed("--resume")[0].width == 9 and parsed("--resume")[1].out.endswith("20260102-000000")
