@@ -17,7 +17,7 @@ from experiments.pairs import cyclegan
 from gan_jax import UserError, data, spectrum
 from gan_jax.game import dynamics
 from gan_jax.game.player import Player, descend
-from gan_jax.run import rundir
+from gan_jax.run import loaded, program
 
 RATE = 0.1
 
@@ -98,7 +98,7 @@ def double(tree):
 def test_a_gan_by_finite_differences():
     """The eigenvalues of a small unrolled GAN's update are those of the matrix of its central differences."""
     cfg = unrolled.Config(batch_size=16, width=6, z_dim=2, unroll=2, g_lr=1e-2, d_lr=3e-2)
-    state, batch = unrolled.init(cfg, jax.random.key(0)), data.load("ring8").draw(jax.random.key(5), 16)
+    state, batch = unrolled.init(cfg, jax.random.key(0)), data.draw(data.load("ring8"), jax.random.key(5), 16)
     with jax.enable_x64(True):
         (state, batch), step = double((state, batch)), jax.jit(functools.partial(unrolled.step, cfg))
         for _ in range(30):
@@ -237,7 +237,7 @@ def test_command(runs, tmp_path, capsys):
     assert f"{long} at step 4," in said and f"{pair} at step 2," in said and said.count("path from step 0") == 1
     assert (tmp_path / "s.png").stat().st_size > 5000
 
-    run, seen = rundir.load(long), looks[long]
+    run, seen = loaded.load(long), looks[long]
     drawn = [data.batch(data.load("ring8"), {}, run.state.key, 4 + i, 8) for i in range(2)]
     batch = {name: jnp.concatenate([b[name] for b in drawn]) for name in ("x", "y")}
     begin = unrolled.init(run.cfg, run.state.key)
@@ -251,12 +251,12 @@ def test_command(runs, tmp_path, capsys):
 
 
 def test_parts():
-    """What `main` hands to `fit`, of an experiment with two sets and four players."""
+    """What an experiment is with its Config put in, here of one with two sets and four players."""
     cfg = cyclegan.Config("ring8", source="grid25", batch_size=8, width=8)
-    was, given = cyclegan.fit, rundir.parts(cyclegan, cfg)
-    assert cyclegan.fit is was and given["batch_size"] == 8 and list(given["source"].parts) == ["x", "source"]
-    assert given["step"].args == (cfg,) and given["measure"].func is cyclegan.measure
-    shapes = jax.eval_shape(given["init"], jax.random.key(0))
+    game = program.game(cyclegan, cfg)
+    assert game.setup.batch_size == 8 and list(game.setup.source.fields) == ["x", "source"]
+    assert game.step.args == (cfg,) and game.measure.func is cyclegan.measure
+    shapes = jax.eval_shape(game.init, jax.random.key(0))
     assert list(spectrum.players(shapes)) == ["g_ab", "g_ba", "d_a", "d_b"]
 
 

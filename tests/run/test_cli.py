@@ -91,9 +91,8 @@ def test_the_preset_follows_the_data_set(flags, preset):
 def test_images_of_any_name_take_the_images_preset(monkeypatch):
     """An image set that no preset names is trained on with those defaults; points that none names with the first."""
     source = data.load("digits")
-    monkeypatch.setattr(
-        data, "load", lambda name: dataclasses.replace(source, shape=(32, 32, 3) if name == "x" else (2,))
-    )
+    fields = {"x": data.Field((32, 32, 3), "image"), "y": data.Field((2,), "points")}
+    monkeypatch.setattr(data, "load", lambda name: dataclasses.replace(source, fields={"x": fields[name]}))
     assert parsed("--dataset", "x")[0] == dataclasses.replace(unrolled.PRESETS["images"], dataset="x")
     assert parsed("--dataset", "y")[0] == dataclasses.replace(unrolled.PRESETS["default"], dataset="y")
 
@@ -102,7 +101,8 @@ def test_flags_override_the_preset():
     """A flag that is said counts more; underscores and = are fine."""
     cfg, run = parsed("--preset", "paper", "--z_dim=3", "--no-remat", "--seed", "5")
     assert cfg == dataclasses.replace(unrolled.PRESETS["paper"], z_dim=3, remat=False)
-    assert run == cli.Run(seed=5, experiment="experiments.unrolled", config=dataclasses.asdict(cfg))
+    assert run == cli.Run(seed=5, out=run.out, experiment="experiments.unrolled", config=dataclasses.asdict(cfg))
+    assert re.fullmatch(r"runs/unrolled/\d{8}-\d{6}", run.out)
 
 
 def test_resume_takes_the_config_of_the_run(tmp_path, monkeypatch):
@@ -158,7 +158,7 @@ def test_resume_takes_the_config_of_the_run(tmp_path, monkeypatch):
         ("--resume", r"no run to resume under runs/unrolled; name one with --out"),
         ("--resume --out nowhere", r"^nowhere holds no run"),
         ("--batch-size 6", r"a batch of 6 can't be divided over 4 devices: choose a multiple of that"),
-        ("--dataset digits --batch-size 1800", r"digits has 1497 records, fewer than a batch of 1800: lower --batch-size"),
+        ("--dataset digits --batch-size 1800", r"^digits: a batch of 1800 is more than the 1497 records that there are: lower --batch-size.$"),
         ("--out /proc/cannot/be", r"^/proc/cannot.*: No such file or directory. Free it, or choose another --out.$"),
         ("--out /dev/null", r"^/dev/null.*choose another --out.$"),
     ],
