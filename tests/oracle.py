@@ -53,6 +53,12 @@ def sgd(player, grads, lr, stats=None) -> Player:
     return player._replace(params=params, stats=player.stats if stats is None else stats, t=player.t + 1)
 
 
+def moved(update, player, loss, *rates, **more) -> Player:
+    """Return the player after an `update` along the gradient of loss: params -> (value, the new statistics)."""
+    grads, stats = jax.grad(loss, has_aux=True)(player.params)
+    return update(player, grads, *rates, stats=stats, **more)
+
+
 def averaged(average, new, decay):
     """Return the running average of parameters and statistics alike."""
     return jax.tree.map(lambda a, n: decay * a + (1 - decay) * n, average, new)
@@ -96,37 +102,39 @@ def batch_norm(p, stats, x, momentum=0.9, eps=1e-5):
 
 
 class Normed(nn.Module):
-    """A net behind a batch norm: whether a step keeps the right statistics shows on points too."""
+    """A net that sees x + the batch norm of x: whether a step keeps the right statistics shows on points too.
+
+    Of the norm alone, a shift of all rows would have no gradient but rounding, which Adam makes as large as any.
+    """
 
     net: nn.Module
 
-    def __getattr__(self, name):
-        if name == "shape":
-            return self.net.shape
-        raise AttributeError(name)
-
     @nn.compact
     def __call__(self, x, *more, train=True):
-        x = nn.BatchNorm(not train, momentum=0.9, epsilon=1e-5)(x)
+        x = x + nn.BatchNorm(not train, momentum=0.9, epsilon=1e-5)(x)
         return self.net(x, *more, train=train)
 
 
-def normed(module, monkeypatch, *which):
-    """Put a batch norm before the nets of an experiment: all that `build` returns, or these, by their places there."""
+def normed(module, monkeypatch, *places):
+    """Put `Normed` around nets of an experiment: all that its `build` returns, or those at these places there."""
     build = module.build
 
-    def of(cfg):
-        parts = tuple(build(cfg))
-        chosen = which or range(len(parts))
-        return tuple(Normed(p) if isinstance(p, nn.Module) and i in chosen else p for i, p in enumerate(parts))
+    def of(*given):
+        parts = enumerate(build(*given))
+        chosen = lambda i, part: isinstance(part, nn.Module) and (not places or i in places)
+        return tuple(Normed(part) if chosen(i, part) else part for i, part in parts)
 
     monkeypatch.setattr(module, "build", of)
 
 
-def behind_norm(net, params, stats, x, *more, **of):
-    """Return (the net, by hand, behind the batch norm of `Normed`; its new statistics)."""
-    x, new = batch_norm(params["BatchNorm_0"], stats["batch_stats"]["BatchNorm_0"], x)
-    return net(params["net"], x, *more, **of), {"batch_stats": {"BatchNorm_0": new}}
+def with_norm(net):
+    """Return (params, stats, x, ...) -> (what `Normed` makes of net(params, x, ...), its new statistics)."""
+
+    def of(params, stats, x, *more):
+        normal, new = batch_norm(params["BatchNorm_0"], stats["batch_stats"]["BatchNorm_0"], x)
+        return net(params["net"], x + normal, *more), {"batch_stats": {"BatchNorm_0": new}}
+
+    return of
 
 
 def double(tree):

@@ -65,6 +65,10 @@ class Classifier:
 class Silent(contextlib.nullcontext):
     """Shows no progress."""
 
+    def __enter__(self):
+        """Return what `say` is called of."""
+        return self
+
     def say(self, step, metrics):
         """Say nothing."""
 
