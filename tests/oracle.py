@@ -11,6 +11,7 @@ import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 class Player(NamedTuple):
@@ -172,3 +173,20 @@ def chi_square_is_small(counts, expected):
     free = len(counts) - 1
     statistic = ((counts - expected) ** 2 / expected).sum()
     return statistic < free * (1 - 2 / (9 * free) + 3.72 * math.sqrt(2 / (9 * free))) ** 3
+
+
+def random_weights(shapes, seed=0):
+    """Return random weights of these shapes that keep activations at about one scale."""
+    rng, made = np.random.default_rng(seed), {}
+    for name, shape in shapes.items():
+        x = rng.standard_normal(shape, np.float32)
+        if name.endswith("conv.weight"):
+            x *= np.sqrt(2 / np.prod(shape[:3]))
+        elif name.startswith("fc"):
+            x *= 0.03
+        elif name.endswith("running_var"):
+            x = 0.5 + x**2
+        else:
+            x = 0.1 * x + (1 if name.endswith("bn.weight") else 0)
+        made[name] = x
+    return made

@@ -1,6 +1,7 @@
 """The spectrum: games and rules in closed form, nets by finite differences, and the command."""
 
 import functools
+import importlib
 from typing import NamedTuple
 
 import jax
@@ -10,8 +11,8 @@ import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 from runs import train
-from test_contract import NAMES, parts
 
+import experiments
 from experiments import unrolled
 from experiments.pairs import cyclegan
 from gan_jax import UserError, data, spectrum
@@ -204,17 +205,19 @@ def test_spectral_norms():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", experiments.modules().values())
 def test_every_experiment_has_a_spectrum(name):
-    """On images, with convolutions where there are any: finite, and some directions do move."""
-    p = parts(name, "digits")
-    batch = data.batch(p["source"], data.resident(p["source"]), jax.random.key(0), 0, p["batch_size"])
-    state, step = p["init"](jax.random.key(0)), jax.jit(p["step"])
+    """Of its preset `tiny`, with convolutions where there are any: finite, and some directions do move."""
+    module = importlib.import_module(name)
+    game = program.game(module, module.PRESETS["tiny"])
+    source, records = game.setup.source, jax.tree.map(jnp.asarray, data.resident(game.setup.source))
+    batch = jax.jit(lambda records: data.batch(source, records, jax.random.key(0), 0, game.setup.batch_size))(records)
+    state, step = jax.jit(game.init)(jax.random.key(0)), jax.jit(game.step)
     for _ in range(2):
         state, _ = step(state, batch)
     with jax.enable_x64(True):
         state, batch = double((state, batch))
-        field = spectrum.step_field(p["step"], state, batch)
+        field = spectrum.step_field(game.step, state, batch)
         found = spectrum.eigenvalues(field, spectrum.players(state), 2, tol=1e-2)
     assert len(found) and np.isfinite(found).all() and (found != 0).all()
 
