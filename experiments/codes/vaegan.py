@@ -69,8 +69,7 @@ def init(cfg, key):
 
 
 def step(cfg, state, batch):
-    E, G, D, tx = build(cfg)
-    x = batch["x"]  # [b, ...]
+    (E, G, D, tx), x = build(cfg), batch["x"]  # [b, ...]
     noise, prior = jax.random.normal(rng.at(state.key, state.step, "z"), (2, x.shape[0], cfg.z_dim))  # [b, z] each
 
     def encode(e_params):
