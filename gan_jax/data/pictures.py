@@ -1,5 +1,7 @@
 """One picture as an array: upright, in its own colours, whatever its file says; and squares of it."""
 
+import itertools
+
 import numpy as np
 from PIL import Image
 
@@ -88,18 +90,28 @@ def square(a: np.ndarray, size: int) -> np.ndarray:
     Areas and sums are whole numbers, so the bits are the same everywhere. A picture that is enlarged shows its pixels.
     """
     a = middle(a)
-    if len(a) == size:
+    n = len(a)
+    if n == size:
         return a
-    total, area = _sums(_sums(a, size).swapaxes(0, 1), size).swapaxes(0, 1), len(a) ** 2
-    return np.ascontiguousarray(((2 * total + area) // (2 * area)).astype(np.uint8))
+    total = _sums(_sums(a, size).swapaxes(0, 1), size).swapaxes(0, 1)
+    # halves up, in whole numbers
+    mean = (2 * total + n**2) // (2 * n**2) if a.dtype == np.uint8 else total / n**2
+    return np.ascontiguousarray(mean).astype(a.dtype)
 
 
 def _sums(a, size):
-    """Return the sums of `size` even stretches of n values [n, ...], int64 [size, ...], in units of 1 / size values."""
-    edge = np.arange(size + 1) * len(a)
-    before, part = edge // size, (edge % size).reshape(-1, *[1] * (a.ndim - 1))  # whole values and what is over
-    up_to = np.concatenate([np.zeros_like(a[:1], np.int64), np.cumsum(a, 0, np.int64)])  # [n + 1, ...]
-    return np.diff(up_to[before] * size + part * a[np.minimum(before, len(a) - 1)].astype(np.int64), axis=0)
+    """Return the sums [size, ...] of a [n, ...] over `size` equal stretches of its first axis; each row weighs size.
+
+    Stretch j is from j n / size to (j + 1) n / size: whole rows from f_j to f_j+1, without r_j of the first one and
+    with r_j+1 of the one after the last.
+    """
+    n, narrow = len(a), a.dtype == np.uint8
+    wide = np.int64 if a.dtype.kind in "iu" else np.float64
+    f, r = np.divmod(np.arange(size + 1) * n, size)
+    rows = [np.add.reduce(a[i:j], 0, np.uint32 if narrow else wide) for i, j in itertools.pairwise(f)]
+    of = lambda one: one.reshape(-1, *[1] * (a.ndim - 1))
+    first, after = a[f[:-1]].astype(wide), a[np.minimum(f[1:], n - 1)].astype(wide)
+    return size * np.stack(rows).astype(wide) - of(r[:-1]) * first + of(r[1:]) * after
 
 
 def square_map(a: np.ndarray, size: int) -> np.ndarray:

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import difflib
-import fcntl
 import functools
 import importlib.util
 import io
@@ -217,7 +216,7 @@ def _windows(look, train, test) -> Source:
 def _found(name, others):
     """Return the builder of a set, prepared, and the command that prepares it."""
     logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS warns about OpenCV and about unprepared folders
-    data_dir = os.environ.get("TFDS_DATA_DIR") or str(Path.home() / "tensorflow_datasets")
+    data_dir = os.environ.get("TFDS_DATA_DIR") or os.path.expanduser("~/tensorflow_datasets")
     again = f"{Path(sys.executable).name} -m gan_jax.prepare {name}"
     return (_digits(data_dir) if name == "digits" else _builder(name, data_dir, again, others)), again
 
@@ -227,15 +226,19 @@ def _digits(data_dir):
 
     from gan_jax.data.digits import Digits
 
-    cache.FOLDER.mkdir(parents=True, exist_ok=True)
-    with (cache.FOLDER / "digits.lock").open("w") as lock, contextlib.redirect_stdout(io.StringIO()):
-        fcntl.flock(lock, fcntl.LOCK_EX)  # several processes may begin at once: the first one prepares
-        builder = Digits(data_dir=cache.FOLDER / "tfds", file_format="array_record")
+    def made(place):
+        builder = Digits(data_dir=place / "tfds", file_format="array_record")
         if not builder.is_prepared():
             tfds.disable_progress_bar()
-            with contextlib.redirect_stderr(io.StringIO()):
+            with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
                 builder.download_and_prepare()
-    return builder
+        return builder
+
+    with contextlib.suppress(OSError):
+        builder = Digits(data_dir=cache.FOLDER / "tfds", file_format="array_record")
+        if builder.is_prepared():
+            return builder
+    return cache.prepared("digits", made)  # several processes may begin at once: the first one prepares
 
 
 def _builder(name, data_dir, again, others):

@@ -27,6 +27,7 @@ class Field:
     dtype: Any = np.float32
     classes: int = 0  # label, tokens: how many values there are
     names: tuple[str, ...] = ()  # what the values of a label or of tokens, or the columns of a row, are called
+    undo: Callable | None = None  # x -> x in the units of the records, where a recipe took it out of them
 
 
 def label(classes: int, names=()) -> Field:
@@ -65,6 +66,7 @@ class Source:
     test: "Source | None" = None  # the records that are held out
     modes: Any = None  # where the modes of the data are known, their `metrics.modes.Mixture` or `Stacked`
     fingerprint: str = ""  # names what the cache keeps of the records; without one it keeps nothing
+    content: str = ""  # a digest of the records, where the name does not say which they are: a run keeps to it
     nbytes: int = 0  # of all raw records
     says: str = ""  # which features and splits were taken, in a line
 
