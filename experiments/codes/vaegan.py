@@ -22,7 +22,7 @@ from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.metrics import classifier
 from gan_jax.nets import dcgan, mlp, vaegan
-from gan_jax.run import Count, Setup, program
+from gan_jax.run import Count, Picture, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +43,7 @@ PRESETS = {
     "images": Config(),
     "vae": Config(compare="pixels", gamma=1.0, gan=0.0),
     "ring": Config("ring8", steps=10_000, batch_size=256, z_dim=2, width=128),
+    "tiny": Config("digits16", steps=6, batch_size=8, z_dim=4, width=4),
 }
 
 
@@ -124,6 +125,8 @@ def sample(cfg, state, key, n):
 def measure(cfg, state, key, train, test):
     """Return the errors of reconstructions from a draw of q(z|x): in pixels, and as a classifier sees them."""
     E, G, *_ = build(cfg)
+    if not test:
+        return {}
     x = data.decode(test)["x"]
 
     def of_one(row):
@@ -133,7 +136,8 @@ def measure(cfg, state, key, train, test):
         return forward(G, state.g.params, state.g.stats, z, train=False)[0][0]
 
     again = jax.lax.map(of_one, (x, jax.random.split(key, len(x))), batch_size=500)
-    found = {"test/pixels": ((again - x) ** 2).mean(), "reconstructions": jnp.stack([x[:16], again[:16]])}
+    pictures = Picture(jnp.stack([x[:16], again[:16]]), rows=("test", "again"))
+    found = {"test/pixels": ((again - x) ** 2).mean(), "reconstructions": pictures}
     if "y" in test:
         judge = classifier.load(data.load(cfg.dataset))
         f, again_f = judge.features(x), judge.features(again)
