@@ -41,7 +41,8 @@ def curves(file: Path, rows: Path, seeds: int = 1, first_seed: int = 0, loss: st
 
     Metrics of one prefix ("loss/g", "loss/d") share a panel where they are of like size and there is one seed; several
     seeds have a colour each. In games of probabilities D's answers have a panel, with a line at 0.5, where D can't
-    tell. A list a row (the share of each mode) is a stack, or rows of grey where it is long. loss: the game's name in `losses.PAIRS`, where it is known.
+    tell. A list a row (the share of each mode) is a stack, or rows of grey where it is long. loss: the game's name in
+    `losses.PAIRS`, where it is known.
     """
     found = series(rows, seeds)
     lines = {name: one for name, one in found.items() if one.values.ndim == 2}
