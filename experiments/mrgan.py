@@ -23,7 +23,7 @@ import optax
 
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, rng
-from gan_jax.nets import dcgan, inverse, mlp, stacked, vaegan
+from gan_jax.nets import dcgan, inverse, mlp, small, vaegan
 from gan_jax.run import Count, Picture, Setup, program
 
 
@@ -58,6 +58,7 @@ PRESETS = {
     "images": Config(
         "digits", steps=5000, batch_size=64, z_dim=64, width=32, e_width=32, d_width=32, g_lr=2e-4, e_lr=2e-4, d_lr=2e-4
     ),
+    "tiny": Config("digits16", steps=6, batch_size=8, z_dim=4, width=4, e_width=4, d_width=4),
 }  # fmt: skip
 
 
@@ -72,8 +73,8 @@ class State(NamedTuple):
 def build(cfg):
     shape = data.load(cfg.dataset).shape
     auto = "mlp" if len(shape) == 1 else "dcgan"
-    nets = {"mlp": mlp, "dcgan": dcgan, "stacked": stacked}[auto if cfg.nets == "auto" else cfg.nets]
-    trunk = stacked.Trunk if nets is stacked else vaegan.Trunk
+    nets = {"mlp": mlp, "dcgan": dcgan, "stacked": small}[auto if cfg.nets == "auto" else cfg.nets]
+    trunk = small.Trunk if nets is small else vaegan.Trunk
     G, E, D = nets.G(shape, cfg.width), inverse.E(trunk(cfg.e_width), cfg.z_dim), nets.D(cfg.d_width)
     return G, E, D, *(optax.adam(lr, cfg.b1, cfg.b2) for lr in (cfg.g_lr, cfg.e_lr, cfg.d_lr))
 

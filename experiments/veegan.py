@@ -24,7 +24,7 @@ import optax
 
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, rng
-from gan_jax.nets import dcgan, inverse, mlp, stacked, vaegan
+from gan_jax.nets import dcgan, inverse, mlp, small, vaegan
 from gan_jax.run import Count, Picture, Setup, program
 
 
@@ -61,6 +61,10 @@ PRESETS = {
         "digits", steps=5000, batch_size=64, weight=0.02, noise=1.0, z_dim=64, width=32, f_width=32, d_width=32,
         pair_width=128, g_lr=2e-4, f_lr=2e-4, d_lr=1e-4,
     ),
+    "tiny": Config(
+        "digits16", steps=6, batch_size=8, weight=0.02, noise=1.0, z_dim=4, width=4, f_width=4, d_width=4, pair_width=4,
+        g_lr=2e-4, f_lr=2e-4, d_lr=2e-4,
+    ),
 }  # fmt: skip
 
 
@@ -75,8 +79,8 @@ class State(NamedTuple):
 def build(cfg):
     shape = data.load(cfg.dataset).shape
     auto = "mlp" if len(shape) == 1 else "dcgan"
-    nets = {"mlp": mlp, "dcgan": dcgan, "stacked": stacked}[auto if cfg.nets == "auto" else cfg.nets]
-    trunk = stacked.Trunk if nets is stacked else vaegan.Trunk
+    nets = {"mlp": mlp, "dcgan": dcgan, "stacked": small}[auto if cfg.nets == "auto" else cfg.nets]
+    trunk = small.Trunk if nets is small else vaegan.Trunk
     G, F = nets.G(shape, cfg.width), inverse.E(trunk(cfg.f_width), cfg.z_dim)
     D = inverse.D(trunk(cfg.d_width), cfg.pair_width)
     return G, F, D, *(optax.adam(lr, cfg.b1, cfg.b2) for lr in (cfg.g_lr, cfg.f_lr, cfg.d_lr))

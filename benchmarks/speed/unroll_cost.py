@@ -1,4 +1,4 @@
-"""`python -m benchmarks.speed.unroll_cost`: what K updates ahead cost, with and without remat, against K = 0.
+"""`python -m benchmarks unroll_cost`: what K updates ahead cost, with and without remat, against K = 0.
 
 By operation count, with one forward of D as 1: D's update costs 3 (a forward and a backward of twice that), and each
 update ahead 3 more, its backward twice that, and with remat those 3 again: 9 without and 12 with it. K = 0 costs the
@@ -8,11 +8,9 @@ two updates of D and G; the rest is the same for every K. So the time should be 
 import dataclasses
 
 import numpy as np
-import tyro
 
 from benchmarks import measure
 from experiments import unrolled
-from gan_jax.run import cli
 
 
 def main(
@@ -64,4 +62,4 @@ def chart(rows, remat, file):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main), compile_cache=False)
+    measure.command(main, compile_cache=False)

@@ -49,6 +49,7 @@ PRESETS = {
     "images": Config(),
     "paper": Config("mnist", steps=187_000, width=1024, decay_from=93_500),  # 200 epochs, and 200 more
     "ring": Config("ring8", batch_size=256, z_dim=2, width=128, lr=1e-3),
+    "tiny": Config(steps=6, batch_size=8, z_dim=4, width=8, decay_from=2),
 }
 
 

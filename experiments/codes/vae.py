@@ -43,6 +43,7 @@ PRESETS = {
     "default": Config(),
     "images": Config(),
     "ring": Config("ring8", steps=10_000, batch_size=256, z_dim=2, width=128, depth=2),
+    "tiny": Config("digits", steps=6, batch_size=8, z_dim=4, width=8),
 }
 
 

@@ -43,6 +43,7 @@ PRESETS = {
     "images": Config(),
     "vae": Config(compare="pixels", gamma=1.0, gan=0.0),
     "ring": Config("ring8", steps=10_000, batch_size=256, z_dim=2, width=128),
+    "tiny": Config("digits16", steps=6, batch_size=8, z_dim=4, width=4),
 }
 
 

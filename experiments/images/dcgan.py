@@ -45,6 +45,7 @@ PRESETS = {
     "images": Config(),
     "paper": Config("cifar10", steps=100_000, width=128),  # the size of the paper's nets, on a set of TFDS
     "ring": Config("ring8", steps=10_000, batch_size=512, z_dim=16, width=128, lr=1e-3),
+    "tiny": Config("digits16", steps=6, batch_size=8, z_dim=4, width=4),
 }
 
 

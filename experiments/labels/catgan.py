@@ -44,6 +44,7 @@ PRESETS = {
     "default": Config(),
     "images": Config(),
     "ring": Config("ring8", batch_size=256, clusters=8, z_dim=16, width=64, x_noise=0.05, noise=0.1),
+    "tiny": Config("digits", steps=6, batch_size=8, clusters=4, z_dim=4, width=4),
 }
 
 

@@ -47,6 +47,7 @@ PRESETS = {
     "default": Config(),
     "images": Config(),
     "ring": Config("ring8", batch_size=256, z_dim=16, width=128, lr=1e-3),
+    "tiny": Config("digits16", steps=6, batch_size=8, z_dim=4, width=4),
 }
 
 
@@ -119,7 +120,7 @@ def measure(cfg, state, key, train, test):
     y = jnp.repeat(jnp.arange(classes), each)
     x = draw(cfg, state, key, y)
     rows = x.reshape(classes, each, *x.shape[1:])[:, :columns]
-    found = {"labels": Picture(rows, rows=source.row["y"].names or tuple(map(str, range(classes))))}
+    found = {"each_label": Picture(rows, rows=source.row["y"].names or tuple(map(str, range(classes))))}
     if test:
         found["agreement"] = jnp.mean(classifier.load(source)(x).argmax(1) == y)
     return found

@@ -47,6 +47,7 @@ PRESETS = {
     "images": Config(),
     "paper": Config("mnist", width=64, d_lr=2e-4),
     "ring": Config("ring8", steps=10_000, batch_size=256, z_dim=16, categories=8, continuous=1, width=128),
+    "tiny": Config("digits", steps=6, batch_size=8, z_dim=4, width=4, g_lr=2e-4, d_lr=2e-4),
 }
 
 

@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-import json
 import shutil
 
 import jax
@@ -96,11 +95,10 @@ class Evaluator:
 def conclusion(folder, results, scores, seeds):
     """Return the results with a word on the game's health, as they are written to results.json."""
     with rundir.writing(folder):
-        past = [json.loads(row) for row in (folder / "metrics.jsonl").read_text().splitlines()]
+        past = log.read_rows(folder / "metrics.jsonl")
         found = {k: v for k, v in results.items() if k != "labels"}
         found["health"] = health.diagnose([*past, scores], seeds)
-        text = {k: np.asarray(v).tolist() for k, v in found.items()}
-        log.write_whole(folder / "results.json", json.dumps(text) + "\n")
+        log.write_whole(folder / "results.json", log.as_json(found) + "\n")
     return found
 
 

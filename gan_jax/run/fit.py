@@ -1,7 +1,9 @@
 """Two drivers of the same step: `fit`, a run with checkpoints, rows and pictures; `scan_fit`, a run inside one jit."""
 
 import contextlib
+import dataclasses
 import functools
+import shlex
 import signal
 
 import jax
@@ -44,10 +46,14 @@ def fit(run, setup, init, step, sample, measure=None):
     data.check_batch(setup.source, setup.batch_size)
     devices = mesh.make(setup.batch_size, run.seeds)
     train_classifiers(setup)
-    with rundir.opened(run, mesh.is_first()) as folder, contextlib.ExitStack() as stack:
+    with rundir.opened(run, mesh.is_first(), setup.source.content) as folder, contextlib.ExitStack() as stack:
+        run = dataclasses.replace(run, out=str(folder))
         checkpoints = stack.enter_context(contextlib.closing(Checkpoints(folder / "checkpoints", run.keep)))
         state, keys = states.begun(run, init, devices, checkpoints)
         at = int(mesh.to_host(state.step).ravel()[0])
+        if at > setup.steps:
+            log.tell(f"{folder} is at step {at} already, past --steps {setup.steps}: nothing to do")
+            return state, rundir.results(folder)
         recording = Recorder if mesh.is_first() else Silent
         recorder = recording(run, at, setup.steps)
         if mesh.is_first():
@@ -63,7 +69,8 @@ def fit(run, setup, init, step, sample, measure=None):
         checkpoints.wait()
         scores = evaluated.final(state, keys, at, stop) if at == end else None
         if scores is None:
-            recorder.end(f"stopped at step {at}, saved; to go on: python -m {run.experiment} --resume --out {folder}")
+            go_on = f"python -m {run.experiment} --resume --out {shlex.quote(str(folder))}"
+            recorder.end(f"stopped at step {at}, saved; to go on: {go_on}")
             recorder.conclude(at, ended=False)
             raise SystemExit(128 + (stop[0] if stop else signal.SIGTERM))
         results = scores | {"steps": at, "seconds": seconds}
@@ -132,7 +139,8 @@ def describe(run, source, devices) -> str:
     """Return what is trained, on what data and devices."""
     kind = devices.devices.flat[0].device_kind
     seeds = f"{run.seeds} seed{'s' * (run.seeds > 1)}"
-    return f"{run.experiment.rpartition('.')[2]} on {source.name}: {seeds}, {devices.size} x {kind}"
+    taken = f"{source.says}\n" if source.says else ""
+    return f"{taken}{run.experiment.rpartition('.')[2]} on {source.name}: {seeds}, {devices.size} x {kind}"
 
 
 def agreed(*values):

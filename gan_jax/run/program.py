@@ -3,11 +3,12 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from gan_jax import data
 from gan_jax.errors import UserError
-from gan_jax.run import cli, config
+from gan_jax.run import cli, config, rundir
 from gan_jax.run.fit import fit as trained
 from gan_jax.run.loaded import Loaded
 
@@ -73,7 +74,8 @@ def fit(experiment, cfg=None, **options) -> Loaded:
     cfg = dataclasses.replace(cfg, **of_cfg)
     config.check_types(dataclasses.asdict(cfg), type(cfg))
     run = cli.Run(**{name: value for name, value in options.items() if name in known})
+    cfg = cli.named(cfg, run)
     run = cli.settled(cfg, run, cli.name_of(experiment))
-    parts = game(experiment, cfg)
-    state, results = trained(run, *parts)
-    return Loaded(experiment, cfg, state, run.seeds, run.folder, results)
+    run = dataclasses.replace(run, out=run.out or str(rundir.claimed(run.experiment)))
+    state, results = trained(run, *game(experiment, cfg))
+    return Loaded(experiment, cfg, state, run.seeds, Path(run.out), results)
