@@ -223,6 +223,8 @@ def test_letters_are_not_words(tmp_path):
     """Letters are joined, words have blanks between them, padding is left out, and each sample has its line."""
     letters = Field((3,), "tokens", np.int32, 3, ("a", "b", "\n"))
     assert text.words([0, 1, 0], letters) == "aba"
+    ends = Field((4,), "tokens", np.int32, 5, ("<pad>", "<unk>", "<end>", "a", "b"))
+    assert text.words([3, 4, 2, 0], ends) == "ab" and text.words([3, 2, 4, 4], ends) == "a\nbb"
     words = Field((4,), "tokens", np.int32, 3, ("<pad>", "two", "words"))
     assert text.words([1, 2, 0, 0], words) == "two words"
     assert text.words([5, 12], Field((2,), "tokens", np.int32, 20)) == "5 12"
@@ -257,8 +259,9 @@ def played(file):
 def test_a_held_note_is_struck_again(tmp_path):
     """Voices: a pitch that stays is one note, -1 is silence, and the second sample begins after a pause."""
     first = [[60, 48], [60, 50], [60, -1], [62, 50]]
-    x = np.array([first, [[-1, -1], [70, 40], [70, 40], [70, 41]]])
-    plots.samples(tmp_path / "m.png", x, Source("m", {"x": Field((4, 2), "tokens", np.int32, 128)}), [0])
+    x = np.array([first, [[-1, 0], [70, 40], [70, 40], [70, 41]]])
+    x = np.concatenate([x, np.zeros((2, 4, 2), int)], -1)  # two voices more, of padding
+    plots.samples(tmp_path / "m.png", x, Source("m", {"x": Field((4, 4), "series", np.int32)}), [0])
     later = 4 + music.REST
     assert played(tmp_path / "m.mid") == {
         (0, 3, 60, 0), (3, 4, 62, 0), (0, 1, 48, 1), (1, 2, 50, 1), (3, 4, 50, 1),
@@ -277,9 +280,41 @@ def test_a_roll_an_octave_off(tmp_path):
 
 def test_tokens_are_taken_for_pitches():
     """Where tokens have names, these say the pitch; a rest, and what is no pitch, is silence."""
-    field = Field((4, 2), "tokens", np.int32, 3, ("rest", "64", "200"))
-    np.testing.assert_array_equal(music.pitches([[0, 1], [2, 1], [1, 1], [0, 0]], field)[:, 0], [-1, -1, 64, -1])
-    assert not music.is_music(Field((4,), "tokens")) and music.is_music(Field((4, 88), "tokens"))
+    field = Field((4, 4), "tokens", np.int32, 3, ("rest", "64", "200"))
+    x = [[0, 1, 1, 1], [2, 1, 1, 1], [1, 1, 1, 1], [0, 0, 0, 0]]
+    np.testing.assert_array_equal(music.pitches(x, field)[:, 0], [-1, -1, 64, -1])
+    assert music.is_music(Field((4, 88), "tokens", np.int32)) and not music.is_music(Field((4,), "tokens", np.int32))
+    assert not music.is_music(Field((4, 4), "series")), "four floats are prices, not pitches"
+
+
+def test_series_in_other_units(monkeypatch):
+    """Series of numbers are lines below real ones, in the units that they had before a recipe."""
+    monkeypatch.setattr(page, "rendered", lambda fig: fig)
+    field = Field((5, 2), "series", names=("open", "close"), undo=lambda x: 100 + 10 * x)
+    x = np.arange(30.0).reshape(3, 5, 2)
+    given = plots.Given(field, x[:1] + 0.5)
+    axes = plots.KINDS["series"].picture({"seed 0": x}, given).axes
+    assert [axis.get_title() for axis in axes] == ["data", "sample 1", "sample 2", "sample 3"]
+    np.testing.assert_array_equal(axes[2].lines[1].get_ydata(), 100 + 10 * x[1, :, 1])
+    np.testing.assert_array_equal(axes[0].lines[0].get_ydata(), 105 + 10 * x[0, :, 0])
+    assert axes[0].lines[1].get_label() == "close"
+
+
+def test_tables_in_other_units(monkeypatch):
+    """Columns are drawn in the units that they had before a recipe."""
+    monkeypatch.setattr(page, "rendered", lambda fig: fig)
+    x = np.random.default_rng(0).normal(size=(50, 2))
+    given = plots.Given(Field((2,), "row", undo=lambda x: 1000 + x), x)
+    low, high = plots.KINDS["row"].picture({"seed 0": x}, given).axes[0].get_xlim()
+    assert 990 < low < high < 1010
+
+
+def test_a_map_of_labels_is_counted():
+    """Labels of pixels are pictures, in which each label has its colour."""
+    maps = np.repeat(np.arange(3), 16).reshape(3, 4, 4)
+    seen = plots.KINDS["label"].picture({"seed 0": maps}, plots.Given(Field((4, 4), "label", np.int32, 3)))
+    size = 4 * 64 + page.GAP
+    assert len({tuple(seen[page.GAP + i // 2 * size, page.GAP + i % 2 * size]) for i in range(3)}) == 3
 
 
 # Tables and labels
@@ -357,10 +392,10 @@ def test_words_are_lost_inside_jit():
     assert found.rows == ("up", "down") and found.captions == ["cat", "dog"] * 3
 
 
-@pytest.mark.parametrize("kind", ["points", "row", "tokens", "label", "video"])
+@pytest.mark.parametrize("kind", ["points", "row", "series", "tokens", "label", "video"])
 def test_pictures_of_every_kind(kind, tmp_path):
     """Whatever a run's own kind is, `measure` may return pictures of any."""
-    shape = {"points": (2,), "row": (3,), "tokens": (5,), "label": (), "video": (4, 8, 8, 3)}[kind]
+    shape = {"points": (2,), "row": (3,), "series": (7, 2), "tokens": (5,), "label": (), "video": (4, 8, 8, 3)}[kind]
     x = np.random.default_rng(0).uniform(-1, 1, (2, 6, *shape))
     x = (x > 0).astype(int) if kind in ("tokens", "label") else x
     source = Source("digits", {"x": Field((8, 8, 1), "image")})

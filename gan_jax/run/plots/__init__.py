@@ -8,7 +8,7 @@ import numpy as np
 
 from gan_jax import data
 from gan_jax.data import Field
-from gan_jax.run.plots import images, page, points, tables, text, video, voxels
+from gan_jax.run.plots import images, page, points, sequences, tables, text, video, voxels
 from gan_jax.run.plots.images import grid as grid
 from gan_jax.run.plots.lines import Series as Series
 from gan_jax.run.plots.lines import curves as curves
@@ -26,6 +26,10 @@ class Given(NamedTuple):
     field: Field
     real: np.ndarray | None = None
     modes: Any = None
+
+    def units(self, x) -> np.ndarray:
+        """Return numbers in the units of the records, where a recipe took them out of these."""
+        return np.asarray(x if self.field.undo is None else self.field.undo(x))
 
 
 class Kind(NamedTuple):
@@ -50,6 +54,7 @@ KINDS = {
     "video": Kind(16, 8, video.picture, video.files, video.table, video.table_files),
     "voxels": Kind(64, 12, voxels.picture, table=voxels.table),
     "tokens": Kind(64, 8, text.picture, text.files),
+    "series": Kind(64, 8, sequences.picture, sequences.files, real=True),
     "row": Kind(2500, 10_000, tables.picture, real=True),
     "label": Kind(2500, 10_000, tables.counts, real=True),
 }

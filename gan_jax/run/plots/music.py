@@ -1,4 +1,4 @@
-"""Music: tokens that are a piano roll [t, 88] or the notes of some voices [t, v], as pictures and as a MIDI file."""
+"""Music: whole numbers that are a piano roll [t, 88] or the notes of four voices [t, 4], as pictures and MIDI files."""
 
 import itertools
 
@@ -7,20 +7,21 @@ import numpy as np
 from gan_jax.run.plots import page
 
 KEYS, LOWEST = 88, 21  # of a piano; MIDI pitch of the first, an A
+VOICES = 4  # soprano, alto, tenor, bass
 STEPS_A_BEAT, TICKS, BEATS_A_MINUTE, REST = 4, 120, 90, 16  # TICKS a step; REST: silent steps between two samples
 PLAYED = 16  # samples of a MIDI file, at most
 
 
 def is_music(field) -> bool:
-    """Return whether the field of tokens is a roll of 88 keys, or the pitches of two to nine voices."""
-    return len(field.shape) == 2 and (field.shape[1] == KEYS or 2 <= field.shape[1] <= 9)
+    """Return whether a field of whole numbers is a roll of 88 keys, or the pitches of four voices."""
+    return len(field.shape) == 2 and field.shape[1] in (KEYS, VOICES) and np.issubdtype(field.dtype, np.integer)
 
 
 def pitches(x, field) -> np.ndarray:
     """Return the MIDI pitch [t, v] of each voice (or key), -1 where it is silent.
 
     x [t, v]: of a roll, 1 where a key is down; of voices, a pitch, or the number of the token whose name is one. What
-    is no pitch from 0 to 127 (a rest, padding) is silence.
+    is no pitch from 1 to 127 (a rest, padding) is silence.
     """
     x = np.asarray(x)
     if field.shape[1] == KEYS:
@@ -29,7 +30,7 @@ def pitches(x, field) -> np.ndarray:
     if field.names:
         of_name = np.array([int(name) if name.isdecimal() else -1 for name in field.names])
         found = of_name[np.clip(found, 0, len(of_name) - 1)]
-    return np.where((found >= 0) & (found < 128), found, -1)
+    return np.where((found > 0) & (found < 128), found, -1)
 
 
 def notes(x, field) -> list[tuple[int, int, int, int]]:

@@ -113,8 +113,15 @@ def save(file: Path, picture: np.ndarray):
 
 def animate(file: Path, frames: list[np.ndarray], milliseconds: list[int]):
     """Write pictures of one size as a GIF that begins again and again, each shown for its time."""
-    first, *rest = (Image.fromarray(frame).quantize(256, dither=Image.Dither.NONE) for frame in frames)
+    first, *rest = map(_of_palette, frames)
     _whole(file, lambda new: first.save(new, save_all=True, append_images=rest, duration=milliseconds, loop=0))
+
+
+def _of_palette(frame):
+    """Return a picture with its own 256 colours: greys as they are, others by an octree (fast)."""
+    if (frame == frame[..., :1]).all():
+        return Image.fromarray(np.ascontiguousarray(frame[..., 0]))
+    return Image.fromarray(frame).quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
 
 
 def _whole(file, write_to):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gan_jax.run.plots import page
+from gan_jax.run.plots import images, page
 
 PANELS = 24  # columns that are drawn, the first ones
 
@@ -12,7 +12,8 @@ def picture(panels, given) -> np.ndarray:
 
     Where all columns are drawn, and there are no more than a few seeds, two panels more hold the correlations.
     """
-    real, names = given.real, given.field.names
+    real, names = None if given.real is None else given.units(given.real), given.field.names
+    panels = {title: given.units(x) for title, x in panels.items()}
     columns = next(iter(panels.values())).shape[1]
     shown = min(columns, PANELS)
     linked = real is not None and 1 < columns <= PANELS
@@ -64,8 +65,14 @@ def _legend(fig, axis, title=None):
 
 
 def counts(panels, given) -> np.ndarray:
-    """Return how often each label comes among whole numbers [n], a bar a panel beside real data in grey."""
+    """Return how often each label comes among whole numbers [n], a bar a panel beside real data in grey.
+
+    Maps of labels [n, h, w], one a pixel, are pictures, a colour a label.
+    """
     field, real = given.field, given.real
+    if len(field.shape) == 2:
+        layers = lambda x: 2.0 * np.eye(max(4, field.classes), dtype=np.float32)[np.rint(x).astype(int)] - 1
+        return page.beside({title: images.grid(layers(x[:64])) for title, x in panels.items()})
     bars = {} if real is None else {"data": real}
     bars |= {title if len(panels) > 1 else "samples": np.rint(x).astype(int).ravel() for title, x in panels.items()}
     k = field.classes or int(max(map(np.max, bars.values()))) + 1

@@ -2,21 +2,25 @@
 
 import numpy as np
 
+from gan_jax.data import tokens
 from gan_jax.run.log import write_whole
 from gan_jax.run.plots import music, page
 
-EMPTY = {"", "<pad>"}  # tokens that stand for nothing
 WIDTH, LINES = 760, 40  # pixels of a picture, and lines
 
 
 def words(x, field) -> str:
-    """Return tokens [t] by their names: letters joined, words with blanks between; without names, their numbers."""
+    """Return tokens [t] by their names: letters joined, words with blanks between; without names, their numbers.
+
+    Padding is left out, and an end begins a line.
+    """
     x = np.rint(np.asarray(x)).astype(int).ravel()
     if not field.names:
         return " ".join(map(str, x))
     said = [field.names[i] if 0 <= i < len(field.names) else f"<{i}>" for i in x]
-    said = [name for name in said if name not in EMPTY]
-    return ("" if max(map(len, field.names)) == 1 else " ").join(said)
+    said = ["\n" if name == tokens.SPECIAL[tokens.END] else name for name in said if name != tokens.SPECIAL[tokens.PAD]]
+    letters = all(len(name) == 1 for name in field.names if name not in tokens.SPECIAL)
+    return ("" if letters else " ").join(said).replace(" \n", "\n").replace("\n ", "\n").rstrip("\n")
 
 
 def picture(panels, given) -> np.ndarray:
