@@ -35,6 +35,7 @@ from gan_jax.run.program import Game, game
 NAMES = list(experiments.modules())
 MEASURED = [n for n in NAMES if getattr(importlib.import_module(experiments.modules()[n]), "measure", None)]
 NORMED = [*NAMES, "vanilla_dcgan"]  # the file to copy has statistics once other nets are put into it
+kept = functools.lru_cache(1)  # of one experiment at a time: their tests stand one after the other
 SAMPLES = 256  # enough for their spread
 LONG = 100  # steps after which running statistics of decay 0.9 have forgotten what they began with
 
@@ -60,7 +61,7 @@ def module_of(name):
     return module
 
 
-@functools.cache
+@kept
 def tiny(name) -> Tiny:
     """Return the experiment, compiled once for all tests."""
     module = module_of(name)
@@ -71,13 +72,13 @@ def tiny(name) -> Tiny:
     return Tiny(module, cfg, parts._replace(**compiled), rates)
 
 
-@functools.cache
+@kept
 def begun(name):
     """Return the experiment's first state."""
     return tiny(name).game.init(jax.random.key(0))
 
 
-@functools.cache
+@kept
 def alone(name):
     """Return (state, steps, {rate: value}) -> state: the experiment's steps on one device."""
     module, cfg, parts, given = tiny(name)
@@ -97,7 +98,7 @@ def alone(name):
     return advance
 
 
-@functools.cache
+@kept
 def at_rest(name):
     """Return the state after many steps at rates of 0: only what is not learned has moved."""
     return alone(name)(begun(name), LONG, **dict.fromkeys(tiny(name).rates, 0.0))
@@ -154,7 +155,7 @@ def test_tiny_is_never_chosen_by_itself(name):
     assert cli._preset_for({first: module.PRESETS[first], "tiny": cfg}, cfg.dataset) == first
 
 
-@functools.cache
+@kept
 def shared(name):
     """Return (traces, first, advance): the stepper over four devices, and () -> the first state on them."""
     parts, traces = tiny(name).game, []
@@ -172,7 +173,7 @@ def shared(name):
     return traces, first, lambda state, n: advance(state, key, feed, n)
 
 
-@functools.cache
+@kept
 def after_three(name):
     """Return (state, metrics) after three steps in one go over four devices."""
     _, first, advance = shared(name)

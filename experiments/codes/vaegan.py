@@ -69,8 +69,7 @@ def init(cfg, key):
 
 
 def step(cfg, state, batch):
-    E, G, D, tx = build(cfg)
-    x = batch["x"]  # [b, ...]
+    (E, G, D, tx), x = build(cfg), batch["x"]  # [b, ...]
     noise, prior = jax.random.normal(rng.at(state.key, state.step, "z"), (2, x.shape[0], cfg.z_dim))  # [b, z] each
 
     def encode(e_params):
@@ -104,15 +103,14 @@ def step(cfg, state, batch):
     def d_loss(d_params, again, made):
         (real_score, again_score, made_score), _, stats = judge(d_params, again, made)
         value = losses.non_saturating.d(real_score, again_score) + jax.nn.softplus(made_score)
-        return value.mean(), (real_score, again_score, made_score, stats)
+        return value.mean(), ({"real": real_score, "reconstruction": again_score, "sample": made_score}, stats)
 
     # What the three share is the same numbers: the compiler computes it once.
     e_grads, (z, kl, distance, e_stats) = jax.grad(e_loss, has_aux=True)(state.e.params)
     g_grads, (again, made, g_stats) = jax.grad(g_loss, has_aux=True)(state.g.params, z)
-    d_grads, (*scores, d_stats) = jax.grad(d_loss, has_aux=True)(state.d.params, again, made)
+    d_grads, (scores, d_stats) = jax.grad(d_loss, has_aux=True)(state.d.params, again, made)
 
-    metrics = {"kl": kl.mean(), "distance": distance.mean()}
-    metrics |= {f"score/{of}": s.mean() for of, s in zip(("real", "reconstruction", "sample"), scores, strict=True)}
+    metrics = {"kl": kl.mean(), "distance": distance.mean()} | {f"score/{k}": v.mean() for k, v in scores.items()}
     e, g = descend(state.e, e_grads, tx, e_stats), descend(state.g, g_grads, tx, g_stats)
     return State(state.step + 1, state.key, e, g, descend(state.d, d_grads, tx, d_stats)), metrics
 

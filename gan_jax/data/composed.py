@@ -87,7 +87,7 @@ def enlarged(name, base: Source, times: int) -> Source:
         whole=lambda: larger(base.whole()),
         test=base.test and enlarged(name, base.test, times),
         fingerprint=base.fingerprint and f"{base.fingerprint}-{times}x",
-        nbytes=base.nbytes * times**2,
+        nbytes=base.nbytes + base.n * h * w * c * (times**2 - 1),
     )
 
 

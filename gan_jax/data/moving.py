@@ -29,12 +29,7 @@ def moving_digits(name: str, base: Source, frames: int = 20, side: int = 64) -> 
     The clips of a training batch are two orders of the records, drawn anew; those that are held out are one for each
     record of the base's test split, always the same: that record with the one half the split away from it.
     """
-    classes = base.classes
-    first, second = np.triu_indices(classes)
-    pairs = np.zeros((classes, classes), np.int32)
-    pairs[first, second] = pairs[second, first] = np.arange(len(first))
-    called = base.fields["y"].names or range(classes)
-    names = [f"{called[a]} and {called[b]}" for a, b in zip(first, second, strict=True)]
+    pairs, names = pairs_of(base.fields["y"])
     room = np.array([side - size for size in base.shape[:2]])
 
     def make(held_out, raw, key, i, b):
@@ -44,21 +39,7 @@ def moving_digits(name: str, base: Source, frames: int = 20, side: int = 64) -> 
         x = jax.vmap(lambda digits, at: jax.vmap(lambda at: drawn(digits, at, side))(at))(digits, at)
         return decode({"x": x, "y": jnp.asarray(pairs)[y[:, 0], y[:, 1]]})
 
-    def read_pairs(indices):
-        indices = np.asarray(indices)
-        return base.test.read(np.stack([indices, (indices + base.test.n // 2) % base.test.n], -1))
-
-    fields = {"x": Field((frames, side, side, base.shape[2]), "video"), "y": label(len(first), names)}
-    test = base.test and Source(
-        name,
-        fields,
-        n=base.test.n,
-        pick=lambda key, i, b: order(rng.at(key, 0, "data"), i, b, base.test.n),
-        read=read_pairs,
-        whole=lambda: jax.tree.map(lambda a: np.stack([a, np.roll(a, -(len(a) // 2), 0)], 1), base.test.whole()),
-        make=functools.partial(make, True),
-        nbytes=2 * base.test.nbytes,
-    )
+    fields = {"x": Field((frames, side, side, base.shape[2]), "video"), "y": label(len(names), names)}
     return Source(
         name,
         fields,
@@ -67,9 +48,37 @@ def moving_digits(name: str, base: Source, frames: int = 20, side: int = 64) -> 
         read=base.read,
         whole=base.whole,
         make=functools.partial(make, False),
-        test=test,
+        test=base.test and _held_out(name, fields, base.test, functools.partial(make, True)),
         nbytes=base.nbytes,
     )
+
+
+def _held_out(name, fields, base, make) -> Source:
+    """Return the source of one clip for each record of the base."""
+
+    def read(indices):
+        indices = np.asarray(indices)
+        return base.read(np.stack([indices, (indices + base.n // 2) % base.n], -1))
+
+    return Source(
+        name,
+        fields,
+        n=base.n,
+        pick=lambda key, i, b: order(rng.at(key, 0, "data"), i, b, base.n),
+        read=read,
+        whole=lambda: jax.tree.map(lambda a: np.stack([a, np.roll(a, -(len(a) // 2), 0)], 1), base.whole()),
+        make=make,
+        nbytes=2 * base.nbytes,
+    )
+
+
+def pairs_of(labels: Field) -> tuple[np.ndarray, list[str]]:
+    """Return (the number of each pair of labels without their order [classes, classes], what the pairs are called)."""
+    first, second = np.triu_indices(labels.classes)
+    pairs = np.zeros((labels.classes, labels.classes), np.int32)
+    pairs[first, second] = pairs[second, first] = np.arange(len(first))
+    called = labels.names or range(labels.classes)
+    return pairs, [f"{called[a]} and {called[b]}" for a, b in zip(first, second, strict=True)]
 
 
 def thrown(u, room):

@@ -255,7 +255,7 @@ def _builder(name, data_dir, again, others):
         close = difflib.get_close_matches(name, [*others, *tfds.list_builders(with_community_datasets=False)], 3)
         raise UserError(
             f"there is no data set {name!r}{'; did you mean ' + ' or '.join(close) + '?' if close else '.'}\n"
-            f"Choose from {', '.join(others)}, or any TFDS image set by name (mnist, cifar10, ...)."
+            f"Choose from {', '.join(others)}, or any TFDS set by name (mnist, cifar10, ...)."
         ) from None
     if builder.is_prepared():
         return builder

@@ -54,8 +54,7 @@ def fit(run, setup, init, step, sample, measure=None):
         if at > setup.steps:
             log.tell(f"{folder} is at step {at} already, past --steps {setup.steps}: nothing to do")
             return state, rundir.results(folder)
-        recording = Recorder if mesh.is_first() else Silent
-        recorder = recording(run, at, setup.steps)
+        recorder = (Recorder if mesh.is_first() else Silent)(run, at, setup.steps)
         if mesh.is_first():
             log.tell(f"{describe(run, setup.source, devices)} -> {folder}")
         feeder = Feeder(run, setup.source, setup.batch_size, devices, keys, at)
@@ -69,10 +68,7 @@ def fit(run, setup, init, step, sample, measure=None):
         checkpoints.wait()
         scores = evaluated.final(state, keys, at, stop) if at == end else None
         if scores is None:
-            go_on = f"python -m {run.experiment} --resume --out {shlex.quote(str(folder))}"
-            recorder.end(f"stopped at step {at}, saved; to go on: {go_on}")
-            recorder.conclude(at, ended=False)
-            raise SystemExit(128 + (stop[0] if stop else signal.SIGTERM))
+            stop_here(run, at, stop, recorder)
         results = scores | {"steps": at, "seconds": seconds}
         if mesh.is_first():
             results = evaluate.conclusion(folder, results, scores, run.seeds)
@@ -126,6 +122,14 @@ def train(run, setup, state, keys, at, stepper, recorder, evaluated, checkpoints
     if saved != at:
         save(state)
     return state, at, end
+
+
+def stop_here(run, at, stop, recorder):
+    """End the program after a signal: the state is saved, and how to go on is said."""
+    go_on = f"python -m {run.experiment} --resume --out {shlex.quote(run.out)}"
+    recorder.end(f"stopped at step {at}, saved; to go on: {go_on}")
+    recorder.conclude(at, ended=False)
+    raise SystemExit(128 + (stop[0] if stop else signal.SIGTERM))
 
 
 def train_classifiers(setup):

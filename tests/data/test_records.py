@@ -226,10 +226,10 @@ def test_rows_of_tables(tfds_dir):
         np.testing.assert_array_equal(raw["x"], expected)
     names = data.load("credit_card_fraud_sample").fields["x"].names
     assert names == ("Time", *(f"V{i}" for i in range(1, 29)), "Amount")
-    esol = data.load("esol,x=log_solubility+weight,smiles=smiles")
-    assert esol.fields["x"] == data.Field((2,), "row", names=("log_solubility", "weight"))
+    esol = data.load("esol,x=weight+log_solubility,smiles=smiles")
+    assert esol.fields["x"] == data.Field((2,), "row", names=("weight", "log_solubility"))
     weights = np.float32(stored(tfds_dir, "esol", "train", "weight"))
-    np.testing.assert_array_equal(esol.read(np.arange(esol.n))["x"][:, 1], weights)
+    np.testing.assert_array_equal(esol.read(np.arange(esol.n))["x"][:, 0], weights)
     assert tokens.level(esol.fields["smiles"].names) == "char"
     assert data.load("sp500,x=volume:row").fields["x"] == data.Field((1,), "row", names=("volume",))
 
@@ -245,6 +245,8 @@ def test_running_text_comes_in_windows(tfds_dir):
     assert tokens.text(source.read(np.array([[4]]))["x"][0, 0], field.names) == text[400:500]
     np.testing.assert_array_equal(source.whole()["x"], rows)
     assert data.load("wikitext2_heldout").says.endswith("; validation 8751, test 9804")
+    kept = [f"tiny_shakespeare,length=100{choice}" for choice in ("", ",split=test,test=", ",level=word")]
+    assert len({data.load(name).fingerprint for name in (*kept, "tiny_shakespeare")}) == 4
     assert data.load("wikitext2_heldout,title=title").n == 60  # beside another field a record is an article
 
 
@@ -286,6 +288,7 @@ def test_streamed_and_resident_batches_have_the_same_bits(name, tfds_dir):
     arrays = jax.tree.map(jnp.asarray, data.resident(source))
     make = jax.jit(lambda raw, key, i: source.make(raw, key, i, b))
     batch = jax.jit(lambda arrays, key, i: data.batch(source, arrays, key, i, b))
+    assert source.nbytes == sum(a.nbytes for a in arrays.values())
     start = source.n // b - 1
     for i, raw in zip(range(start, start + 3), data.stream(source, KEY, b, start), strict=False):
         streamed, resident = make(raw, KEY, i), batch(arrays, KEY, i)
@@ -531,8 +534,16 @@ def test_the_fingerprint_says_all_that_the_arrays_depend_on(sets, tmp_path, monk
     """Split, features, choices, the shards' sizes and times, and the version of the decoding."""
     both = {"image": tfds.features.Image(shape=(3, 4, 3)), "mask": tfds.features.Image(shape=(3, 4, 1))}
     one = {"image": file_of(paletted()), "mask": file_of(Image.new("L", (4, 3), 2))}
-    sets("prints", both, train=[one], test=[one], other=[one])
-    names = ["prints", "prints,x=mask", "prints,size=2", "prints,m=mask", "prints,m=mask:label", "prints,split=other"]
+    sets("prints", both, train=[one] * 2, test=[one], other=[one])
+    names = [
+        "prints",
+        "prints,split=train[:1]",
+        "prints,x=mask",
+        "prints,size=2",
+        "prints,m=mask",
+        "prints,m=mask:label",
+        "prints,split=other",
+    ]
     seen = [data.load(name).fingerprint for name in names] + [data.load("prints").test.fingerprint]
     assert len(set(seen)) == len(seen) and all(seen)
     (shard,) = (tmp_path / "prints").rglob("*train*record*")
