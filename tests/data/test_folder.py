@@ -468,12 +468,14 @@ def test_labels_of_an_npz(tmp_path, y):
     assert whole(source)["y"].tolist() == [1, 0, 1] and source.fields["y"].names in (("2", "5"), ("a", "b"))
 
 
-def test_splits_of_an_npz(tmp_path):
-    """x_train, y_train, x_test and y_test, as Keras keeps them; one range of numbers for both splits."""
-    x = U8 / 255 * 2 - 1
-    source = data.load(saved(tmp_path, x_train=x, y_train=[0, 1, 2], x_test=np.abs(x[:1]), y_test=[2]))
+@pytest.mark.parametrize("bright", ["train", "test"])
+def test_splits_of_an_npz(tmp_path, bright):
+    """x_train, y_train, x_test and y_test, as Keras keeps them; what floats mean is the same in both splits."""
+    x = {split: np.abs(U8 / 127.5 - 1) if split == bright else U8 / 127.5 - 1 for split in ("train", "test")}
+    source = data.load(saved(tmp_path, x_train=x["train"], y_train=[0, 1, 2], x_test=x["test"][:1], y_test=[2]))
     assert source.n == 3 and source.test.n == 1 and source.classes == 3 and whole(source.test)["y"].tolist() == [2]
-    np.testing.assert_allclose(whole(source.test)["x"], np.abs(x[:1]), atol=1e-6)
+    np.testing.assert_allclose(whole(source)["x"], x["train"], atol=1e-6)
+    np.testing.assert_allclose(whole(source.test)["x"], x["test"][:1], atol=1e-6)
 
 
 REFUSED = {
