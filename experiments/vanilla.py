@@ -37,6 +37,7 @@ PRESETS = {
     "default": Config(),
     "images": Config(),
     "ring": Config("ring8", batch_size=512, z_dim=16, width=128, lr=1e-3),
+    "tiny": Config(steps=6, batch_size=8, z_dim=4, width=8),
 }
 
 
@@ -63,20 +64,23 @@ def step(cfg, state, batch):
     z = jax.random.normal(rng.at(state.key, state.step, "z"), (x.shape[0], cfg.z_dim))  # [b, z]
 
     def d_loss(d_params, fake):
-        real_score, _ = forward(D, d_params, state.d.stats, x)  # [b]
+        real_score, stats = forward(D, d_params, state.d.stats, x)  # [b]; D keeps the statistics of data
         fake_score, _ = forward(D, d_params, state.d.stats, fake)  # [b]
-        return losses.non_saturating.d(real_score, fake_score).mean(), (real_score, fake_score)
+        return losses.non_saturating.d(real_score, fake_score).mean(), (real_score, fake_score, stats)
 
     def g_loss(g_params):
-        fake, _ = forward(G, g_params, state.g.stats, z)
+        fake, stats = forward(G, g_params, state.g.stats, z)
         fake_score, _ = forward(D, state.d.params, state.d.stats, fake)
-        return losses.non_saturating.g(None, fake_score).mean(), fake
+        return losses.non_saturating.g(None, fake_score).mean(), (fake, stats)
 
-    (g_value, fake), g_grads = jax.value_and_grad(g_loss, has_aux=True)(state.g.params)
-    (d_value, (real_score, fake_score)), d_grads = jax.value_and_grad(d_loss, has_aux=True)(state.d.params, fake)
+    (g_value, (fake, g_stats)), g_grads = jax.value_and_grad(g_loss, has_aux=True)(state.g.params)
+    (d_value, (real_score, fake_score, d_stats)), d_grads = jax.value_and_grad(d_loss, has_aux=True)(
+        state.d.params, fake
+    )
 
+    g, d = descend(state.g, g_grads, tx, g_stats), descend(state.d, d_grads, tx, d_stats)
     metrics = {"loss/g": g_value, "loss/d": d_value, "score/real": real_score.mean(), "score/fake": fake_score.mean()}
-    return State(state.step + 1, state.key, descend(state.g, g_grads, tx), descend(state.d, d_grads, tx)), metrics
+    return State(state.step + 1, state.key, g, d), metrics
 
 
 def sample(cfg, state, key, n):

@@ -11,16 +11,19 @@ from pathlib import Path
 import jax
 import numpy as np
 
+import gan_jax
 from experiments import unrolled
 from gan_jax.run import mesh
+from gan_jax.run.program import program
 
 RING = ["--batch-size=8", "--width=8", "--unroll=2", "--log-every=2", "--save-every=2", "--eval-every=0"]
-DIGITS = [*RING, "--unroll=0", "--preset=default", "--dataset=digits", "--nets=mlp"]
+DIGITS = [*RING, "--unroll=0", "--preset=default", "--dataset=digits"]
 
 
-def train(out, *flags, of=RING):
-    """Train the tiny unrolled GAN here and return (state, results)."""
-    return unrolled.main([*of, f"--out={out}", *flags])
+def train(out, *flags, of=RING, **parts):
+    """Train the tiny unrolled GAN here, with these parts in place of its own, and return (state, results)."""
+    own = {name: getattr(unrolled, name) for name in ("setup", "init", "step", "sample")}
+    return program(unrolled.Config, unrolled.PRESETS, **own | parts)([*of, f"--out={out}", *flags])
 
 
 def start(*arguments, **environment):
@@ -81,3 +84,11 @@ def same(a, b, rtol=0.0, atol=0.0):
     for (path, one), (_, other) in zip(a, b, strict=True):
         assert one.dtype == other.dtype and one.shape == other.shape, path
         np.testing.assert_allclose(one, other, rtol, atol, err_msg=jax.tree_util.keystr(path))
+
+
+def same_run(out, whole):
+    """Check that a run's state, rows and scores are those of another, to the byte."""
+    same(gan_jax.load(out).state, gan_jax.load(whole).state)
+    assert (out / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+    results = [json.loads((folder / "results.json").read_text()) for folder in (out, whole)]
+    assert all(r.pop("seconds") >= 0 for r in results) and results[0] == results[1]

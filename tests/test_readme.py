@@ -29,7 +29,7 @@ COMMANDS = {command for command in COMMANDS if not command.startswith("NAME")}
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_a_command_that_is_not_understood(command, monkeypatch):
     """Every flag of every command is one that the experiment has."""
-    name, *flags = shlex.split(command.replace('"', ""))
+    name, *flags = shlex.split(command.replace('"', "").rstrip("\\ "))
     module = importlib.import_module(modules()[name.rpartition(".")[2]])
     image = data.Source("x", {"x": data.Field((28, 28, 1), "image"), "y": data.label(10)}, n=100)
     monkeypatch.setattr(cli.data, "load", lambda name: image)
@@ -41,9 +41,9 @@ def test_a_command_that_is_not_understood(command, monkeypatch):
 
 
 def test_a_table_that_is_not_that_of_the_files():
-    """The README's table is what `python -m experiments --table` prints, from the docstrings and the record."""
-    rows = [line for line in TEXT.splitlines() if re.match(r"\| (\[`\w+`\]\(experiments|experiment \|)", line)]
-    assert rows == [line for line in listing.table().splitlines() if "---" not in line]
+    """The tables are what `python -m experiments` prints of the docstrings and the record."""
+    assert listing.short_table() in TEXT
+    assert listing.table("../") in (ROOT / "docs" / "experiments.md").read_text()
 
 
 def test_a_step_that_is_not_in_the_file():
@@ -55,7 +55,7 @@ def test_a_step_that_is_not_in_the_file():
 def test_a_readme_that_is_long():
     """It has at most 150 lines, and none that are two."""
     lines = TEXT.splitlines()
-    assert len(lines) <= 150 and not [line for line in lines if len(line) > 400]
+    assert len(lines) <= 150 and not [line for line in lines if len(line) > 400 and line[0] != "|"]
 
 
 def test_first_edit_applies():
@@ -92,7 +92,9 @@ def test_a_link_to_nothing(page):
 
 def test_a_module_that_is_not_there():
     """Every `python -m` of the pages names a module of the repository."""
-    for name in set(re.findall(r"python -m ((?:gan_jax|benchmarks|experiments)(?:\.\w+)+)", SAID)):
+    for name in set(re.findall(r"python -m ((?:gan_jax|benchmarks|experiments)(?:\.\w+)+)", SAID)) - {
+        "experiments.NAME"
+    }:
         path = ROOT / name.replace(".", "/")
         assert path.with_suffix(".py").exists() or path.is_dir(), name
     for name in set(re.findall(r"python -m benchmarks (\w+)", SAID)):

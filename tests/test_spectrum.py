@@ -1,6 +1,7 @@
 """The spectrum: games and rules in closed form, nets by finite differences, and the command."""
 
 import functools
+import importlib
 from typing import NamedTuple
 
 import jax
@@ -10,14 +11,14 @@ import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 from runs import train
-from test_contract import NAMES, parts
 
+import experiments
 from experiments import unrolled
 from experiments.pairs import cyclegan
 from gan_jax import UserError, data, spectrum
 from gan_jax.game import dynamics
 from gan_jax.game.player import Player, descend
-from gan_jax.run import rundir
+from gan_jax.run import loaded, program
 
 RATE = 0.1
 
@@ -98,7 +99,7 @@ def double(tree):
 def test_a_gan_by_finite_differences():
     """The eigenvalues of a small unrolled GAN's update are those of the matrix of its central differences."""
     cfg = unrolled.Config(batch_size=16, width=6, z_dim=2, unroll=2, g_lr=1e-2, d_lr=3e-2)
-    state, batch = unrolled.init(cfg, jax.random.key(0)), data.load("ring8").draw(jax.random.key(5), 16)
+    state, batch = unrolled.init(cfg, jax.random.key(0)), data.draw(data.load("ring8"), jax.random.key(5), 16)
     with jax.enable_x64(True):
         (state, batch), step = double((state, batch)), jax.jit(functools.partial(unrolled.step, cfg))
         for _ in range(30):
@@ -204,17 +205,19 @@ def test_spectral_norms():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", experiments.modules().values())
 def test_every_experiment_has_a_spectrum(name):
-    """On images, with convolutions where there are any: finite, and some directions do move."""
-    p = parts(name, "digits")
-    batch = data.batch(p["source"], data.resident(p["source"]), jax.random.key(0), 0, p["batch_size"])
-    state, step = p["init"](jax.random.key(0)), jax.jit(p["step"])
+    """Of its preset `tiny`, with convolutions where there are any: finite, and some directions do move."""
+    module = importlib.import_module(name)
+    game = program.game(module, module.PRESETS["tiny"])
+    source, records = game.setup.source, jax.tree.map(jnp.asarray, data.resident(game.setup.source))
+    batch = jax.jit(lambda records: data.batch(source, records, jax.random.key(0), 0, game.setup.batch_size))(records)
+    state, step = jax.jit(game.init)(jax.random.key(0)), jax.jit(game.step)
     for _ in range(2):
         state, _ = step(state, batch)
     with jax.enable_x64(True):
         state, batch = double((state, batch))
-        field = spectrum.step_field(p["step"], state, batch)
+        field = spectrum.step_field(game.step, state, batch)
         found = spectrum.eigenvalues(field, spectrum.players(state), 2, tol=1e-2)
     assert len(found) and np.isfinite(found).all() and (found != 0).all()
 
@@ -237,7 +240,7 @@ def test_command(runs, tmp_path, capsys):
     assert f"{long} at step 4," in said and f"{pair} at step 2," in said and said.count("path from step 0") == 1
     assert (tmp_path / "s.png").stat().st_size > 5000
 
-    run, seen = rundir.load(long), looks[long]
+    run, seen = loaded.load(long), looks[long]
     drawn = [data.batch(data.load("ring8"), {}, run.state.key, 4 + i, 8) for i in range(2)]
     batch = {name: jnp.concatenate([b[name] for b in drawn]) for name in ("x", "y")}
     begin = unrolled.init(run.cfg, run.state.key)
@@ -251,12 +254,12 @@ def test_command(runs, tmp_path, capsys):
 
 
 def test_parts():
-    """What `main` hands to `fit`, of an experiment with two sets and four players."""
+    """What an experiment is with its Config put in, here of one with two sets and four players."""
     cfg = cyclegan.Config("ring8", source="grid25", batch_size=8, width=8)
-    was, given = cyclegan.fit, rundir.parts(cyclegan, cfg)
-    assert cyclegan.fit is was and given["batch_size"] == 8 and list(given["source"].parts) == ["x", "source"]
-    assert given["step"].args == (cfg,) and given["measure"].func is cyclegan.measure
-    shapes = jax.eval_shape(given["init"], jax.random.key(0))
+    game = program.game(cyclegan, cfg)
+    assert game.setup.batch_size == 8 and list(game.setup.source.fields) == ["x", "source"]
+    assert game.step.args == (cfg,) and game.measure.func is cyclegan.measure
+    shapes = jax.eval_shape(game.init, jax.random.key(0))
     assert list(spectrum.players(shapes)) == ["g_ab", "g_ba", "d_a", "d_b"]
 
 

@@ -33,21 +33,33 @@ def _place() -> Path:
 FOLDER = _place()
 
 
-def arrays(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def arrays(
+    name: str,
+    make: Callable[[], dict[str, np.ndarray]],
+    fits: Callable[[dict[str, np.ndarray]], bool] = lambda found: True,
+) -> dict[str, np.ndarray]:
     """Return what `make` makes, kept under this name from one run to the next. Without a name nothing is kept.
 
-    A name must say all that the arrays depend on.
+    A name must say all that the arrays depend on. fits: whether arrays that were kept are what is looked for.
     """
+    if not name:
+        return make()
     file = FOLDER / f"{name}.npz"
+    found = _read(file)
+    if found is None or not fits(found):
+        found = make()
+        with contextlib.suppress(OSError), whole(file) as opened:  # the cache saves time and nothing else
+            np.savez(opened, **found)
+    return found
+
+
+def _read(file):
+    """Return the arrays of an .npz, or None where it is missing or cut short."""
     try:
         with file.open("rb") as opened, np.load(opened) as found:
             return dict(found)
-    except Exception:  # missing, or cut short: make them again
-        made = make()
-    if name:
-        with contextlib.suppress(OSError), whole(file) as opened:
-            np.savez(opened, **made)
-    return made
+    except Exception:
+        return None
 
 
 @contextlib.contextmanager

@@ -27,15 +27,29 @@ def rgb(picture: Image.Image, channels: int) -> np.ndarray:
     """
     if channels not in (1, 3, 4):
         raise ValueError(f"a picture has 1, 3 or 4 channels, not {channels}")
-    picture.load()  # a PNG may say its orientation and its transparency behind its pixels
-    upright = UPRIGHT.get(picture.getexif().get(ORIENTATION), lambda a: a)
+    picture.load()  # a PNG may say its orientation behind its pixels
+    upright = UPRIGHT.get(orientation(picture), lambda a: a)
     if picture.mode[0] in "IF":  # I, I;16 of either byte order, and F
         picture = _of_many_bits(picture)
-    if channels == 4:
-        a = np.asarray(picture.convert("RGBA"))
-    else:
-        a = np.asarray(_over_white(picture).convert("L" if channels == 1 else "RGB"))
+    picture = picture if channels == 4 else _over_white(picture)
+    mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
+    a = np.asarray(picture if picture.mode == mode else picture.convert(mode))
     return np.ascontiguousarray(upright(a.reshape(*a.shape[:2], channels)))
+
+
+def size_of(picture: Image.Image) -> tuple[int, int]:
+    """Return height and width of a picture, upright."""
+    if picture.format == "PNG":
+        picture.load()
+    return picture.size if orientation(picture) in (5, 6, 7, 8) else picture.size[::-1]
+
+
+def orientation(picture: Image.Image) -> int:
+    """Return what EXIF or XMP say of how the camera was held, 1 (upright) where they say nothing."""
+    # to ask `getexif` takes as long as a quarter of a small picture's decoding
+    if picture.format in ("PNG", "JPEG") and not any("exif" in key or "xmp" in key for key in picture.info):
+        return 1
+    return picture.getexif().get(ORIENTATION, 1)
 
 
 def indices(picture: Image.Image) -> np.ndarray:
@@ -73,8 +87,7 @@ def _over_white(picture):
 def square(a: np.ndarray, size: int) -> np.ndarray:
     """Return the middle square of a picture [h, w, c], uint8, averaged over areas to [size, size, c]; halves round up.
 
-    The weights are the exact areas, whole numbers in units of (1 / size)^2 pixels. A picture that is enlarged shows its
-    pixels.
+    Areas and sums are whole numbers, so the bits are the same everywhere. A picture that is enlarged shows its pixels.
     """
     a = middle(a)
     n = len(a)

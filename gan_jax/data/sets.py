@@ -5,7 +5,7 @@ import os
 import re
 import sys
 
-from gan_jax.data import composed, folder, records, toys
+from gan_jax.data import composed, folder, moving, records, toys
 from gan_jax.data.source import Source
 from gan_jax.errors import UserError
 
@@ -19,9 +19,12 @@ DATASETS = {
     "grid25": toys.grid,  # VEEGAN and PacGAN
     "spiral": toys.spiral,
     "digits": records.load,  # the 8x8 digits of scikit-learn: the embedded image set
+    "digits16": lambda name: composed.enlarged(name, load("digits"), 2),  # nets for 16x16 have two levels
     "stacked_mnist": lambda name: composed.stacked(name, load("mnist")),
     "stacked_digits": lambda name: composed.stacked(name, load("digits")),
     "coloured_mnist": lambda name: composed.coloured(name, load("mnist")),
+    "moving_mnist": lambda name: moving.moving_digits(name, load("mnist")),
+    "moving_digits": lambda name: moving.moving_digits(name, load("digits"), frames=16, side=32),
 }
 
 

@@ -7,7 +7,6 @@ import io
 import os
 import re
 import sys
-import typing
 import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -36,6 +35,7 @@ class Run:
     keep: Count = 3  # checkpoints that are kept
     size: int = 0  # cut the pictures to squares and shrink these to this side [as they are]
     skip_bad: bool = False  # leave out what can't be read of a folder of pictures
+    tensorboard: bool = False  # write rows and pictures for TensorBoard, too, into the run's folder
     stream: bool = False  # read records ahead on the host even where the set fits on the device
     rekey: int = 0  # with --resume, a new number: go on with other noise and data, and with other rates if you like
     precision: Literal["default", "high", "highest"] = "default"  # of float32 products on GPU and TPU
@@ -46,6 +46,11 @@ class Run:
     distributed: bool = False  # join the other processes (done unasked on a TPU pod and under SLURM)
     experiment: tyro.conf.Suppress[str] = ""  # its module, "experiments.unrolled"
     config: tyro.conf.Suppress[Any] = None  # the Config as a dict, for config.json
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return Path(self.out)
 
 
 def name_of(experiment) -> str:
@@ -82,9 +87,9 @@ def parse(Config, presets: dict, argv=None):
             saved = rundir.read(out, experiment)
             run = dataclasses.replace(run, **{name: saved[name] for name in rundir.KEPT})
             if "preset" not in said:
-                known = typing.get_type_hints(Config)
-                config.check_types(saved["config"], known, Path(out) / "config.json")
-                cfg = dataclasses.replace(cfg, **{k: v for k, v in saved["config"].items() if k in known})
+                file = Path(out) / "config.json"
+                config.check_types(saved["config"], Config, file)
+                cfg = dataclasses.replace(cfg, **config.known(saved["config"], Config, file))
         args = flags(argv, cfg, run, preset)
     cfg = named(args.cfg, args.run)
     return cfg, settled(cfg, dataclasses.replace(args.run, out=out), experiment)
@@ -103,8 +108,11 @@ def _flags(Config, presets, prog, doc, argv, cfg, run, preset):
 
 
 def _preset_for(presets, dataset):
-    """Return the name of the preset for a data set: "images" for one of images, else the first that has it."""
-    of_set = [name for name, cfg in presets.items() if cfg.dataset == dataset]
+    """Return the name of the preset for a data set: "images" for one of images, else the first that has it.
+
+    Never "tiny", which is for tests.
+    """
+    of_set = [name for name, cfg in presets.items() if cfg.dataset == dataset and name != "tiny"]
     if "images" in presets and data.load(dataset).kind == "image":
         of_set = ["images"]
     return of_set[0] if of_set else next(iter(presets))
@@ -137,6 +145,8 @@ def settled(cfg, run: Run, experiment: str) -> Run:
     if not run.out and jax.process_count() > 1:
         raise UserError("several processes need the same --out: a folder that all of them see.")
     out = run.out or (str(rundir.newest(experiment)) if run.resume else "")
+    if run.resume and (file := Path(out) / "config.json").exists():
+        config.known(rundir.read(out, experiment)["config"], type(cfg), file)
     return dataclasses.replace(run, out=out, experiment=experiment, config=dataclasses.asdict(cfg))
 
 

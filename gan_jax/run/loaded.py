@@ -3,7 +3,6 @@
 import importlib
 import importlib.util
 import types
-import typing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,9 +36,10 @@ def load(folder, experiment=None, first: bool = False) -> Loaded:
     """
     saved = rundir.read(folder)
     experiment = experiment or _experiment(folder, saved["experiment"])
-    config.check_types(saved["config"], typing.get_type_hints(experiment.Config), Path(folder) / "config.json")
+    file = Path(folder) / "config.json"
+    config.check_types(saved["config"], experiment.Config, file)
     try:
-        cfg = experiment.Config(**saved["config"])
+        cfg = experiment.Config(**config.known(saved["config"], experiment.Config, file))
         shapes = jax.eval_shape(
             lambda: states.initial(lambda key: experiment.init(cfg, key), saved["seed"], saved["seeds"])
         )

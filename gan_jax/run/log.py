@@ -108,6 +108,12 @@ def spread(value) -> str:
     return f"{value.mean():.4g} ± {std:g}"  # 230, not 2.3e+02
 
 
+def tell(line: str):
+    """Print a line to the user; where nobody listens any more (a broken pipe), the work goes on unheard."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+
+
 class Live:
     """A live line: bar, step, rate, metrics, time left. Off a terminal, a plain line every ten seconds."""
 
@@ -115,7 +121,7 @@ class Live:
         console = Console(stderr=True)
         self._plain, self._title = not console.is_terminal, title
         if title:
-            print(f"training {title}", file=sys.stderr)
+            tell(f"training {title}")
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),  # a data set may be called [/x]
             BarColumn(bar_width=24),
@@ -145,4 +151,4 @@ class Live:
         self._bar.update(self._task, completed=step, description=f"training {self._title}".strip(), says=says)
         if self._plain and now - self._said > 10:
             self._said = now
-            print(f"step {step}/{self._total}  {says}", file=sys.stderr, flush=True)
+            tell(f"step {step}/{self._total}  {says}")

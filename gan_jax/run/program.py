@@ -14,7 +14,7 @@ from gan_jax.run.loaded import Loaded
 
 Step = Callable[[Any, Any, Any], tuple[Any, dict]]  # (cfg, state, batch) -> (state, {name: number})
 Sample = Callable[[Any, Any, Any, int], Any]  # (cfg, state, key, n) -> x [n, ...]
-Measure = Callable[[Any, Any, Any, Any, Any], dict]  # (cfg, state, key, train, test) -> {name: number, or images}
+Measure = Callable[[Any, Any, Any, Any, Any], dict]  # (cfg, state, key, train, test) -> {name: number, or a Picture}
 
 
 class Setup(NamedTuple):
@@ -33,7 +33,7 @@ class Game(NamedTuple):
     init: Callable  # key -> state
     step: Callable  # (state, batch) -> (state, {name: number})
     sample: Callable  # (state, key, n) -> x [n, ...]
-    measure: Callable | None  # (state, key, train, test) -> {name: number, or images [rows, columns, h, w, c]}
+    measure: Callable | None  # (state, key, train, test) -> {name: number, or what is drawn}
 
 
 def program(Config, presets: dict, setup, init, step: Step, sample: Sample, measure: Measure | None = None):

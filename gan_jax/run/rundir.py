@@ -1,4 +1,4 @@
-"""A run's folder: config.json, metrics.jsonl, seconds, checkpoints/, samples/, results.json."""
+"""A run's folder: config.json, metrics.jsonl, curves.png, seconds, checkpoints/, samples/, results.json."""
 
 import contextlib
 import datetime
@@ -6,6 +6,9 @@ import fcntl
 import importlib.metadata
 import itertools
 import json
+import os
+import platform
+import subprocess
 from pathlib import Path
 from typing import Literal
 
@@ -125,7 +128,7 @@ def check_whole(folder: Path) -> None:
 def check_same(folder, saved: dict, asked: dict):
     """Raise UserError where a run that is asked for is not the one that was saved, naming the field."""
     was, now = ({**c["config"], **{name: c[name] for name in KEPT}} for c in (saved, asked))
-    for name in {**was, **now}:
+    for name in now:  # what Config lacks `config.known` has looked at
         other_rate = was["rekey"] != now["rekey"] and isinstance(was.get(name), float)
         if name not in FREE and not other_rate and was.get(name) != now.get(name):
             raise UserError(
@@ -144,8 +147,39 @@ def take(folder: Path, asked: dict, stack):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise UserError(f"another process is training in {folder}: wait for it, or choose another --out.") from None
-    versions = {p: importlib.metadata.version(p) for p in ("gan_jax", "jax", "flax", "optax")}
-    log.write_whole(folder / "config.json", json.dumps(asked | {"versions": versions}, indent=1) + "\n")
+    log.write_whole(folder / "config.json", json.dumps(asked | origin(), indent=1) + "\n")
+
+
+def origin() -> dict:
+    """Return what bits and times depend on besides a config: {"versions", "machine", "commit"}."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return {
+        "versions": {p: importlib.metadata.version(p) for p in ("gan_jax", "jax", "flax", "optax")},
+        "machine": {
+            "device": jax.devices()[0].device_kind,
+            "devices": jax.device_count(),
+            "cpu": next((l.split(":")[1].strip() for l in lines if l.startswith("model name")), platform.machine()),
+            "threads": len(os.sched_getaffinity(0)),
+            "python": platform.python_version(),
+        },
+        "commit": commit(Path(__file__)),
+    }
+
+
+def commit(file: Path) -> str | None:
+    """Return the git commit that a file stands at, with "-dirty" where Python files of its repository differ from it.
+
+    None where no repository has the file: an installed package may lie in one that ignores it.
+    """
+    git = lambda *words: subprocess.run(["git", "-C", str(file.parent), *words], capture_output=True, text=True)
+    try:
+        if git("ls-files", "--error-unmatch", file.name).returncode:
+            return None
+        changed = git("diff", "--quiet", "HEAD", "--", ":(top)*.py").returncode
+        return git("rev-parse", "HEAD").stdout.strip() + "-dirty" * bool(changed)
+    except OSError:  # there is no git
+        return None
 
 
 @contextlib.contextmanager
@@ -156,4 +190,6 @@ def writing(folder):
     except FileExistsError:
         raise
     except OSError as error:
-        raise UserError(f"{error.filename or folder}: {error.strerror}. Free it, or choose another --out.") from None
+        raise UserError(
+            f"{error.filename or folder}: {error.strerror or error}. Free it, or choose another --out."
+        ) from None

@@ -9,6 +9,7 @@ import jax
 import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
+import oracle
 import pytest
 
 from experiments import ablation, unrolled, vanilla
@@ -22,117 +23,84 @@ CFG = dataclasses.replace(
 FRESH = {"extra_steps", "resampled"}
 
 
-def double(tree):
-    """The tree with its floats in float64."""
-    return jax.tree.map(lambda a: a.astype(jnp.float64) if a.dtype == jnp.float32 else a, tree)
+net = oracle.with_norm(oracle.mlp)
 
 
-def net(params, x, scale=1.0):
-    """A ReLU perceptron of the parameters of `nets.mlp`, layer by layer."""
-    layers = [params["MLP_0"][f"Dense_{i}"] for i in range(len(params["MLP_0"]))]
-    x = x * scale
-    for i, layer in enumerate(layers):
-        x = x @ layer["kernel"] + layer["bias"][None]
-        x = jnp.where(x > 0, x, 0) if i < len(layers) - 1 else x
-    return x
+@oracle.with_norm
+def D(params, x):
+    return oracle.sigmoid(oracle.mlp(params, x * CFG.d_scale, 1))[:, 0]
 
 
-def value(g, d, z, x):
-    """f = mean log D(x) + mean log(1 - D(G(z))): []."""
-    sigmoid = lambda s: 1 / (1 + jnp.exp(-s))
-    real, fake = (sigmoid(net(d, v, CFG.d_scale)) for v in (x, net(g, z)))
-    return jnp.log(real).mean() + jnp.log(1 - fake).mean()
-
-
-def adam(player, grads, lr):
-    """(params, m, v, t) after one step of Adam downhill."""
-    params, m, v, t = player
-    m = jax.tree.map(lambda m, g: 0.5 * m + 0.5 * g, m, grads)
-    v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g**2, v, grads)
-    t = t + 1
-    move = lambda p, m, v: p - lr * m / (1 - 0.5**t) / (jnp.sqrt(v / (1 - 0.999**t) + 1e-16) + 1e-8)
-    return jax.tree.map(move, params, m, v), m, v, t
-
-
+@functools.partial(jax.jit, static_argnames="way")
 def one_step(way, key, g, d, rows, t, past):
     """(g, d) after step t as the words beside `way` say, written out; past: the parameters of D that G faces, if any."""
     n = 1 + K * (way in FRESH)
     minibatch = [rows[i::n] for i in range(n)]
     z = jax.random.normal(rng.at(key, t, "z"), (n, B, CFG.z_dim))
+    adam = functools.partial(oracle.adam, b1=0.5, eps_root=1e-16)
 
-    def d_grads(g_params, d_params, i):
-        return jax.grad(lambda d_params: -value(g_params, d_params, z[i], minibatch[i]))(d_params)
+    def value(theta, w, i):
+        """f = mean log D(x) + mean log(1 - D(G(z))): []; and the statistics of G on noise, of D on data."""
+        (fake, g_stats), (real, d_stats) = net(theta, g.stats, z[i]), D(w, d.stats, minibatch[i])
+        gain = sum(jnp.log(r) + jnp.log(1 - f) for r, f in zip(real, D(w, d.stats, fake)[0], strict=True))
+        return gain / B, g_stats, d_stats
 
-    def looked_ahead(g_params, d):
+    def d_move(theta, w, i):
+        grads, stats = jax.grad(lambda w: (-(of := value(theta, w, i))[0], of[2]), has_aux=True)(w)
+        return grads, stats
+
+    def looked_ahead(theta, d):
         if way == "fresh_adam":
-            d = (d[0], *(jax.tree.map(jnp.zeros_like, d[0]),) * 2, 0)
+            d = d._replace(m=jax.tree.map(jnp.zeros_like, d.m), v=jax.tree.map(jnp.zeros_like, d.v), t=0 * d.t)
         for k in range(K):
-            grads = d_grads(g_params, d[0], 1 + k if way in FRESH else 0)
-            if way == "sgd":
-                d = (jax.tree.map(lambda p, g: p - CFG.sgd_lr * g, d[0], grads), *d[1:])
-            else:
-                d = adam(d, grads, CFG.d_lr)
+            grads, _ = d_move(theta, d.params, 1 + k if way in FRESH else 0)
+            d = oracle.sgd(d, grads, CFG.sgd_lr) if way == "sgd" else adam(d, grads, CFG.d_lr)
         return d
 
-    if way == "alternating":
-        d = adam(d, d_grads(g[0], d[0], 0), CFG.d_lr)
-    if way == "extra_steps":
-        d = looked_ahead(g[0], d)
+    def d_update(d):
+        grads, stats = d_move(g.params, d.params, 0)
+        return adam(d, grads, CFG.d_lr, stats=stats)
 
-    def surrogate(g_params):
+    first = d_update(d) if way == "alternating" else d
+    first = looked_ahead(g.params, first) if way == "extra_steps" else first
+
+    def surrogate(theta):
         if way in ("unrolled", "sgd", "fresh_adam", "resampled", "alternating"):
-            seen = looked_ahead(g_params, d)[0]
+            seen = looked_ahead(theta, first).params
         elif way == "first_order":
-            seen = looked_ahead(g[0], d)[0]
+            seen = looked_ahead(g.params, first).params
         else:
-            seen = past if way in ("averaged", "delayed") else d[0]
-        return value(g_params, seen, z[0], minibatch[0])
+            seen = past if way in ("averaged", "delayed") else first.params
+        gain, stats, _ = value(theta, seen, 0)
+        return gain, stats
 
-    g_grads = jax.grad(surrogate)(g[0])
-    if way != "alternating":
-        d = adam(d, d_grads(g[0], d[0], 0), CFG.d_lr)
-    return adam(g, g_grads, CFG.g_lr), d
+    new = oracle.moved(adam, g, surrogate, CFG.g_lr)
+    return new, first if way == "alternating" else d_update(first)
 
 
 def played(way, state, xs):
-    """(G's, D's, the averaged G's parameters) after a step on each of xs [t, n, c]."""
-    zeros = lambda p: jax.tree.map(jnp.zeros_like, p.params)
-    g, d = ((p.params, zeros(p), zeros(p), jnp.float64(0)) for p in (state.g, state.d))
-    average, history, step = state.g.params, [], jax.jit(functools.partial(one_step, way, state.key))
+    """(G, D, the averaged G) after a step on each of xs [t, n, c]."""
+    (g, d), average, history = oracle.started(state.g, state.d), state.g_ema, []
     a = CFG.age / (CFG.age + 1)
     for t, rows in enumerate(xs):
-        history.append(d[0])
+        history.append(d.params)
         if way == "averaged":  # weights 1, a, a^2, ... of D now, a step ago, ...; what is missing has the first one
             weights = [a ** (t - i) * (1 - a if i else 1) for i in range(t + 1)]
             past = jax.tree.map(lambda *ps: sum(w * p for w, p in zip(weights, ps, strict=True)), *history)
         else:
             past = history[t // (CFG.age + 1) * (CFG.age + 1)]
-        g, d = step(g, d, rows, t, past)
-        average = jax.tree.map(lambda a, p: CFG.ema * a + (1 - CFG.ema) * p, average, g[0])
-    return g[0], d[0], average
-
-
-def stepped(module, cfg, state, xs):
-    """The last state and metrics of a step of the experiment on each of xs [t, n, ...]."""
-    step = jax.jit(functools.partial(module.step, cfg))
-    for x in xs:
-        state, metrics = step(state, {"x": x})
-    return state, metrics
-
-
-def begun(module, cfg):
-    """The experiment's first state, in float64."""
-    return double(jax.jit(functools.partial(module.init, cfg))(jax.random.key(0)))
-
-
-start = functools.cache(lambda: begun(ablation, CFG))
+        g, d = one_step(way, state.key, g, d, rows, t, past)
+        average = oracle.averaged(average, (g.params, g.stats), CFG.ema)
+    return g, d, average
 
 
 @functools.cache
 def moved(way, **changes):
-    """The state after three steps of a way."""
+    """The states before and after three steps of a way."""
     cfg = dataclasses.replace(CFG, way=way, **changes)
-    return stepped(ablation, cfg, start(), data_of(way, cfg.unroll))[0]
+    with pytest.MonkeyPatch.context() as patch:
+        oracle.normed(ablation, patch)
+        return oracle.played(ablation, cfg, [{"x": x} for x in data_of(way, cfg.unroll)])[:2]
 
 
 def data_of(way, k=K):
@@ -143,14 +111,14 @@ def data_of(way, k=K):
 def test_each_way_is_what_it_says(way):
     """Three steps equal the loops in float64."""
     with jax.enable_x64(True):
-        end, expected = moved(way), played(way, start(), data_of(way))
-        chex.assert_trees_all_close((end.g.params, end.d.params, end.g_ema[0]), expected, rtol=1e-9, atol=1e-12)
+        start, end = moved(way)
+        oracle.same((end.g, end.d, end.g_ema), played(way, start, data_of(way)))
 
 
 def test_ways_differ():
     """No two ways move G alike; with nothing to look ahead, or no past to look at, G moves as in the plain game."""
     with jax.enable_x64(True):
-        flat = lambda state: jax.flatten_util.ravel_pytree(state.g.params)[0]
+        flat = lambda states: jax.flatten_util.ravel_pytree(states[1].g.params)[0]
         ends = {way: flat(moved(way)) for way in ablation.WAYS}
         assert all(np.abs(ends[a] - ends[b]).max() > 1e-6 for a, b in itertools.combinations(ends, 2))
         for way, nothing in {"extra_steps": {"unroll": 0}, "averaged": {"age": 0}, "delayed": {"age": 0}}.items():
@@ -166,7 +134,7 @@ def test_unrolled_is_unrolled(preset):
         xs = np.random.default_rng(0).uniform(-1, 1, size=(2, B, *shape))
         for module in (ablation, unrolled):
             cfg = dataclasses.replace(module.PRESETS[preset], width=4, **given)
-            end, metrics = stepped(module, cfg, begun(module, cfg), xs)
+            _, end, metrics = oracle.played(module, cfg, [{"x": x} for x in xs])
             ends.append((end.g, end.d, end.g_ema, metrics))
         chex.assert_trees_all_close(*ends, rtol=1e-12, atol=1e-14)
 
@@ -177,5 +145,6 @@ def test_plain_is_the_original_gan(monkeypatch):
         cfg = dataclasses.replace(CFG, way="plain", loss="non_saturating", d_lr=CFG.g_lr, d_scale=1.0)
         of = vanilla.Config("ring8", batch_size=B, width=8, z_dim=3, lr=CFG.g_lr)
         monkeypatch.setattr(vanilla, "build", lambda _: ablation.build(cfg)[:3])
-        ends = [stepped(m, c, begun(m, c), data_of("plain"))[0] for m, c in ((ablation, cfg), (vanilla, of))]
+        batches = [{"x": x} for x in data_of("plain")]
+        ends = [oracle.played(m, c, batches)[1] for m, c in ((ablation, cfg), (vanilla, of))]
         chex.assert_trees_all_close(*((s.g.params, s.d.params) for s in ends), rtol=1e-9, atol=1e-12)

@@ -7,6 +7,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracle
 import pytest
 
 from experiments import dynamics, vanilla
@@ -16,65 +17,48 @@ CFG = dataclasses.replace(dynamics.PRESETS["default"], batch_size=4, width=8, z_
 
 
 def trained(cfg, xs):
-    """The state after a step on each of xs [n, b, c]; every float of it is a float64 under enable_x64."""
-    state = jax.jit(functools.partial(dynamics.init, cfg))(jax.random.key(0))
-    state = jax.tree.map(lambda a: a.astype(xs.dtype) if a.dtype == jnp.float32 else a, state)
+    """The first and the last state, and the metrics, after a step on each of xs [n, b, c]."""
+    start = state = jax.jit(functools.partial(dynamics.init, cfg))(jax.random.key(0))
     step = jax.jit(functools.partial(dynamics.step, cfg))
-    start = state
     for x in xs:
         state, metrics = step(state, {"x": x})
     return start, state, metrics
 
 
-def net(params, x):
-    """A ReLU perceptron of the parameters of `nets.mlp`: x [c] -> [out]."""
-    layers = [params["MLP_0"][f"Dense_{i}"] for i in range(3)]
-    for layer in layers[:-1]:
-        x = jnp.where((x := x @ layer["kernel"] + layer["bias"]) > 0, x, 0)
-    return x @ layers[-1]["kernel"] + layers[-1]["bias"]
-
-
-def paper(state, xs, again):
+@jax.jit
+def paper(g, d, z, x, again):
     """ExtraAdam: a half step and, from the old place by the gradient there, a whole one; Adam's moments see both."""
-    players = [p.params for p in (state.g, state.d)]
-    m, v = ([jax.tree.map(jnp.zeros_like, p) for p in players] for _ in range(2))
-    count, rates = 0, (CFG.g_lr, CFG.d_lr)
-    sigmoid = lambda a: 1 / (1 + jnp.exp(-a))
-    for t, x in enumerate(xs):
-        z = jax.random.normal(rng.at(state.key, t, "z"), (4, CFG.z_dim))
+    net = oracle.mlp
 
-        def g_loss(g, d, z=z):
-            return -sum(jnp.log(sigmoid(net(d, net(g, one))[0])) for one in z) / 4
+    def losses(theta, w):
+        rows = [(oracle.sigmoid(net(w, a)[0]), oracle.sigmoid(net(w, net(theta, b))[0])) for a, b in zip(x, z, strict=True)]  # fmt: skip
+        g_loss = -sum(jnp.log(fake) for _, fake in rows) / 4
+        return g_loss, -sum(jnp.log(real) + jnp.log(1 - fake) for real, fake in rows) / 4
 
-        def d_loss(g, d, z=z, x=x):
-            gain = [jnp.log(sigmoid(net(d, a)[0])) + jnp.log(1 - sigmoid(net(d, net(g, b))[0])) for a, b in zip(x, z, strict=True)]  # fmt: skip
-            return -sum(gain) / 4
-
-        at = players
-        for _ in range(2):
-            count += 1
-            grads = jax.grad(g_loss, 0)(*at), jax.grad(d_loss, 1)(*at)
-            new = []
-            for i, (p, grad) in enumerate(zip(players, grads, strict=True)):
-                m[i] = jax.tree.map(lambda m, g: CFG.b1 * m + (1 - CFG.b1) * g, m[i], grad)
-                v[i] = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v[i], grad)
-                a, b = 1 - CFG.b1**count, 1 - 0.999**count
-                new.append(jax.tree.map(lambda p, m, v: p - rates[i] * m / a / (jnp.sqrt(v / b) + 1e-8), p, m[i], v[i]))
-            at = jax.tree.map(functools.partial(jnp.where, again), new, at)
-        players = new
-    return players
+    at, old = (g.params, d.params), (g.params, d.params)
+    for _ in range(2):
+        grads = [jax.grad(lambda *players, i=i: losses(*players)[i], i)(*at) for i in range(2)]
+        from_old = g._replace(params=old[0]), d._replace(params=old[1])
+        g, d = (oracle.adam(*p, lr, CFG.b1) for *p, lr in zip(from_old, grads, (CFG.g_lr, CFG.d_lr), strict=True))
+        at = jax.tree.map(functools.partial(jnp.where, again), (g.params, d.params), at)
+    return g, d
 
 
 def test_step_is_the_paper_s():
     """Two steps equal the loops in float64; without the look ahead they would not."""
     with jax.enable_x64(True):
         xs = np.random.default_rng(0).normal(size=(2, 4, 2))
-        start, end, _ = trained(CFG, xs)
-        close = functools.partial(chex.assert_trees_all_close, [end.g.params, end.d.params], rtol=1e-8, atol=1e-11)
-        algorithm = jax.jit(paper)
-        close(algorithm(start, xs, True))
-        with pytest.raises(AssertionError):
-            close(algorithm(start, xs, False))
+        start, end, _ = oracle.played(dynamics, CFG, [{"x": x} for x in xs])
+
+        def theirs(again):
+            players = oracle.started(start.g, start.d)
+            for t, x in enumerate(xs):
+                z = jax.random.normal(rng.at(start.key, t, "z"), (4, CFG.z_dim))
+                players = paper(*players, z, x, again)
+            return list(players)
+
+        oracle.same([end.g, end.d], theirs(True), rtol=1e-8, atol=1e-11)
+        oracle.differ([end.g, end.d], theirs(False), rtol=1e-8, atol=1e-11)
 
 
 def test_simultaneous_is_the_original_gan():

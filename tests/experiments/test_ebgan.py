@@ -8,78 +8,74 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracle
 import pytest
 
 from experiments import ebgan
 from gan_jax.game import rng
 from gan_jax.nets import autoencoder
 
-MARGIN = 0.2  # samples begin with energies of 0.22, 0.11 and 0.17: on both sides of it
+B, MARGIN = 3, 0.4  # samples begin with energies on both sides of it
 CFG = dataclasses.replace(
-    ebgan.PRESETS["ring"], batch_size=3, width=8, z_dim=3, code=4, margin=MARGIN / math.sqrt(2), pull_away=0.7,
+    ebgan.PRESETS["ring"], batch_size=B, width=8, z_dim=3, code=4, margin=MARGIN / math.sqrt(2), pull_away=0.7,
     g_lr=1e-2, d_lr=2e-2,
 )  # fmt: skip
+G = oracle.with_norm(oracle.mlp)
 
 
-def net(params, x):
-    """A ReLU perceptron of the parameters of `nets.mlp.MLP`, layer by layer: x [c] -> [out]."""
-    layers = [params[f"Dense_{i}"] for i in range(3)]
-    for layer in layers[:-1]:
-        x = jnp.where((x := x @ layer["kernel"] + layer["bias"]) > 0, x, 0)
-    return x @ layers[-1]["kernel"] + layers[-1]["bias"]
-
-
-def adam(player, grads, t, lr):
-    """(params, m, v) after step t of Adam downhill."""
-    params, m, v = player
-    m = jax.tree.map(lambda m, g: CFG.b1 * m + (1 - CFG.b1) * g, m, grads)
-    v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, grads)
-    move = lambda p, m, v: p - lr * m / (1 - CFG.b1**t) / (jnp.sqrt(v / (1 - 0.999**t)) + 1e-8)
-    return jax.tree.map(move, params, m, v), m, v
+@oracle.with_norm
+def D(p, x):
+    """(reconstruction, code)."""
+    code = oracle.mlp(p["MLP_0"], x)
+    return oracle.mlp(p["G_0"], code), code
 
 
 def norm(v):
     return jnp.sqrt(sum(v[i] ** 2 for i in range(len(v))))
 
 
-def paper(state, xs, weight):
+def energies(w, stats, x):
+    return [norm(again - row) for again, row in zip(D(w, stats, x)[0][0], x, strict=True)]
+
+
+@jax.jit
+def paper(g, d, z, x, weight):
     """f_D and f_G with the pull-away term, row by row and pair by pair, both players from where they were."""
-    zeros = lambda p: jax.tree.map(jnp.zeros_like, p.params)
-    g, d = ((p.params, zeros(p), zeros(p)) for p in (state.g, state.d))
-    G = lambda theta, z: net(theta["MLP_0"], z)
-    encode = lambda w, x: net(w["MLP_0"], x)
-    energy = lambda w, x: norm(net(w["G_0"]["MLP_0"], encode(w, x)) - x)
-    for t, x in enumerate(xs):
-        z = jax.random.normal(rng.at(state.key, t, "z"), (3, CFG.z_dim))
 
-        def f_d(w, x=x, z=z, g=g):
-            return sum(energy(w, x[i]) + jnp.maximum(0, MARGIN - energy(w, G(g[0], z[i]))) for i in range(3)) / 3
+    def f_d(w):
+        fake = energies(w, d.stats, G(g.params, g.stats, z)[0])
+        rows = zip(energies(w, d.stats, x), fake, strict=True)
+        return sum(real + jnp.maximum(0, MARGIN - fake) for real, fake in rows) / B, D(w, d.stats, x)[1]
 
-        def f_g(theta, z=z, d=d):
-            fake = [G(theta, z[i]) for i in range(3)]
-            codes = [encode(d[0], x) for x in fake]
-            pairs = [(a, b) for i, a in enumerate(codes) for j, b in enumerate(codes) if i != j]
-            pull_away = sum((a @ b / norm(a) / norm(b)) ** 2 for a, b in pairs) / (3 * 2)
-            return sum(energy(d[0], x) for x in fake) / 3 + weight * pull_away
+    def f_g(theta):
+        fake, stats = G(theta, g.stats, z)
+        codes = D(d.params, d.stats, fake)[0][1]
+        pairs = [(a, b) for i, a in enumerate(codes) for j, b in enumerate(codes) if i != j]
+        pull_away = sum((a @ b / norm(a) / norm(b)) ** 2 for a, b in pairs) / (B * (B - 1))
+        return sum(energies(d.params, d.stats, fake)) / B + weight * pull_away, stats
 
-        g, d = (adam(p, jax.grad(f)(p[0]), t + 1, lr) for p, f, lr in ((g, f_g, CFG.g_lr), (d, f_d, CFG.d_lr)))
-    return g[0], d[0]
+    adam = lambda player, loss, lr: oracle.moved(oracle.adam, player, loss, lr, CFG.b1)
+    return adam(g, f_g, CFG.g_lr), adam(d, f_d, CFG.d_lr)
 
 
-def test_step_is_the_paper_s():
+def test_step_is_the_paper_s(monkeypatch):
     """Two steps equal the loops in float64; without the pull-away term they would not."""
+    oracle.normed(ebgan, monkeypatch)
     with jax.enable_x64(True):
-        state = jax.jit(functools.partial(ebgan.init, CFG))(jax.random.key(0))
-        state = jax.tree.map(lambda a: a.astype(jnp.float64) if a.dtype == jnp.float32 else a, state)
-        xs, now = np.random.default_rng(0).normal(size=(2, 3, 2)), state
-        step = jax.jit(functools.partial(ebgan.step, CFG))
-        for x in xs:
-            now, _ = step(now, {"x": x})
-        close = functools.partial(chex.assert_trees_all_close, (now.g.params, now.d.params), rtol=1e-9, atol=1e-12)
-        algorithm = jax.jit(paper)
-        close(algorithm(state, xs, CFG.pull_away))
-        with pytest.raises(AssertionError):
-            close(algorithm(state, xs, 0.0))
+        xs = np.random.default_rng(0).normal(size=(2, B, 2))
+        start, end, _ = oracle.played(ebgan, CFG, [{"x": x} for x in xs])
+        z = jax.random.normal(rng.at(start.key, 0, "z"), (B, CFG.z_dim))
+        at_first = energies(start.d.params, start.d.stats, G(start.g.params, start.g.stats, z)[0])
+        assert min(at_first) < MARGIN < max(at_first)
+
+        def theirs(weight):
+            players = oracle.started(start.g, start.d)
+            for t, x in enumerate(xs):
+                players = paper(*players, jax.random.normal(rng.at(start.key, t, "z"), (B, CFG.z_dim)), x, weight)
+            return list(players)
+
+        oracle.same([end.g, end.d], theirs(CFG.pull_away))
+        oracle.differ([end.g, end.d], theirs(0.0))
 
 
 def test_pull_away_is_a_mean_squared_cosine():

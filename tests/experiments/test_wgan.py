@@ -3,67 +3,57 @@
 import dataclasses
 import functools
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
+import oracle
 
 from experiments import wgan
 from gan_jax.game import rng
 
-CFG = dataclasses.replace(wgan.PRESETS["default"], batch_size=2, width=8, critic_steps=2, clip=0.3, lr=1e-2)
+N = 2  # critic updates
+CFG = dataclasses.replace(wgan.PRESETS["default"], batch_size=3, width=8, critic_steps=N, clip=0.3, lr=1e-2)
+net = oracle.with_norm(lambda params, x: oracle.mlp(params, x, 3))
 
 
-def net(params, x):
-    """A ReLU perceptron of the parameters of `nets.mlp`, layer by layer: x [c] -> [out]."""
-    layers = [params["MLP_0"][f"Dense_{i}"] for i in range(4)]
-    for layer in layers[:-1]:
-        x = jnp.where((x := x @ layer["kernel"] + layer["bias"]) > 0, x, 0)
-    return x @ layers[-1]["kernel"] + layers[-1]["bias"]
-
-
-def rmsprop(player, grads):
-    """(params, v) after one step of RMSProp downhill."""
-    params, v = player
-    v = jax.tree.map(lambda v, g: CFG.decay * v + (1 - CFG.decay) * g**2, v, grads)
-    return jax.tree.map(lambda p, v, g: p - CFG.lr * g / (jnp.sqrt(v) + 1e-8), params, v, grads), v
-
-
-def paper(state, xs, c):
+@jax.jit
+def paper(g, d, zs, x, c):
     """Algorithm 1, row by row: n critic updates with new data and noise, each one clipped, then one of G."""
-    g, d = ((p.params, jax.tree.map(jnp.zeros_like, p.params)) for p in (state.g, state.d))
-    for t, batch in enumerate(xs):
-        key = rng.at(state.key, t, "z")
-        zs = [jax.random.normal(jax.random.fold_in(key, i), (2, CFG.z_dim)) for i in range(CFG.critic_steps + 1)]
-        for i in range(CFG.critic_steps):
+    rmsprop = lambda player, loss: oracle.moved(oracle.rmsprop, player, loss, CFG.lr, CFG.decay)
+    for i in range(N):
+        fake, _ = net(g.params, g.stats, zs[i])
 
-            def value(w, i=i, g=g, batch=batch, zs=zs):
-                rows = range(2)
-                real = sum(net(w, batch[row * CFG.critic_steps + i])[0] for row in rows) / 2
-                return real - sum(net(w, net(g[0], zs[i][row]))[0] for row in rows) / 2
+        def minus_value(w, i=i, d=d, fake=fake):
+            (real, stats), (made, _) = net(w, d.stats, x[i::N]), net(w, d.stats, fake)
+            return -sum(r[0] - f[0] for r, f in zip(real, made, strict=True)) / 3, stats
 
-            ascent = jax.tree.map(jnp.negative, jax.grad(value)(d[0]))
-            w, v = rmsprop(d, ascent)
-            d = jax.tree.map(lambda w: jnp.maximum(jnp.minimum(w, c), -c), w), v
-        g = rmsprop(g, jax.grad(lambda theta, zs=zs, d=d: -sum(net(d[0], net(theta, z))[0] for z in zs[-1]) / 2)(g[0]))
-    return g[0], d[0]
+        d = rmsprop(d, minus_value)
+        d = d._replace(params=jax.tree.map(lambda w: jnp.maximum(jnp.minimum(w, c), -c), d.params))
+
+    def g_loss(theta):
+        fake, stats = net(theta, g.stats, zs[N])
+        return -sum(f[0] for f in net(d.params, d.stats, fake)[0]) / 3, stats
+
+    return rmsprop(g, g_loss), d
 
 
-def test_step_is_the_paper_s():
+def test_step_is_the_paper_s(monkeypatch):
     """Two steps equal Algorithm 1 in float64; without the clipping they would not."""
+    oracle.normed(wgan, monkeypatch)
     with jax.enable_x64(True):
-        state = jax.jit(functools.partial(wgan.init, CFG))(jax.random.key(0))
-        state = jax.tree.map(lambda a: a.astype(jnp.float64) if a.dtype == jnp.float32 else a, state)
-        xs, now = np.random.default_rng(0).normal(size=(2, 4, 2)), state
-        step = jax.jit(functools.partial(wgan.step, CFG))
-        for x in xs:
-            now, _ = step(now, {"x": x})
-        close = functools.partial(chex.assert_trees_all_close, (now.g.params, now.d.params), rtol=1e-9, atol=1e-12)
-        algorithm = jax.jit(paper)
-        close(algorithm(state, xs, CFG.clip))
-        with pytest.raises(AssertionError):
-            close(algorithm(state, xs, np.inf))
+        xs = np.random.default_rng(0).normal(size=(2, 3 * N, 2))
+        start, end, _ = oracle.played(wgan, CFG, [{"x": x} for x in xs])
+
+        def theirs(c):
+            players = oracle.started(start.g, start.d)
+            for t, x in enumerate(xs):
+                key = lambda i, t=t: jax.random.fold_in(rng.at(start.key, t, "z"), i)
+                zs = [jax.random.normal(key(i), (3, CFG.z_dim)) for i in range(N + 1)]
+                players = paper(*players, zs, x, c)
+            return list(players)
+
+        oracle.same([end.g, end.d], theirs(CFG.clip))
+        oracle.differ([end.g, end.d], theirs(np.inf))
 
 
 def test_every_weight_of_the_critic_is_clipped():

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import gan_jax.classifier
 import gan_jax.data.cache
 from gan_jax import UserError, data
 from gan_jax.metrics import classifier
@@ -18,7 +19,12 @@ def digits(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gan_jax.data.cache, "FOLDER", tmp_path_factory.mktemp("cache"))
         patch.setattr(classifier, "LEAST_STEPS", 300)
-        yield classifier.load.__wrapped__("digits"), gan_jax.data.cache.FOLDER
+        yield loaded(), gan_jax.data.cache.FOLDER
+
+
+def loaded():
+    """Return the classifier of the digits as a new process has it."""
+    return classifier._load(data.load("digits"), lambda steps: classifier.Silent())
 
 
 def test_accuracy_is_that_of_the_held_out_digits(digits):
@@ -38,16 +44,16 @@ def test_it_is_kept(digits, monkeypatch):
     judge, cache = digits
     train = classifier._train
     monkeypatch.setattr(classifier, "_train", lambda *_: pytest.fail("trained again"))
-    again = classifier.load.__wrapped__("digits")
+    again = loaded()
     assert (again.digest, again.accuracy) == (judge.digest, judge.accuracy)
     (file,) = (cache / "classifiers").iterdir()
     file.write_bytes(file.read_bytes()[:100])
     monkeypatch.setattr(classifier, "_train", train)
-    assert classifier.load.__wrapped__("digits").digest == judge.digest
+    assert loaded().digest == judge.digest
     changed = jax.tree.map(lambda a: a + (a.ndim == 1) * np.float32(1e-3), judge.params)
     monkeypatch.setattr(classifier, "_train", lambda *_: changed)
     file.unlink()
-    assert classifier.load.__wrapped__("digits").digest != judge.digest
+    assert loaded().digest != judge.digest
 
 
 def test_images_move_by_whole_pixels():
@@ -63,13 +69,13 @@ def test_images_move_by_whole_pixels():
 def test_what_has_no_classifier(name):
     """A set without images, labels or held-out records is refused in a line."""
     with pytest.raises(UserError, match=f"{name} can't train a classifier"):
-        classifier.load(name)
+        classifier.load(data.load(name))
 
 
 def test_command(digits, monkeypatch, capsys):
     """The command names the accuracy and the digest."""
-    monkeypatch.setattr(classifier, "load", lambda name: digits[0])
-    classifier.main(["digits"])
+    monkeypatch.setattr(classifier, "load", lambda source, live: digits[0])
+    gan_jax.classifier.main(["digits"])
     assert re.fullmatch(
         rf"digits: 9\d\.\d\d% of the test split, classifier {digits[0].digest}\n", capsys.readouterr().out
     )

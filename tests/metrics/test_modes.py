@@ -1,6 +1,5 @@
 """Mode coverage, bins and duplicates of samplers whose answer is known."""
 
-import functools
 import math
 
 import jax
@@ -8,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import gan_jax.floor
 from gan_jax import UserError, data, metrics
 from gan_jax.metrics import bins, birthday, classifier, floor
 
@@ -61,7 +61,7 @@ def test_by_loops(seed):
 def test_perfect_sampler(name, modes):
     """The data itself: every mode, and 1 - exp(-4.5) = 98.9 % of high quality within four standard errors."""
     source, n = data.load(name), 20_000
-    scores = jax.jit(lambda key: metrics.coverage(source.draw(key, n)["x"], *source.modes))(jax.random.key(0))
+    scores = jax.jit(lambda key: metrics.coverage(data.draw(source, key, n)["x"], *source.modes))(jax.random.key(0))
     share = 1 - math.exp(-4.5)
     assert scores["modes"] == modes
     assert abs(scores["high_quality"] - share) < 4 * math.sqrt(share * (1 - share) / n)
@@ -71,7 +71,7 @@ def test_perfect_sampler(name, modes):
 def test_floor_of_the_kl(name):
     """A perfect sampler's KL is (m - 1) / 2n on average, whatever the shares: 0.0014 for 8 modes and 2,500 draws."""
     source = data.load(name)
-    kl = lambda key: metrics.coverage(source.draw(key, 2500)["x"], *source.modes)["reverse_kl"]
+    kl = lambda key: metrics.coverage(data.draw(source, key, 2500)["x"], *source.modes)["reverse_kl"]
     kls = np.asarray(jax.lax.map(kl, jax.random.split(jax.random.key(0), 100)))
     assert abs(kls.mean() - (source.classes - 1) / 5000) < 4 * kls.std() / 10
     assert 0 < kls.std() / 10 < 0.0001
@@ -154,7 +154,7 @@ def test_bins_of_an_exact_and_of_a_collapsed_sampler():
     draw = np.random.default_rng(0)
     shares = [bins.ndb(*draw.normal(size=(2, 1500, 2)), k=50, seed=i)["ndb_share"] for i in range(6)]
     assert abs(np.mean(shares) - 0.05) < 4 * math.sqrt(0.05 * 0.95 / 300)
-    drawn = data.load("ring8").draw(jax.random.key(0), 4000)
+    drawn = data.draw(data.load("ring8"), jax.random.key(0), 4000)
     x, y = np.asarray(drawn["x"]), np.asarray(drawn["y"])
     assert bins.ndb(x, x, k=8) == {"ndb": 0, "ndb_share": 0, "js": 0}
     half = bins.ndb(x, x[y < 4], k=8)
@@ -207,20 +207,19 @@ def test_closest_pairs():
 
 def test_the_data_s_own_score(monkeypatch, capsys):
     """Of stacks: those of the images, each colour classified by itself; of a mixture: the shares of theory."""
-    monkeypatch.setitem(data.DATASETS, "stacked_digits", functools.partial(data.stacked, of="digits"))
     source, weights = data.load("stacked_digits"), np.random.default_rng(0).normal(size=(64, 10)).astype(np.float32)
     judge = lambda x: x.reshape(-1, 64) @ weights  # a stand-in that knows nothing of digits
-    monkeypatch.setattr(classifier, "load", lambda dataset: judge)
+    monkeypatch.setattr(classifier, "load", lambda source: judge)
     feed = jax.tree.map(jnp.asarray, data.resident(source))
     x = np.concatenate([data.batch(source, feed, jax.random.key(0), i, 1497)["x"] for i in range(2)])[:2000]
     red, green, blue = (np.asarray(judge(x[..., c : c + 1]).argmax(-1)) for c in range(3))
     counts = np.bincount(100 * red + 10 * green + blue, minlength=1000)
     share = counts[counts > 0] / 2000
-    found = floor.scores("stacked_digits", 2000, 2)
+    found = floor.scores(source, 2000, 2)
     assert found["n"] == 2000 and found["modes"][0] == (counts > 0).sum() < 1000
     np.testing.assert_allclose(found["reverse_kl"][0], np.sum(share * np.log(share * 1000)), rtol=1e-5)
-    floor.main(["ring8", "--repeats=5"])
+    gan_jax.floor.main(["ring8", "--repeats=5"])
     said = capsys.readouterr().out
     assert "modes 8 ± 0" in said and "high_quality 0.98" in said and "(m - 1) / 2n = 0.0014" in said
     with pytest.raises(UserError, match="no modes to cover"):
-        floor.scores("digits")
+        floor.scores(data.load("digits"))

@@ -9,18 +9,16 @@ import json
 import random
 import shutil
 import string
-from pathlib import Path
 
 import chex
 import pytest
 from runs import RING, train
 
+import experiments
 import gan_jax.data.cache
 from experiments import unrolled
 from gan_jax import UserError, data
-from gan_jax.run import loop, mesh
-
-NAMES = sorted(f.stem for f in Path(__file__).parents[1].glob("experiments/*.py") if f.stem != "__init__")
+from gan_jax.run import fit, mesh
 
 
 class Reached(Exception):
@@ -32,7 +30,7 @@ def stop_at_the_first_step(monkeypatch, tmp_path):
     def advance(*given):
         raise Reached(*given)
 
-    monkeypatch.setattr(loop, "advancer", lambda *_: advance)
+    monkeypatch.setattr(fit, "advancer", lambda *_: advance)
     monkeypatch.chdir(tmp_path)
 
 
@@ -87,7 +85,7 @@ def word(draw, letters=string.printable):
 
 def a_flag(draw, folder, *_):
     """Flags of any experiment that are misspelt, of the wrong type, out of range, or no flags at all."""
-    module = importlib.import_module(f"experiments.{draw.choice(NAMES)}")
+    module = importlib.import_module(draw.choice(list(experiments.modules().values())))
     field = draw.choice(dataclasses.fields(module.Config))
     flag = f"--{field.name.replace('_', '-')}"
     wrong = {
@@ -174,7 +172,7 @@ def a_data_set(draw, folder, _, records):
             text = text.replace(what, other)
         file.write_text(text)
     data.load.cache_clear()
-    tried(unrolled.main, [*RING, "--preset=default", "--dataset=strokes", "--nets=mlp", "--unroll=0"], folder)
+    tried(unrolled.main, [*RING, "--preset=default", "--dataset=strokes", "--unroll=0"], folder)
 
 
 @pytest.mark.parametrize(

@@ -4,23 +4,21 @@ import dataclasses
 import importlib
 import os
 import re
-from pathlib import Path
 
 import pytest
 import runs
 
+import experiments
 import gan_jax.sample
 from experiments import unrolled
 from gan_jax import UserError, data
-from gan_jax.run import cli, loop
-
-NAMES = sorted(f.stem for f in Path(__file__).parents[1].glob("experiments/*.py") if f.stem != "__init__")
+from gan_jax.run import cli, fit, rundir
 
 
 @pytest.fixture(autouse=True)
 def nothing_written(tmp_path, monkeypatch):
     """Run in an empty folder, train nothing, and check that the folder stays empty."""
-    monkeypatch.setattr(loop, "advancer", None)
+    monkeypatch.setattr(fit, "advancer", None)
     (tmp_path / "cwd").mkdir()
     monkeypatch.chdir(tmp_path / "cwd")
     yield
@@ -43,16 +41,16 @@ def refused(*flags, main=unrolled.main):
 # Help
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", experiments.modules().values())
 def test_help(name, monkeypatch, capsys):
     """It lists exactly the preset, the Config and what every run has, each with a text of its own and its default."""
     monkeypatch.setenv("COLUMNS", "300")
-    module = importlib.import_module(f"experiments.{name}")
+    module = importlib.import_module(name)
     with pytest.raises(SystemExit) as end:
         module.main(["--help"])
     out = capsys.readouterr().out
     assert end.value.code == 0
-    assert f"usage: python -m experiments.{name} " in out and module.__doc__.splitlines()[0] in out
+    assert f"usage: python -m {name} " in out and module.__doc__.splitlines()[0] in out
     entries = [" ".join(entry.split()) for entry in re.split(r"\n  (?=--\w)", out)[1:]]
     fields = [*dataclasses.fields(module.Config), *dataclasses.fields(cli.Run)]
     names = ["preset", *(f.name.replace("_", "-") for f in fields if f.name not in ("experiment", "config"))]
@@ -93,9 +91,8 @@ def test_the_preset_follows_the_data_set(flags, preset):
 def test_images_of_any_name_take_the_images_preset(monkeypatch):
     """An image set that no preset names is trained on with those defaults; points that none names with the first."""
     source = data.load("digits")
-    monkeypatch.setattr(
-        data, "load", lambda name: dataclasses.replace(source, shape=(32, 32, 3) if name == "x" else (2,))
-    )
+    fields = {"x": data.Field((32, 32, 3), "image"), "y": data.Field((2,), "points")}
+    monkeypatch.setattr(data, "load", lambda name: dataclasses.replace(source, fields={"x": fields[name]}))
     assert parsed("--dataset", "x")[0] == dataclasses.replace(unrolled.PRESETS["images"], dataset="x")
     assert parsed("--dataset", "y")[0] == dataclasses.replace(unrolled.PRESETS["default"], dataset="y")
 
@@ -104,19 +101,19 @@ def test_flags_override_the_preset():
     """A flag that is said counts more; underscores and = are fine."""
     cfg, run = parsed("--preset", "paper", "--z_dim=3", "--no-remat", "--seed", "5")
     assert cfg == dataclasses.replace(unrolled.PRESETS["paper"], z_dim=3, remat=False)
-    assert run == cli.Run(seed=5, experiment="experiments.unrolled", config=dataclasses.asdict(cfg))
+    assert run == cli.Run(seed=5, out=run.out, experiment="experiments.unrolled", config=dataclasses.asdict(cfg))
+    assert re.fullmatch(r"runs/unrolled/\d{8}-\d{6}", run.out)
 
 
 def test_resume_takes_the_config_of_the_run(tmp_path, monkeypatch):
     """Config and seeds come from the folder, or that of the newest run; flags override them."""
-    monkeypatch.setattr(unrolled, "fit", lambda run, *_, **__: run)
     cfg, run = parsed("--preset=paper", "--width=7", "--seed=3", "--seeds=2", "--save-every=5")
     monkeypatch.chdir(tmp_path)
     for stamp, width in (("20260102-000000", 9), ("20260101-000000", 8)):
-        out = Path("runs", "unrolled", stamp)
-        with cli.rundir.opened(dataclasses.replace(run, out=str(out), config=run.config | {"width": width})):
+        out = f"runs/unrolled/{stamp}"
+        with rundir.opened(dataclasses.replace(run, out=out, config=run.config | {"width": width})):
             pass
-    again = parsed("--resume", "--out", str(out), "--steps", "9")
+    again = parsed("--resume", "--out", out, "--steps", "9")
     assert again[0] == dataclasses.replace(cfg, width=8, steps=9)
     assert (again[1].seed, again[1].seeds, again[1].save_every, again[1].resume) == (3, 2, 1000, True)
     assert parsed("--resume")[0].width == 9 and parsed("--resume")[1].out.endswith("20260102-000000")
@@ -137,7 +134,7 @@ def test_resume_takes_the_config_of_the_run(tmp_path, monkeypatch):
         ("--steps 1.5", r"Error parsing --steps: .*'1.5'\n--help"),
         ("--g-lr fast", r"Error parsing --g-lr: .*'fast'\n--help"),
         ("--loss foo", r"'foo' for argument '--loss'. Expected one of .*'minimax'.*'hinge'.*\n"),
-        ("--nets foo", r"'foo' for argument '--nets'. Expected one of .*'auto', 'mlp', 'dcgan', 'lstm'.*\n"),
+        ("--act foo", r"'foo' for argument '--act'. Expected one of .*'relu', 'tanh'.*\n"),
         ("--preset foo", r"'foo' for argument '--preset'. Expected one of .*'default', 'paper'.*\n"),
         ("--dataset rimg8", r"no data set 'rimg8'; did you mean ring8\?.*\n.*ring8, .*digits"),
         ("--dataset nothing_like_it", r"no data set 'nothing_like_it'.\nChoose from ring8"),
@@ -161,7 +158,7 @@ def test_resume_takes_the_config_of_the_run(tmp_path, monkeypatch):
         ("--resume", r"no run to resume under runs/unrolled; name one with --out"),
         ("--resume --out nowhere", r"^nowhere holds no run"),
         ("--batch-size 6", r"a batch of 6 can't be divided over 4 devices: choose a multiple of that"),
-        ("--dataset digits --batch-size 1800", r"digits has 1497 records, fewer than a batch of 1800: lower --batch-size"),
+        ("--dataset digits --batch-size 1800", r"^digits: a batch of 1800 is more than the 1497 records that there are: lower --batch-size.$"),
         ("--out /proc/cannot/be", r"^/proc/cannot.*: No such file or directory. Free it, or choose another --out.$"),
         ("--out /dev/null", r"^/dev/null.*choose another --out.$"),
     ],

@@ -27,7 +27,7 @@ def test_data_is_as_diverse_as_itself(name):
     """Real data scores a diversity of about 1, a point 0 and one class clearly less; every anchor has its share."""
     source = data.load(name)
     real = data.reference(source)
-    raw = source.draw(jax.random.key(1), 600) if source.draw else data.decode(source.read(np.arange(600, 1200)))
+    raw = data.decode(source.read(np.arange(600, 1200))) if source.n else data.draw(source, jax.random.key(1), 600)
     x, y = np.asarray(raw["x"]), np.asarray(raw["y"])
     signs = health.signs(x, **real)
     assert 0.9 < signs["diversity"] < 1.1 and (np.asarray(signs["labels"]) > 0.02).all()

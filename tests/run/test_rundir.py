@@ -46,7 +46,7 @@ def test_a_folder_of_which_a_part_is_missing(tmp_path, lost):
     (tmp_path / "run" / lost).rename(tmp_path / "lost")
     before = sorted(str(f.relative_to(tmp_path)) for f in (tmp_path / "run").rglob("*"))
     for flags in ([], ["--resume"]):
-        with pytest.raises(UserError, match="missing|no checkpoint in|holds no run|already holds"):
+        with pytest.raises(UserError, match=r"missing|no checkpoint in|holds no run|already holds"):
             train(tmp_path / "run", "--steps=6", *flags)
     assert sorted(str(f.relative_to(tmp_path)) for f in (tmp_path / "run").rglob("*")) == before
     (tmp_path / "lost").rename(tmp_path / "run" / lost)
@@ -63,7 +63,7 @@ def test_a_link_out_of_the_folder(tmp_path, name):
     if file.exists():
         file.rename(tmp_path / "aside")
     file.symlink_to(target)
-    with pytest.raises(UserError, match="is a link|is not a run.s config"):
+    with pytest.raises(UserError, match=r"is a link|is not a run.s config"):
         train(tmp_path / "run", "--steps=6", "--resume")
     assert list(target.iterdir()) == [] if target.is_dir() else target.read_text() == "mine"
 

@@ -3,10 +3,10 @@
 import dataclasses
 import functools
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracle
 import pytest
 
 from experiments.codes import vae
@@ -16,55 +16,43 @@ CFG = dataclasses.replace(vae.PRESETS["default"], dataset="digits", batch_size=2
 
 
 def net(params, x):
-    """A tanh perceptron of the parameters of `nets.mlp`, layer by layer: x [c] -> [out]."""
-    hidden, last = (params["MLP_0"][f"Dense_{i}"] for i in range(2))
-    return jnp.tanh(x @ hidden["kernel"] + hidden["bias"]) @ last["kernel"] + last["bias"]
+    return oracle.mlp(params, x, 1, act=jnp.tanh)
 
 
-def adam(params, m, v, t, grads):
-    """(params, m, v) after one step of Adam downhill."""
-    m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, grads)
-    v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, grads)
-    move = lambda p, m, v: p - CFG.lr * m / (1 - 0.9 ** (t + 1)) / (jnp.sqrt(v / (1 - 0.999 ** (t + 1))) + 1e-8)
-    return jax.tree.map(move, params, m, v), m, v
-
-
-def paper(state, xs, half):
+@jax.jit
+def paper(e, g, noise, batch, half):
     """Algorithm 1 with L = 1: equation (10) for each row, with the Bernoulli of appendix C.1."""
-    params = state.e.params, state.g.params
-    m = v = jax.tree.map(jnp.zeros_like, params)
-    for t, batch in enumerate(xs):
-        noise = jax.random.normal(rng.at(state.key, t, "z"), (2, CFG.z_dim))
 
-        def loss(params, batch=batch, noise=noise):
-            total = 0.0
-            for x, epsilon in zip(batch, noise, strict=True):
-                ink = (x.ravel() + 1) / 2
-                out = net(params[0], ink)
-                mean, std = out[: CFG.z_dim], jnp.exp(half * out[CFG.z_dim :])
-                minus_kl = 0.5 * sum(1 + jnp.log(s**2) - u**2 - s**2 for u, s in zip(mean, std, strict=True))
-                p = 1 / (1 + jnp.exp(-net(params[1], mean + std * epsilon)))
-                total += minus_kl + jnp.sum(ink * jnp.log(p) + (1 - ink) * jnp.log(1 - p))
-            return -total / 2
+    def loss(params):
+        total = 0.0
+        for x, epsilon in zip(batch, noise, strict=True):
+            ink = (x.ravel() + 1) / 2
+            out = net(params[0], ink)
+            mean, std = out[: CFG.z_dim], jnp.exp(half * out[CFG.z_dim :])
+            minus_kl = 0.5 * sum(1 + jnp.log(s**2) - u**2 - s**2 for u, s in zip(mean, std, strict=True))
+            p = oracle.sigmoid(net(params[1], mean + std * epsilon))
+            total += minus_kl + jnp.sum(ink * jnp.log(p) + (1 - ink) * jnp.log(1 - p))
+        return -total / 2
 
-        params, m, v = adam(params, m, v, t, jax.grad(loss)(params))
-    return params
+    return [
+        oracle.adam(p, grads, CFG.lr) for p, grads in zip((e, g), jax.grad(loss)((e.params, g.params)), strict=True)
+    ]
 
 
 def test_step_is_the_paper_s():
     """Two steps equal Algorithm 1 in float64; with the variance taken for the deviation they would not."""
     with jax.enable_x64(True):
-        state = jax.jit(functools.partial(vae.init, CFG))(jax.random.key(0))
-        state = jax.tree.map(lambda a: a.astype(jnp.float64) if a.dtype == jnp.float32 else a, state)
-        xs, now = np.random.default_rng(0).uniform(-1, 1, (2, 2, 8, 8, 1)), state
-        step = jax.jit(functools.partial(vae.step, CFG))
-        for x in xs:
-            now, _ = step(now, {"x": x})
-        close = functools.partial(chex.assert_trees_all_close, (now.e.params, now.g.params), rtol=1e-9, atol=1e-12)
-        algorithm = jax.jit(paper)
-        close(algorithm(state, xs, 0.5))
-        with pytest.raises(AssertionError):
-            close(algorithm(state, xs, 1.0))
+        xs = np.random.default_rng(0).uniform(-1, 1, (2, 2, 8, 8, 1))
+        start, end, _ = oracle.played(vae, CFG, [{"x": x} for x in xs])
+
+        def theirs(half):
+            players = oracle.started(start.e, start.g)
+            for t, x in enumerate(xs):
+                players = paper(*players, jax.random.normal(rng.at(start.key, t, "z"), (2, CFG.z_dim)), x, half)
+            return players
+
+        oracle.same([end.e, end.g], theirs(0.5))
+        oracle.differ([end.e, end.g], theirs(1.0))
 
 
 @pytest.mark.parametrize("dataset", ["digits", "ring8"])
@@ -116,5 +104,5 @@ def test_measure_is_the_mean_bound_of_the_test_split():
     np.testing.assert_allclose(found["test/elbo"], -minus_elbo.mean(), rtol=2e-2)
     np.testing.assert_allclose(found["test/kl"], kl.mean(), rtol=1e-4)
     np.testing.assert_allclose(found["test/pixels"], ((vae.expected(out) - x) ** 2).mean(), rtol=2e-2)
-    assert found["reconstructions"].shape == (2, 16, 8, 8, 1)
-    np.testing.assert_allclose(found["reconstructions"][0], x[:16], atol=1e-6)
+    assert found["reconstructions"].x.shape == (2, 16, 8, 8, 1)
+    np.testing.assert_allclose(found["reconstructions"].x[0], x[:16], atol=1e-6)

@@ -7,7 +7,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
+import oracle
 
 from experiments.codes import vaegan
 from gan_jax.game import rng
@@ -17,75 +17,64 @@ CFG = dataclasses.replace(
 )
 
 
-def net(params, x, layers):
-    """A ReLU perceptron [c] -> (out, last hidden layer)."""
-    for p in layers[:-1]:
-        x = jnp.where((x := x @ p["kernel"] + p["bias"]) > 0, x, 0)
-    return x @ layers[-1]["kernel"] + layers[-1]["bias"], x
+def trunk(p, x):
+    """The last hidden layer."""
+    return jnp.maximum(oracle.perceptron([p["Trunk_0"]["Dense_0"], p["Trunk_0"]["Dense_1"]], x), 0)
 
 
 def encoder(p, x):
-    out, _ = net(p, x, [p["Trunk_0"]["Dense_0"], p["Trunk_0"]["Dense_1"], p["Dense_0"]])
-    return out[: CFG.z_dim], jnp.exp(out[CFG.z_dim :] / 2)
-
-
-def generator(p, z):
-    return net(p, z, [p["MLP_0"][f"Dense_{i}"] for i in range(3)])[0]
+    out = oracle.dense(p["Dense_0"], trunk(p, x))
+    return out[..., : CFG.z_dim], jnp.exp(out[..., CFG.z_dim :] / 2)
 
 
 def discriminator(p, x):
-    out, features = net(p, x, [p["Trunk_0"]["Dense_0"], p["Trunk_0"]["Dense_1"], p["Dense_0"]])
-    return 1 / (1 + jnp.exp(-out[0])), features
+    return oracle.sigmoid(oracle.dense(p["Dense_0"], trunk(p, x))[:, 0]), trunk(p, x)
 
 
-def rmsprop(player, grads):
-    """(params, nu) after one step of RMSProp downhill."""
-    params, nu = player
-    nu = jax.tree.map(lambda n, g: 0.9 * n + 0.1 * g * g, nu, grads)
-    return jax.tree.map(lambda p, g, n: p - CFG.lr * g / jnp.sqrt(n + 1e-8), params, grads, nu), nu
+E, G, D = (oracle.with_norm(net) for net in (encoder, oracle.mlp, discriminator))
 
 
-def paper(state, xs, made_counts=1.0):
+@jax.jit
+def paper(e, g, d, noise, prior, batch, made_counts):
     """Algorithm 1: L_prior, L_llike, L_GAN, then the three updates; G's -L_GAN as the non-saturating terms."""
-    e, g, d = ((p.params, jax.tree.map(jnp.zeros_like, p.params)) for p in (state.e, state.g, state.d))
-    for t, batch in enumerate(xs):
-        noise, prior = jax.random.normal(rng.at(state.key, t, "z"), (2, 3, CFG.z_dim))
 
-        def terms(e, g, d):
-            l_prior = l_like = l_gan = g_gan = 0.0
-            for x, epsilon, z_p in zip(batch, noise, prior, strict=True):
-                mean, std = encoder(e, x)
-                l_prior += 0.5 * jnp.sum(std**2 + mean**2 - 1 - 2 * jnp.log(std))
-                again, made = generator(g, mean + std * epsilon), generator(g, z_p)
-                (real, f), (again_p, again_f), (made_p, _) = (discriminator(d, a) for a in (x, again, made))
-                l_like += 0.5 * jnp.sum((f - again_f) ** 2)
-                l_gan += jnp.log(real) + jnp.log(1 - again_p) + made_counts * jnp.log(1 - made_p)
-                g_gan += -jnp.log(again_p) - jnp.log(made_p)
-            return l_prior / 3, l_like / 3, l_gan / 3, g_gan / 3
+    def terms(phi, theta, w):
+        (mean, std), e_stats = E(phi, e.stats, batch)
+        again, g_stats = G(theta, g.stats, mean + std * noise)
+        made, g_stats = G(theta, g_stats, prior)
+        ((real, f), d_stats), ((again_p, again_f), _), ((made_p, _), _) = (
+            D(w, d.stats, x) for x in (batch, again, made)
+        )
+        l_prior = l_like = l_gan = g_gan = 0.0
+        for i in range(3):
+            l_prior += 0.5 * jnp.sum(std[i] ** 2 + mean[i] ** 2 - 1 - 2 * jnp.log(std[i]))
+            l_like += 0.5 * jnp.sum((f[i] - again_f[i]) ** 2)
+            l_gan += jnp.log(real[i]) + jnp.log(1 - again_p[i]) + made_counts * jnp.log(1 - made_p[i])
+            g_gan += -jnp.log(again_p[i]) - jnp.log(made_p[i])
+        of_e, of_g = (l_prior + l_like) / 3, (CFG.gamma * l_like + g_gan) / 3
+        return (of_e, e_stats), (of_g, g_stats), (-l_gan / 3, d_stats)
 
-        now = e[0], g[0], d[0]
-        e_grads = jax.grad(lambda e: sum(terms(e, *now[1:])[:2]))(now[0])
-        g_grads = jax.grad(lambda g: CFG.gamma * terms(now[0], g, now[2])[1] + terms(now[0], g, now[2])[3])(now[1])
-        d_grads = jax.grad(lambda d: -terms(*now[:2], d)[2])(now[2])
-        e, g, d = rmsprop(e, e_grads), rmsprop(g, g_grads), rmsprop(d, d_grads)
-    return e[0], g[0], d[0]
+    now, rmsprop = (e.params, g.params, d.params), functools.partial(oracle.rmsprop, eps=0.0, eps_root=1e-8)
+    of = lambda i: lambda p: terms(*now[:i], p, *now[i + 1 :])[i]
+    return [oracle.moved(rmsprop, player, of(i), CFG.lr) for i, player in enumerate((e, g, d))]
 
 
-def test_step_is_the_paper_s():
+def test_step_is_the_paper_s(monkeypatch):
     """Two steps equal Algorithm 1 in float64; without the draws from the prior in L_GAN they would not."""
+    oracle.normed(vaegan, monkeypatch)
     with jax.enable_x64(True):
-        state = jax.jit(functools.partial(vaegan.init, CFG))(jax.random.key(0))
-        state = jax.tree.map(lambda a: a.astype(jnp.float64) if a.dtype == jnp.float32 else a, state)
-        xs, now = np.random.default_rng(0).normal(size=(2, 3, 2)), state
-        step = jax.jit(functools.partial(vaegan.step, CFG))
-        for x in xs:
-            now, _ = step(now, {"x": x})
-        found = now.e.params, now.g.params, now.d.params
-        close = functools.partial(chex.assert_trees_all_close, found, rtol=1e-9, atol=1e-12)
-        transcribed = jax.jit(paper)
-        close(transcribed(state, xs))
-        with pytest.raises(AssertionError):
-            close(transcribed(state, xs, 0.0))
+        xs = np.random.default_rng(0).normal(size=(2, 3, 2))
+        start, end, _ = oracle.played(vaegan, CFG, [{"x": x} for x in xs])
+
+        def theirs(made_counts):
+            players = oracle.started(start.e, start.g, start.d)
+            for t, x in enumerate(xs):
+                noise, prior = jax.random.normal(rng.at(start.key, t, "z"), (2, 3, CFG.z_dim))
+                players = paper(*players, noise, prior, x, made_counts)
+            return players
+
+        oracle.same([end.e, end.g, end.d], theirs(1.0))
+        oracle.differ([end.e, end.g, end.d], theirs(0.0))
 
 
 def test_without_a_gan_and_by_pixels_it_is_the_vae():
@@ -99,7 +88,7 @@ def test_without_a_gan_and_by_pixels_it_is_the_vae():
     chex.assert_trees_all_equal((one.e, one.g), (other.e, other.g))
     noise, _ = jax.random.normal(rng.at(state.key, 0, "z"), (2, 3, cfg.z_dim))
     rows = zip(x, noise, strict=True)
-    again = [generator(state.g.params, (c := encoder(state.e.params, a))[0] + c[1] * n) for a, n in rows]
+    again = [oracle.mlp(state.g.params, (c := encoder(state.e.params, a))[0] + c[1] * n) for a, n in rows]
     np.testing.assert_allclose(metrics["distance"], 0.5 * ((jnp.stack(again) - x) ** 2).sum(1).mean(), rtol=1e-4)
 
 
@@ -119,7 +108,7 @@ def test_errors_of_reconstruction(monkeypatch):
         state, test
     )
     found = measure()
-    assert found["reconstructions"].shape == (2, 16, 8, 8, 1) and found["test/pixels"] > 0
+    assert found["reconstructions"].x.shape == (2, 16, 8, 8, 1) and found["test/pixels"] > 0
     mean = test["x"].astype(np.float32).mean(0, keepdims=True) / 127.5 - 1
     monkeypatch.setattr(vaegan.jax.lax, "map", lambda f, rows, batch_size: jnp.repeat(mean, 30, 0))
     np.testing.assert_allclose(measure()["test/features"], 1, rtol=1e-4)

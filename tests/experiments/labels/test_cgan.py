@@ -3,98 +3,86 @@
 import dataclasses
 import functools
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracle
 import pytest
 
 from experiments.labels import cgan
 from gan_jax.errors import UserError
 from gan_jax.game import rng
 
-CFG = dataclasses.replace(cgan.PRESETS["ring"], batch_size=2, width=8, z_dim=2, lr=1e-2)
+B = 3
+CFG = dataclasses.replace(cgan.PRESETS["ring"], batch_size=B, width=8, z_dim=2, lr=1e-2)
 
 
-def dense(layer, x):
-    return x @ layer["kernel"] + layer["bias"]
+def beside(x, y):
+    """x [b, c] with the labels y [b] beside it, one-hot."""
+    return jnp.concatenate([x, jnp.stack([jnp.where(jnp.arange(8) == label, 1.0, 0.0) for label in y])], 1)
 
 
-def label(y):
-    return jnp.where(jnp.arange(8) == y, 1.0, 0.0)
+@oracle.with_norm
+def G(p, z, y):
+    return oracle.mlp(p["net"], beside(z, y))
 
 
-def G(params, z, y):
-    a, b, c = (params["net"]["MLP_0"][f"Dense_{i}"] for i in range(3))
-    return dense(c, jnp.maximum(dense(b, jnp.maximum(dense(a, jnp.concatenate([z, label(y)])), 0)), 0))
+def D_of(kind):
+    """Return D by hand: x, y -> ([b] probability that x is real, [b] log P(y | x))."""
+
+    @oracle.with_norm
+    def D(p, x, y):
+        h = beside(x, y) if kind == "concat" else x
+        for i in range(2):
+            h = jnp.where((h := oracle.dense(p[f"Dense_{i}"], h)) > 0, h, 0.2 * h)
+        score, log_p = oracle.dense(p["Dense_3" if kind == "acgan" else "Dense_2"], h)[:, 0], jnp.zeros(B)
+        if kind == "projection":
+            score += jnp.stack([row @ p["Embed_0"]["embedding"][label] for row, label in zip(h, y, strict=True)])
+        if kind == "acgan":
+            rows = zip(oracle.dense(p["Dense_2"], h), y, strict=True)
+            log_p = jnp.stack([jnp.log(jnp.exp(row[label]) / jnp.exp(row).sum()) for row, label in rows])
+        return oracle.sigmoid(score), log_p
+
+    return D
 
 
-def D(params, x, y, kind):
-    """D's probability that x is real, and its log P(y | x)."""
-    h = jnp.concatenate([x, label(y)]) if kind == "concat" else x
-    for i in range(2):
-        h = jnp.where((h := dense(params[f"Dense_{i}"], h)) > 0, h, 0.2 * h)
-    score, log_p = dense(params["Dense_3" if kind == "acgan" else "Dense_2"], h)[0], 0.0
-    if kind == "projection":
-        score += h @ params["Embed_0"]["embedding"][y]
-    if kind == "acgan":
-        logits = dense(params["Dense_2"], h)
-        log_p = jnp.log(jnp.exp(logits[y]) / jnp.exp(logits).sum())
-    return 1 / (1 + jnp.exp(-score)), log_p
-
-
-def adam(player, grads, b1=CFG.b1, b2=0.999):
-    """(params, m, v, t) after one step of Adam downhill."""
-    params, m, v, t = player
-    m = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, m, grads)
-    v = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g, v, grads)
-    move = lambda p, m, v: p - CFG.lr * m / (1 - b1 ** (t + 1)) / (jnp.sqrt(v / (1 - b2 ** (t + 1))) + 1e-8)
-    return jax.tree.map(move, params, m, v), m, v, t + 1
-
-
-def paper(state, batches, kind, asked):
+@functools.partial(jax.jit, static_argnames="kind")
+def paper(g, d, z, x, y, asked, kind):
     """D ascends log D(x, y) + log(1 - D(G(z, y), y)), with log P of both labels; G log D(G(z, y), y) with log P."""
-    zeros = lambda p: jax.tree.map(jnp.zeros_like, p.params)
-    g, d = ((p.params, zeros(p), zeros(p), 0) for p in (state.g, state.d))
-    for t, (x, y) in enumerate(batches):
-        zs = jax.random.normal(rng.at(state.key, t, "z"), (2, CFG.z_dim))
+    D = D_of(kind)
 
-        def d_loss(w, x=x, y=y, zs=zs, g=g):
-            total = 0.0
-            for row in range(2):
-                real, real_log_p = D(w, x[row], y[row], kind)
-                fake, fake_log_p = D(w, G(g[0], zs[row], y[row] + asked), y[row], kind)
-                total -= jnp.log(real) + jnp.log(1 - fake) + real_log_p + fake_log_p
-            return total / 2
+    def d_loss(w):
+        (real, real_log_p), stats = D(w, d.stats, x, y)
+        (fake, fake_log_p), _ = D(w, d.stats, G(g.params, g.stats, z, y + asked)[0], y)
+        rows = zip(real, fake, real_log_p, fake_log_p, strict=True)
+        return -sum(jnp.log(r) + jnp.log(1 - f) + a + b for r, f, a, b in rows) / B, stats
 
-        def g_loss(theta, y=y, zs=zs, d=d):
-            total = 0.0
-            for row in range(2):
-                fake, log_p = D(d[0], G(theta, zs[row], y[row] + asked), y[row], kind)
-                total -= jnp.log(fake) + log_p
-            return total / 2
+    def g_loss(theta):
+        made, stats = G(theta, g.stats, z, y + asked)
+        (fake, log_p), _ = D(d.params, d.stats, made, y)
+        return -sum(jnp.log(f) + a for f, a in zip(fake, log_p, strict=True)) / B, stats
 
-        g, d = adam(g, jax.grad(g_loss)(g[0])), adam(d, jax.grad(d_loss)(d[0]))
-    return g[0], d[0]
+    return [oracle.moved(oracle.adam, p, loss, CFG.lr, CFG.b1) for p, loss in ((g, g_loss), (d, d_loss))]
 
 
 @pytest.mark.parametrize("kind", ["concat", "projection", "acgan"])
-def test_step_is_the_paper_s(kind):
+def test_step_is_the_paper_s(kind, monkeypatch):
     """Two steps equal the loops in float64; with a G that is asked for the next label they would not."""
+    oracle.normed(cgan, monkeypatch)
     cfg = dataclasses.replace(CFG, d_net=kind)
     with jax.enable_x64(True):
-        state = jax.jit(functools.partial(cgan.init, cfg))(jax.random.key(0))
-        state = jax.tree.map(lambda a: a.astype(jnp.float64) if a.dtype == jnp.float32 else a, state)
-        xs, ys = np.random.default_rng(0).normal(size=(2, 2, 2)), np.array([[0, 3], [6, 3]], np.int32)
-        now, step = state, jax.jit(functools.partial(cgan.step, cfg))
-        for x, y in zip(xs, ys, strict=True):
-            now, _ = step(now, {"x": x, "y": y})
-        close = functools.partial(chex.assert_trees_all_close, (now.g.params, now.d.params), rtol=1e-9, atol=1e-12)
-        loops = jax.jit(functools.partial(paper, kind=kind))
-        batches = list(zip(xs, ys, strict=True))
-        close(loops(state, batches, asked=0))
-        with pytest.raises(AssertionError):
-            close(loops(state, batches, asked=1))
+        xs, ys = np.random.default_rng(0).normal(size=(2, B, 2)), np.array([[0, 3, 2], [6, 3, 1]], np.int32)
+        start, end, _ = oracle.played(cgan, cfg, [{"x": x, "y": y} for x, y in zip(xs, ys, strict=True)])
+
+        def theirs(asked):
+            players = oracle.started(start.g, start.d)
+            for t, (x, y) in enumerate(zip(xs, ys, strict=True)):
+                z = jax.random.normal(rng.at(start.key, t, "z"), (B, cfg.z_dim))
+                players = paper(*players, z, x, y, asked, kind)
+            return players
+
+        oracle.same([end.g, end.d], theirs(0))
+        oracle.differ([end.g, end.d], theirs(1))
 
 
 @pytest.mark.parametrize("kind", ["concat", "projection", "acgan"])
@@ -115,18 +103,22 @@ def test_measure_asks_for_every_label(monkeypatch):
     cfg = cgan.PRESETS["images"]
     written = lambda cfg, state, key, y: jnp.broadcast_to(y[:, None, None, None] / 10, (y.size, 8, 8, 1))
     monkeypatch.setattr(cgan, "draw", written)
+    y = jnp.arange(10)
     read = lambda x: jax.nn.one_hot(jnp.round(x[:, 0, 0, 0] * 10).astype(int), 10)
     for judge, agreement in ((read, 1.0), (lambda x: read(x).at[:, 7].set(0), 0.9)):
         monkeypatch.setattr(cgan.classifier, "load", lambda name: judge)
-        found = cgan.measure(cfg, None, jax.random.key(0), {}, {})
+        found = cgan.measure(cfg, None, jax.random.key(0), {}, {"y": y})
         np.testing.assert_allclose(found["agreement"], agreement, rtol=1e-6)
-    assert found["labels"].shape == (10, 10, 8, 8, 1)
-    np.testing.assert_allclose(found["labels"][:, :, 0, 0, 0] * 10, np.arange(10)[:, None] * np.ones(10), rtol=1e-6)
+    assert found["each_label"].x.shape == (10, 10, 8, 8, 1)
+    np.testing.assert_allclose(
+        found["each_label"].x[:, :, 0, 0, 0] * 10, np.arange(10)[:, None] * np.ones(10), rtol=1e-6
+    )
 
 
 def test_a_set_without_labels_is_refused(monkeypatch):
     """Main says so in one line."""
-    source = dataclasses.replace(cgan.data.load("digits"), classes=0)
+    source = cgan.data.load("digits")
+    source = dataclasses.replace(source, fields={"x": source.fields["x"]})
     monkeypatch.setattr(cgan.data, "load", lambda name: source)
     with pytest.raises(UserError, match="no labels"):
         cgan.main(["--dataset=digits"])

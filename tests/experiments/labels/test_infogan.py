@@ -4,11 +4,10 @@ import dataclasses
 import functools
 import math
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
+import oracle
 
 from experiments.labels import infogan
 from gan_jax import data
@@ -19,21 +18,7 @@ CFG = dataclasses.replace(
 )
 
 
-def net(params, x):
-    """A ReLU perceptron of the parameters of `nets.mlp`, layer by layer: x [c] -> [out]."""
-    layers = [params["MLP_0"][f"Dense_{i}"] for i in range(3)]
-    for layer in layers[:-1]:
-        x = jnp.where((x := x @ layer["kernel"] + layer["bias"]) > 0, x, 0)
-    return x @ layers[-1]["kernel"] + layers[-1]["bias"]
-
-
-def adam(player, grads, lr, b1=CFG.b1, b2=0.999):
-    """(params, m, v, t) after one step of Adam downhill."""
-    params, m, v, t = player
-    m = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, m, grads)
-    v = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g, v, grads)
-    move = lambda p, m, v: p - lr * m / (1 - b1 ** (t + 1)) / (jnp.sqrt(v / (1 - b2 ** (t + 1))) + 1e-8)
-    return jax.tree.map(move, params, m, v), m, v, t + 1
+net = oracle.with_norm(oracle.mlp)
 
 
 def bound(out, code):
@@ -45,44 +30,43 @@ def bound(out, code):
     return total
 
 
-def paper(state, xs, told):
+@jax.jit
+def paper(g, d, z, codes, x, told):
     """D ascends log D(x) + log(1 - D(G(z))) + lambda L_I, Q with it; G ascends log D(G(z)) + lambda L_I."""
-    zeros = lambda p: jax.tree.map(jnp.zeros_like, p.params)
-    g, d = ((p.params, zeros(p), zeros(p), 0) for p in (state.g, state.d))
-    sigmoid = lambda a: 1 / (1 + jnp.exp(-a))
-    for t, x in enumerate(xs):
-        zs, codes = infogan.latent(CFG, rng.at(state.key, t, "z"), 3)
 
-        def d_loss(w, x=x, zs=zs, codes=codes, g=g):
-            total = 0.0
-            for row in range(3):
-                fake = net(w, net(g[0], zs[row]))
-                total -= jnp.log(sigmoid(net(w, x[row])[0])) + jnp.log(1 - sigmoid(fake[0]))
-                total -= told * CFG.info * bound(fake, codes[row])
-            return total / 3
+    def d_loss(w):
+        (real, stats), (fake, _) = net(w, d.stats, x), net(w, d.stats, net(g.params, g.stats, z)[0])
+        total = 0.0
+        for r, f, code in zip(real, fake, codes, strict=True):
+            total -= (
+                jnp.log(oracle.sigmoid(r[0])) + jnp.log(1 - oracle.sigmoid(f[0])) + told * CFG.info * bound(f, code)
+            )
+        return total / 3, stats
 
-        def g_loss(theta, zs=zs, codes=codes, d=d):
-            fakes = [net(d[0], net(theta, z)) for z in zs]
-            return -sum(jnp.log(sigmoid(f[0])) + CFG.info * bound(f, c) for f, c in zip(fakes, codes, strict=True)) / 3
+    def g_loss(theta):
+        made, stats = net(theta, g.stats, z)
+        rows = zip(net(d.params, d.stats, made)[0], codes, strict=True)
+        return -sum(jnp.log(oracle.sigmoid(f[0])) + CFG.info * bound(f, code) for f, code in rows) / 3, stats
 
-        g, d = adam(g, jax.grad(g_loss)(g[0]), CFG.g_lr), adam(d, jax.grad(d_loss)(d[0]), CFG.d_lr)
-    return g[0], d[0]
+    adam = lambda player, loss, lr: oracle.moved(oracle.adam, player, loss, lr, CFG.b1)
+    return [adam(g, g_loss, CFG.g_lr), adam(d, d_loss, CFG.d_lr)]
 
 
-def test_step_is_the_paper_s():
+def test_step_is_the_paper_s(monkeypatch):
     """Two steps equal the loops in float64; with a trunk that is not moved by L_I they would not."""
+    oracle.normed(infogan, monkeypatch)
     with jax.enable_x64(True):
-        state = jax.jit(functools.partial(infogan.init, CFG))(jax.random.key(0))
-        state = jax.tree.map(lambda a: a.astype(jnp.float64) if a.dtype == jnp.float32 else a, state)
-        xs, now = np.random.default_rng(0).normal(size=(2, 3, 2)), state
-        step = jax.jit(functools.partial(infogan.step, CFG))
-        for x in xs:
-            now, _ = step(now, {"x": x})
-        close = functools.partial(chex.assert_trees_all_close, (now.g.params, now.d.params), rtol=1e-9, atol=1e-12)
-        loops = jax.jit(paper)
-        close(loops(state, xs, 1.0))
-        with pytest.raises(AssertionError):
-            close(loops(state, xs, 0.0))
+        xs = np.random.default_rng(0).normal(size=(2, 3, 2))
+        start, end, _ = oracle.played(infogan, CFG, [{"x": x} for x in xs])
+
+        def theirs(told):
+            players = oracle.started(start.g, start.d)
+            for t, x in enumerate(xs):
+                players = paper(*players, *infogan.latent(CFG, rng.at(start.key, t, "z"), 3), x, told)
+            return players
+
+        oracle.same([end.g, end.d], theirs(1.0))
+        oracle.differ([end.g, end.d], theirs(0.0))
 
 
 def test_the_latent_is_noise_and_a_code():
@@ -127,5 +111,5 @@ def test_the_error_is_that_of_the_best_assignment(monkeypatch):
     monkeypatch.setattr(infogan, "forward", reads_the_pixel)
     found = jax.jit(functools.partial(infogan.measure, cfg))(state, jax.random.key(0), {}, {"x": x, "y": y})
     np.testing.assert_allclose(found["error"], 2 / 40, rtol=1e-5)
-    assert found["code1"].shape == found["code2"].shape == (10, 10, 8, 8, 1)
+    assert found["code1"].x.shape == found["code2"].x.shape == (10, 10, 8, 8, 1)
     assert data.load("digits").classes == 10

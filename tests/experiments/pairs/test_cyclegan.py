@@ -1,16 +1,15 @@
-"""CycleGAN's step against the paper's objective row by row and its history as a list."""
+"""CycleGAN's step against the paper's objective row by row and its pool as a list."""
 
 import dataclasses
-import functools
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracle
 import pytest
 
 from experiments.pairs import cyclegan
-from gan_jax.game import history, rng
+from gan_jax.game import pool, rng
 from gan_jax.nets import translate
 
 CFG = dataclasses.replace(
@@ -19,10 +18,7 @@ CFG = dataclasses.replace(
 
 
 def net(p, x):
-    """A ReLU perceptron of one hidden layer: x [c] -> [out]."""
-    first, last = p["MLP_0"]["Dense_0"], p["MLP_0"]["Dense_1"]
-    hidden = x @ first["kernel"] + first["bias"]
-    return jnp.where(hidden > 0, hidden, 0) @ last["kernel"] + last["bias"]
+    return oracle.mlp(p, x, 1)
 
 
 @jax.jit
@@ -47,16 +43,6 @@ def d_grad(d, real, shown):
     return jax.grad(lambda d: sum(rows(d)) / len(real) / 2)(d)
 
 
-@jax.jit
-def adam(player, grads):
-    """(params, m, v, t) after one step of Adam downhill."""
-    params, m, v, t = player
-    m = jax.tree.map(lambda m, g: CFG.b1 * m + (1 - CFG.b1) * g, m, grads)
-    v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, grads)
-    move = lambda p, m, v: p - CFG.lr * m / (1 - CFG.b1 ** (t + 1)) / (jnp.sqrt(v / (1 - 0.999 ** (t + 1))) + 1e-8)
-    return jax.tree.map(move, params, m, v), m, v, t + 1
-
-
 def queried(kept, key, fakes):
     """What D sees: the pool of the authors' code, a list of at most CFG.history fakes."""
     shown = []
@@ -75,42 +61,36 @@ def queried(kept, key, fakes):
 
 def paper(state, xs, cycle):
     """Both translators on both D as they are, then each D on fakes out of its pool."""
-    zeros = lambda p: jax.tree.map(jnp.zeros_like, p.params)
-    ab, ba, d_a, d_b = ((p.params, zeros(p), zeros(p), jnp.int32(0)) for p in state[2:6])
+    ab, ba, d_a, d_b = oracle.started(*state[2:6])
+    adam = jax.jit(lambda player, grads: oracle.adam(player, grads, CFG.lr, CFG.b1))
     pools = [], []
     for t, (a, b) in enumerate(xs):
-        fake_a, fake_b = (jnp.stack([net(p[0], x) for x in rows]) for p, rows in ((ba, b), (ab, a)))
-        ab_grads, ba_grads = g_grads(ab[0], ba[0], d_a[0], d_b[0], a, b, cycle)
+        fake_a, fake_b = net(ba.params, b), net(ab.params, a)
+        ab_grads, ba_grads = g_grads(ab.params, ba.params, d_a.params, d_b.params, a, b, cycle)
         key = rng.at(state.key, t, "history")
         shown_a, shown_b = (queried(pools[i], jax.random.fold_in(key, i), f) for i, f in enumerate((fake_a, fake_b)))
-        d_a, d_b = adam(d_a, d_grad(d_a[0], a, shown_a)), adam(d_b, d_grad(d_b[0], b, shown_b))
+        d_a, d_b = adam(d_a, d_grad(d_a.params, a, shown_a)), adam(d_b, d_grad(d_b.params, b, shown_b))
         ab, ba = adam(ab, ab_grads), adam(ba, ba_grads)
-    return [p[0] for p in (ab, ba, d_a, d_b)], [jnp.stack(p) for p in pools]
+    return [ab, ba, d_a, d_b], [jnp.stack(p) for p in pools]
 
 
 def test_step_is_the_paper_s():
-    """Four steps equal the paper in float64, histories too; with another lambda they would not."""
+    """Four steps equal the paper in float64, pools too; with another lambda they would not."""
     with jax.enable_x64(True):
-        state = jax.jit(functools.partial(cyclegan.init, CFG))(jax.random.key(0))
-        state = jax.tree.map(lambda a: a.astype(jnp.float64) if a.dtype == jnp.float32 else a, state)
-        step = jax.jit(functools.partial(cyclegan.step, CFG))
-        xs, now = np.random.default_rng(0).normal(size=(4, 2, 2, 2)), state
-        for a, b in xs:
-            now, _ = step(now, {"x": {"x": b}, "source": {"x": a}})
-        ours = [p.params for p in now[2:6]], [now.old_a, now.old_b]
-        close = functools.partial(chex.assert_trees_all_close, ours, rtol=1e-9, atol=1e-12)
-        close(paper(state, xs, CFG.cycle))
-        with pytest.raises(AssertionError):
-            close(paper(state, xs, CFG.cycle * 2))
+        xs = np.random.default_rng(0).normal(size=(4, 2, 2, 2))
+        start, end, _ = oracle.played(cyclegan, CFG, [{"x": {"x": b}, "source": {"x": a}} for a, b in xs])
+        ours = list(end[2:6]), [end.old_a, end.old_b]
+        oracle.same(ours, paper(start, xs, CFG.cycle))
+        oracle.differ(ours, paper(start, xs, CFG.cycle * 2))
 
 
-def test_the_history_fills_and_then_is_shown_half_the_time():
+def test_the_pool_fills_and_then_is_shown_half_the_time():
     """Each new fake is a number of its own, so what is shown says where it comes from."""
-    mixed = jax.jit(history.mixed)
+    query = jax.jit(pool.query)
     old, seen, late = jnp.zeros((50, 1)), 0, []
     for i in range(40):
         fakes = 1.0 + jnp.arange(seen, seen + 25.0)[:, None]
-        shown, old = mixed(jax.random.key(i), old, seen, fakes)
+        shown, old = query(jax.random.key(i), old, seen, fakes)
         seen += 25
         assert set(np.ravel(shown)) <= set(range(1, seen + 1))
         if seen <= 50:

@@ -1,0 +1,78 @@
+"""Sources that are made of others: joined, of few labels, stacked."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gan_jax import UserError, data
+from gan_jax.data.source import DEVICE_BYTES
+from gan_jax.game import rng
+
+KEY = jax.random.key(0)
+
+
+def test_joined_batches(digits):
+    """A batch of joined sources has a batch of each, by a key of its own; name and test split are kept."""
+    source = data.join(x=digits[0], other=digits[0], toy=data.load("ring8"))
+    arrays = jax.tree.map(jnp.asarray, data.resident(source))
+    drawn = jax.jit(lambda i: data.batch(source, arrays, KEY, i, 8))(2)
+    assert set(drawn) == {"x", "other", "toy"} and drawn["toy"]["x"].shape == (8, 2)
+    assert source.name == "digits" and source.shape == (8, 8, 1) and source.test is None
+    assert (np.asarray(drawn["x"]["x"]) != np.asarray(drawn["other"]["x"])).any()
+    alone = data.batch(digits[0], digits[1], rng.at(KEY, 0, "x"), 2, 8)
+    np.testing.assert_array_equal(drawn["x"]["x"], alone["x"])
+    assert set(data.resident(data.join(x=digits[0], b=digits[0]).test)) == {"x", "b"}
+    large = dataclasses.replace(digits[0], nbytes=DEVICE_BYTES)
+    assert source.fits and not data.join(x=digits[0], other=large).fits
+    with pytest.raises(UserError, match="digits: a batch of 1498 is more than the 1497 records"):
+        data.check_batch(source, 1498)
+
+
+def test_only_labelled(digits):
+    """50 records, 5 of each class, the same ones in every epoch and shuffled in each; others for another key."""
+    source, arrays = digits[0], jax.tree.map(jnp.asarray, digits[1])
+    few = data.only_labelled(source, 50)
+    data.check_batch(few, 2000)
+    epoch = jax.jit(lambda key, i: data.batch(few, arrays, key, i, 50))
+    rows = [epoch(KEY, i) for i in range(2)] + [epoch(jax.random.key(1), 0)]
+    images = [[x.tobytes() for x in np.asarray(r["x"])] for r in rows]
+    assert np.bincount(rows[0]["y"]).tolist() == [5] * 10
+    assert set(images[0]) == set(images[1]) != set(images[2]) and images[0] != images[1]
+    everyone = {
+        x.tobytes(): y
+        for x, y in zip(np.asarray(data.decode(arrays)["x"]), np.asarray(arrays["y"]).tolist(), strict=True)
+    }
+    assert [everyone[x] for x in images[0]] == np.asarray(rows[0]["y"]).tolist()
+    half = jax.jit(lambda i: data.batch(few, arrays, KEY, i, 25)["x"])
+    halves = [half(i) for i in (0, 1)]
+    np.testing.assert_array_equal(np.concatenate(halves), rows[0]["x"])
+    for wrong in (55, 0):
+        with pytest.raises(UserError, match=f"digits has 10 classes: {wrong} labels can't be shared out"):
+            data.only_labelled(source, wrong)
+    with pytest.raises(UserError, match=r"records of class \d, fewer than 149: ask for less"):
+        data.check_batch(data.only_labelled(source, 1490), 8)
+    assert data.only_labelled(data.load("ring8"), 8) is data.load("ring8")
+
+
+def test_stacked(digits):
+    """A batch is three orders of the base's records, one a colour, and the label reads them."""
+    source, arrays = data.stacked("stacked", digits[0]), digits[1]
+    assert source.shape == (8, 8, 3) and source.classes == 1000 and source.test is None
+    jax.tree.map(np.testing.assert_array_equal, data.resident(source), arrays)
+    made = jax.jit(lambda arrays: data.batch(source, arrays, KEY, 3, 16))(arrays)
+    colours = [np.asarray(data.order(rng.at(KEY, c, "data"), 3, 16, 1497)) for c in range(3)]
+    for c, rows in enumerate(colours):
+        np.testing.assert_array_equal(made["x"][..., c], data.decode({"x": arrays["x"][rows]})["x"][..., 0])
+    y = [arrays["y"][rows] for rows in colours]
+    np.testing.assert_array_equal(made["y"], 100 * y[0] + 10 * y[1] + y[2])
+    assert (colours[0] != colours[1]).any() and made["y"].dtype == jnp.int32
+    raw = source.read(np.arange(12).reshape(4, 3))
+    assert raw["x"].shape == (4, 3, 8, 8, 1) and raw["x"].dtype == np.uint8 and raw["y"].shape == (4, 3)
+    np.testing.assert_array_equal(
+        source.make(raw)["x"][:, :, :, 1], data.decode({"x": arrays["x"][1:12:3]})["x"][..., 0]
+    )
+    assert data.reference(source)["real"].shape == (256, 8, 8, 3)
+    assert data.reference(source)["anchors"].shape[1:] == (8, 8, 3)

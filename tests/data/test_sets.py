@@ -1,0 +1,76 @@
+"""What a user is told who asks for a data set that is not there, not prepared, or of no use."""
+
+import subprocess
+import sys
+
+import pytest
+
+from gan_jax import data
+from gan_jax.data import records
+from gan_jax.errors import UserError
+
+
+def told(name, monkeypatch=None, folder=None):
+    """Return the lines that loading a set ends in."""
+    if folder:
+        monkeypatch.setenv("TFDS_DATA_DIR", str(folder))
+    with pytest.raises(UserError) as error:
+        data.load(name)
+    lines = str(error.value).splitlines()
+    assert len(lines) <= 2
+    return lines
+
+
+CLOSE = {"mnst": "mnist", "rnig8": "ring8", "grid_25": "grid25", "cifar-10": "cifar10", "digit": "digits"}
+
+
+@pytest.mark.parametrize("name", CLOSE)
+def test_unknown_set(cache, name, monkeypatch, tmp_path):
+    """A name that is no set: the close ones, and what there is."""
+    first, second = told(name, monkeypatch, tmp_path)
+    assert first.startswith(f"there is no data set {name!r}; did you mean ")
+    assert CLOSE[name] in first.removesuffix("?").split("did you mean ")[1].split(" or ")
+    assert (
+        "ring8" in second
+        and second == f"Choose from {', '.join(data.DATASETS)}, or any TFDS set by name (mnist, cifar10, ...)."
+    )
+
+
+@pytest.mark.parametrize("name", ["qqqqzzzz", ""])
+def test_unknown_set_with_nothing_close(cache, name, monkeypatch, tmp_path):
+    """Nothing is suggested where nothing is close."""
+    assert told(name, monkeypatch, tmp_path)[0] == f"there is no data set {name!r}."
+
+
+def test_batch_larger_than_the_set(digits):
+    """Both numbers and the flag; a batch of the whole set is fine, and a toy has no end."""
+    with pytest.raises(UserError) as error:
+        data.check_batch(digits[0], 1498)
+    told = "digits: a batch of 1498 is more than the 1497 records that there are: lower --batch-size."
+    assert str(error.value) == told
+    data.check_batch(digits[0], 1497)
+    data.check_batch(data.load("ring8"), 10**6)
+
+
+def test_set_that_is_not_prepared(cache, monkeypatch, tmp_path):
+    """Without TensorFlow: where it was looked for, and the command that prepares it."""
+    monkeypatch.setattr(records.importlib.util, "find_spec", lambda name: None)
+    first, second = told("svhn_cropped", monkeypatch, tmp_path)
+    assert first == f"svhn_cropped is not in {tmp_path}. TFDS needs TensorFlow once, to prepare it:"
+    python = sys.executable.rpartition("/")[2]
+    assert second == f"pip install tensorflow && {python} -m gan_jax.prepare svhn_cropped"
+
+
+def test_set_that_cannot_be_prepared(cache, monkeypatch, tmp_path):
+    """With TensorFlow the command is run, in a process of its own; where it fails the user is told so."""
+    commands = []
+
+    def run(command):
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 2)
+
+    monkeypatch.setattr(records.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(records.subprocess, "run", run)
+    (line,) = told("svhn_cropped", monkeypatch, tmp_path)
+    assert commands == [[sys.executable, "-m", "gan_jax.prepare", "svhn_cropped"]]
+    assert line.startswith(f"svhn_cropped could not be prepared in {tmp_path}; see above, then try again: ")
