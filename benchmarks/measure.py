@@ -3,53 +3,44 @@
 import dataclasses
 import datetime
 import importlib
-import importlib.metadata
-import importlib.util
 import json
-import os
-import platform
 import shlex
+import sys
 import time
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import tyro
 
+import experiments
+import gan_jax
 from gan_jax import data
 from gan_jax.errors import UserError
-from gan_jax.run import cli, log, loop, mesh, rundir
+from gan_jax.run import cli, log, mesh, rundir, states
+from gan_jax.run.program import game
+from gan_jax.run.stepper import advancer
 
 
-def machine() -> dict:
-    """Return hardware and versions."""
-    cpu = next(
-        (l.split(":")[1].strip() for l in _lines("/proc/cpuinfo") if l.startswith("model name")), platform.machine()
-    )
-    return {
-        "device": jax.devices()[0].device_kind,
-        "devices": jax.device_count(),
-        "cpu": cpu,
-        "threads": len(os.sched_getaffinity(0)),
-        "python": platform.python_version(),
-        **{p: importlib.metadata.version(p) for p in ("jax", "flax", "optax")},
-        "date": datetime.date.today().isoformat(),
-    }
+def command(main, compile_cache=True):
+    """Call the main of the benchmark that is the program, with the flags of the command line (tyro).
 
-
-def _lines(file):
-    return Path(file).read_text().splitlines() if Path(file).exists() else []
+    compile_cache: as `cli.run` has it; without it, compile times are those of a first run.
+    """
+    name = sys.modules["__main__"].__spec__.name.rpartition(".")[2]
+    cli.run(lambda: tyro.cli(main, prog=f"python -m benchmarks {name}"), compile_cache)
 
 
 def prepared(module, cfg, seeds=1, devices=None, at_once=None):
-    """Return (state, keys, feed, advance, mesh, parts): an experiment's run as `fit` has it before the first step."""
-    given = rundir.parts(module, cfg, seeds)
-    devices = mesh.make(given["batch_size"], seeds, devices)
+    """Return (state, keys, feed, advance, mesh, game): an experiment's run as `fit` has it before the first step."""
+    played = game(module, cfg)
+    source, b = played.setup.source, played.setup.batch_size
+    devices = mesh.make(b, seeds, devices)
     placed = jax.sharding.NamedSharding(devices, mesh.seed_spec(devices, seeds))
-    keys, state = (rundir.starter(init, 0, seeds, 0, placed)() for init in (lambda key: key, given["init"]))
-    feed = mesh.put(devices, data.resident(given["source"]))
-    advance = loop.advancer(given["step"], given["source"], given["batch_size"], devices, seeds, 1, False, at_once)
-    return state, keys, feed, advance, devices, given
+    keys, state = (states.starter(init, 0, seeds, 0, placed)() for init in (lambda key: key, played.init))
+    feed = mesh.put(devices, data.resident(source))
+    return state, keys, feed, advancer(played.step, source, b, devices, seeds, 1, False, at_once), devices, played
 
 
 def built(advance, *args):
@@ -73,9 +64,9 @@ def compiled(module, cfg, seeds=1, devices=None, at_once=None):
 
 def alone(module, cfg):
     """Return run(n), which makes n of the same steps outside the loop, each a dispatch of its own, and waits."""
-    state, key, feed, *_, given = prepared(module, cfg)
-    batch = lambda state, feed: data.batch(given["source"], feed, key, state.step, given["batch_size"])
-    one = jax.jit(lambda state, feed: given["step"](state, batch(state, feed))[0], donate_argnums=0)
+    state, key, feed, *_, played = prepared(module, cfg)
+    batch = lambda state, feed: data.batch(played.setup.source, feed, key, state.step, played.setup.batch_size)
+    one = jax.jit(lambda state, feed: played.step(state, batch(state, feed))[0], donate_argnums=0)
 
     def run(n):
         nonlocal state
@@ -139,15 +130,16 @@ def trained(module, flags, folder) -> dict:
     A run that was stopped goes on. Raises UserError where the folder holds a finished run with other settings.
     """
     folder = Path(folder)
-    if not (folder / "results.json").exists():
+    if rundir.results(folder) is None:
         module.main([*flags, f"--out={folder}", *["--resume"] * (folder / "config.json").exists()])
     check_settings(module, flags, folder)
-    return json.loads((folder / "results.json").read_text())
+    return rundir.results(folder)
 
 
 def check_settings(module, flags, folder):
     """Raise UserError where the run in `folder` is not of these flags."""
-    was, asked = rundir.read(folder)["config"], rundir.handed(module, flags)["run"].config
+    was, (_, run) = rundir.read(folder)["config"], cli.parse(module.Config, module.PRESETS, flags)
+    asked = run.config
     if differ := [name for name in asked if asked[name] != was.get(name)]:
         raise UserError(f"{folder} holds a run with another {', '.join(differ)}: remove it, or choose another --runs.")
 
@@ -155,7 +147,7 @@ def check_settings(module, flags, folder):
 def history(folder, names) -> dict:
     """Return {"step": [n], name: [n, seeds]} of the evaluations of a finished run, the one at its end the last."""
     rows = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
-    results = json.loads((Path(folder) / "results.json").read_text())
+    results = rundir.results(folder)
     last = {"step": results["steps"], **results}
     rows = [row for row in rows if names[0] in row and row["step"] < last["step"]] + [last]
     return {"step": [row["step"] for row in rows]} | {
@@ -164,7 +156,7 @@ def history(folder, names) -> dict:
 
 
 def scored(module, flags, folder: Path, moments, score) -> list[dict]:
-    """Return what `score(rundir.load(folder))` finds at each of `moments` of an experiment's run, trained so far.
+    """Return what `score(gan_jax.load(folder))` finds at each of `moments` of an experiment's run, trained so far.
 
     A row has "step" and "seconds" (of training, since the row before) too. What was found lies in the folder: no moment
     is trained twice, and a run that was stopped goes on. Raises UserError where the folder holds a run to the last
@@ -174,8 +166,8 @@ def scored(module, flags, folder: Path, moments, score) -> list[dict]:
     rows = json.loads(file.read_text()) if file.exists() else []
     for moment in moments[len(rows) :]:
         module.main([*flags, f"--steps={moment}", f"--out={folder}", *["--resume"] * (folder / "config.json").exists()])
-        seconds = json.loads((folder / "results.json").read_text())["seconds"] - sum(row["seconds"] for row in rows)
-        rows.append({"step": moment, "seconds": seconds} | score(rundir.load(folder)))
+        seconds = rundir.results(folder)["seconds"] - sum(row["seconds"] for row in rows)
+        rows.append({"step": moment, "seconds": seconds} | score(gan_jax.load(folder)))
         log.write_whole(file, json.dumps(rows) + "\n")
     check_settings(module, [*flags, f"--steps={moments[-1]}"], folder)
     return rows
@@ -198,6 +190,14 @@ def labels(trained, judge, n: int):
     return np.concatenate([some(jax.random.key(i)) for i in range(-(-n // at_once))], 1)[:, :n]
 
 
+COVERAGE = "modes", "high_quality", "reverse_kl"
+
+
+def covered(results) -> dict:
+    """Return those of a run's results that say how it covers the modes of its data, where these are known."""
+    return {name: results[name] for name in COVERAGE if name in results}
+
+
 def middle(values) -> str:
     """Return the median of some timings, the least and the most."""
     return f"{np.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
@@ -213,15 +213,15 @@ def cells(row: dict) -> tuple[str, ...]:
 
 
 def experiment(name: str):
-    """Return the module of an experiment; raise UserError where there is none of that name."""
-    if importlib.util.find_spec(f"experiments.{name}") is None:
-        raise UserError(f"there is no experiment {name!r}; the names are those of the files in experiments/.")
-    return importlib.import_module(f"experiments.{name}")
+    """Return the module of an experiment, wherever it stands; raise UserError where there is none of that name."""
+    if name not in experiments.modules():
+        raise UserError(f"there is no experiment {name!r}; python -m experiments lists all.")
+    return importlib.import_module(experiments.modules()[name])
 
 
 def presets(names: tuple[str, ...], preset: str = ""):
     """Yield (name, module, preset, Config) of experiments [all], of a preset [the first one, and images on digits]."""
-    for name in names or sorted(f.stem for f in Path("experiments").glob("*.py") if f.stem != "__init__"):
+    for name in names or experiments.modules():
         module = experiment(name)
         usual = dict.fromkeys([next(iter(module.PRESETS)), "images"])
         for p in [preset] if preset else [p for p in usual if p in module.PRESETS]:
@@ -237,10 +237,46 @@ def table(head, rows) -> str:
     return "\n".join(lines)
 
 
+def trained_by(folder) -> dict:
+    """Return {"device", "cpu", "jax", "commit", "date", ...} of the process that trained a finished run, for its row.
+
+    What a run of before did not write down is left out.
+    """
+    return facts(rundir.read(folder), datetime.date.fromtimestamp(Path(folder, "results.json").stat().st_mtime))
+
+
+def with_flags(protocol: str, flags: str) -> str:
+    """Return a protocol with the flags that all runs were given besides, if any."""
+    return f"{protocol}, {flags}" if flags else protocol
+
+
+def recorded(benchmark: str, out: str) -> list[list[dict]]:
+    """Return the rows of each line that `record` wrote before, each with "trained": on what."""
+    file, found = Path(out, f"{benchmark}.jsonl"), []
+    for line in map(json.loads, file.read_text().splitlines() if file.exists() else ()):
+        origin = {name: value for name, value in line.items() if name not in ("benchmark", "rows")}
+        found.append([{"trained": origin} | row for row in line["rows"]])
+    return found
+
+
+def facts(origin, date) -> dict:
+    """Return `rundir.origin`'s facts, flat, with the date."""
+    known = {"commit": origin["commit"]} if "commit" in origin else {}
+    return origin.get("machine", {}) | origin.get("versions", {}) | known | {"date": date.isoformat()}
+
+
 def record(benchmark: str, rows: list[dict], out: str):
-    """Append one JSON line: what was measured, on what."""
+    """Append one JSON line: what was measured, on what.
+
+    A row of a run that was trained earlier says so by itself: "trained", of `trained_by`. The line then says what all
+    these have in common.
+    """
+    of = [row["trained"] for row in rows if "trained" in row] or [facts(rundir.origin(), datetime.date.today())]
+    common = {name: value for name, value in of[0].items() if all(one.get(name) == value for one in of)}
     file = Path(out) / f"{benchmark}.jsonl"
     file.parent.mkdir(parents=True, exist_ok=True)
+    line = json.dumps({"benchmark": benchmark} | common | {"rows": rows})
+    finite = json.loads(line, parse_constant=lambda _: None)  # JSON that every reader takes
     with file.open("a") as f:
-        f.write(json.dumps({"benchmark": benchmark} | machine() | {"rows": rows}) + "\n")
+        f.write(json.dumps(finite) + "\n")
     print(f"appended to {file}")

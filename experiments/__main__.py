@@ -1,9 +1,13 @@
-"""`python -m experiments`: lists all experiments by family; `python -m experiments NAME [flags]` runs one."""
+"""`python -m experiments`: lists all experiments by family; `python -m experiments NAME [flags]` runs one.
+
+`python -m experiments --table` prints the table of docs/experiments.md, `--short-table` that of the README.
+"""
 
 import ast
 import difflib
 import importlib
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
@@ -16,22 +20,69 @@ def summary(name: str) -> str:
     return " ".join(ast.get_docstring(ast.parse(source)).split("\n\n")[0].split())
 
 
+RESULTS = Path("benchmarks/quality/results")  # in the repository
+
+
+def families() -> dict[str, list[str]]:
+    """Return {family: the stems of its experiments}; "games" are those on top."""
+    found = {}
+    for stem, name in modules().items():
+        found.setdefault("/".join(name.split(".")[1:-1]) or "games", []).append(stem)
+    return found
+
+
+def recorded() -> dict[str, dict]:
+    """Return {stem: its last row of `python -m benchmarks defaults`}."""
+    lines = (RESULTS / "defaults.jsonl").read_text().splitlines()
+    return {row["experiment"]: row for line in lines for row in json.loads(line)["rows"]}
+
+
+def table(root="") -> str:
+    """Return a Markdown table of all experiments, with data, time and samples; root: the way to the repository."""
+    rows, lines = recorded(), ["| experiment | idea | data, time on two cores | samples |", "| --- | --- | --- | --- |"]
+    for stem, name in modules().items():
+        ran = f"{rows[stem]['data']}, {time_of(rows[stem]['seconds'])}" if stem in rows else ""
+        picture = f'<img src="{root}{RESULTS}/defaults/{stem}.png" width="100">' if stem in rows else ""
+        lines.append(f"| [`{stem}`]({link(name, root)}) | {summary(name)} | {ran} | {picture} |")
+    return "\n".join(lines)
+
+
+def short_table() -> str:
+    """Return a Markdown table with a row for each family."""
+    rows, lines = recorded(), ["| family | experiments (data, time on two cores) | samples |", "| --- | --- | --- |"]
+    for family, stems in families().items():
+        of = lambda stem: f" ({rows[stem]['data']}, {time_of(rows[stem]['seconds'])})" if stem in rows else ""
+        names = ", ".join(f"[{stem}]({link(modules()[stem])}){of(stem)}" for stem in stems)
+        picture = f'<img src="{RESULTS}/defaults/family-{family.replace("/", "-")}.png" width="420">'
+        lines.append(f"| {family} | {names} | {picture} |")
+    return "\n".join(lines)
+
+
+def link(name: str, root="") -> str:
+    """Return the path of a module's file."""
+    return root + name.replace(".", "/") + ".py"
+
+
+def time_of(seconds: float) -> str:
+    """Return a time as one would say it."""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
 def listing() -> str:
     """Return a line for each experiment, under its family."""
-    lines, width, last = [], max(map(len, modules())), None
-    for stem, name in modules().items():
-        family = name.split(".")[1:-1]
-        if family != last:
-            lines += ["", "/".join(family) or "games"]
-            last = family
-        lines.append(f"  {stem:{width}}  {summary(name)}")
-    return "\n".join([*lines[1:], "", "python -m experiments NAME --help says what it can do."])
+    width, lines = max(map(len, modules())), []
+    for family, stems in families().items():
+        lines += [family, *(f"  {stem:{width}}  {summary(modules()[stem])}" for stem in stems), ""]
+    return "\n".join([*lines, "python -m experiments NAME --help says what it can do."])
 
 
 def main(argv):
     """Run the experiment that the first argument names, with the others as its flags."""
     if not argv or argv[0] in ("-h", "--help"):
         print(listing())
+        return
+    if argv in (["--table"], ["--short-table"]):
+        print(table("../") if argv == ["--table"] else short_table())
         return
     name, *flags = argv
     if name not in modules():

@@ -20,7 +20,7 @@ import optax
 
 from gan_jax import data
 from gan_jax.game import Player, create, descend, ema, forward, losses, rng, unroll
-from gan_jax.nets import dcgan, mlp, stacked
+from gan_jax.nets import dcgan, mlp, small
 from gan_jax.run import Count, Setup, program
 
 
@@ -82,6 +82,7 @@ PRESETS = {  # of `unrolled.py`
         "stacked_mnist", steps=20_000, batch_size=128, unroll=10, loss="non_saturating", z_dim=256, nets="stacked",
         width=8, g_lr=1e-4, d_lr=2e-4, b2=0.99, ema=0.0,
     ),
+    "tiny": Config("digits16", steps=6, batch_size=8, unroll=1, loss="non_saturating", z_dim=4, width=4, ema=0.5),
 }  # fmt: skip
 
 
@@ -99,7 +100,7 @@ def build(cfg):
     if len(shape) == 1:
         G, D = mlp.G(shape, cfg.width, 2), mlp.D(cfg.width, 1, scale=cfg.d_scale)
     elif cfg.nets == "stacked":
-        G, D = stacked.G(shape, cfg.width), stacked.D(cfg.d_width)
+        G, D = small.G(shape, cfg.width), small.D(cfg.d_width)
     else:
         G, D = dcgan.G(shape, cfg.width), dcgan.D(cfg.width)
     return G, D, *(optax.adam(lr, cfg.b1, cfg.b2, eps_root=1e-16) for lr in (cfg.g_lr, cfg.d_lr))

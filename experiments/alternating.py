@@ -47,6 +47,7 @@ PRESETS = {
     "ttur": Config(g_lr=3e-4, d_lr=1.2e-3),
     "head_start": Config(head_start=500),
     "images": Config("digits", batch_size=128, z_dim=64, width=256, g_lr=2e-4, d_lr=2e-4),
+    "tiny": Config(steps=6, batch_size=8, d_steps=2, z_dim=4, width=8),
 }
 
 

@@ -48,6 +48,7 @@ PRESETS = {
     "images": Config(),
     "ring": Config("ring8", 10_000, 256, gamma=0.9, z_dim=16, code=1, width=128, lr=1e-3),
     "grid": Config("grid25", 10_000, 256, gamma=0.9, z_dim=16, code=1, width=128, lr=1e-3),
+    "tiny": Config("digits", 6, 8, z_dim=4, code=4, width=4),
 }
 
 

@@ -2,7 +2,7 @@
 
 G descends -log D(G(z)) or, with --loss minimax, what D ascends; D descends -log D(x) - log(1 - D(G(z))); `method` says
 how they move: at once, in turn, with a look ahead, against the rotation of the game. The rules and their papers are in
-`gan_jax/dynamics.py`; ExtraAdam, the default, is that of Gidel et al. 2019, arXiv 1802.10551.
+`gan_jax/game/dynamics.py`; ExtraAdam, the default, is that of Gidel et al. 2019, arXiv 1802.10551.
 
 Differences from the papers: Adam wherever the rule takes an optimiser (`--b1 0` leaves out its momentum), and the nets
 of `vanilla.py` for all. `negative_momentum` and `competitive` are plain descent, for which Adam's rates are too small.
@@ -33,8 +33,8 @@ METHODS = {
     "consensus": lambda cfg, *txs: dynamics.consensus(*txs, gamma=cfg.strength),
     "symplectic": lambda cfg, *txs: dynamics.symplectic(*txs),
     "competitive": lambda cfg, *_: dynamics.competitive(cfg.g_lr),
-    "lookahead": lambda cfg, *txs: dynamics.lookahead(dynamics.simultaneous(*txs), cfg.period, cfg.strength),
-    "lookahead_extragradient": lambda cfg, *txs: dynamics.lookahead(
+    "lookahead": lambda cfg, *txs: dynamics.lookahead_minmax(dynamics.simultaneous(*txs), cfg.period, cfg.strength),
+    "lookahead_extragradient": lambda cfg, *txs: dynamics.lookahead_minmax(
         dynamics.extragradient(*txs), cfg.period, cfg.strength
     ),
 }
@@ -60,6 +60,7 @@ class Config:
 PRESETS = {
     "default": Config(),
     "images": Config("digits", batch_size=128, z_dim=64, width=256, g_lr=2e-4, d_lr=2e-4),
+    "tiny": Config(steps=6, batch_size=8, width=8, depth=1),
 }
 
 

@@ -47,6 +47,7 @@ PRESETS = {
     "images": Config(),
     "ring": Config("ring8", 10_000, 256, margin=2.12, z_dim=16, code=16, width=128, g_lr=2e-4, d_lr=1e-3),
     "grid": Config("grid25", 20_000, 256, margin=2.12, z_dim=16, code=16, width=128, g_lr=2e-4, d_lr=1e-3),
+    "tiny": Config("digits16", 6, 8, z_dim=4, code=4, width=4),
 }
 
 

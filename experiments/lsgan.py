@@ -42,6 +42,7 @@ class Config:
 PRESETS = {
     "default": Config(),
     "images": Config("digits", steps=5000, batch_size=64, z_dim=64, width=32, lr=2e-4, ema=0.0),
+    "tiny": Config("digits16", steps=6, batch_size=8, z_dim=4, width=4, lr=2e-4, ema=0.5),
 }
 
 

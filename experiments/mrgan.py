@@ -23,8 +23,8 @@ import optax
 
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, rng
-from gan_jax.nets import dcgan, inverse, mlp, stacked, vaegan
-from gan_jax.run import Count, Setup, program
+from gan_jax.nets import dcgan, inverse, mlp, small, vaegan
+from gan_jax.run import Count, Picture, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +58,7 @@ PRESETS = {
     "images": Config(
         "digits", steps=5000, batch_size=64, z_dim=64, width=32, e_width=32, d_width=32, g_lr=2e-4, e_lr=2e-4, d_lr=2e-4
     ),
+    "tiny": Config("digits16", steps=6, batch_size=8, z_dim=4, width=4, e_width=4, d_width=4),
 }  # fmt: skip
 
 
@@ -72,8 +73,8 @@ class State(NamedTuple):
 def build(cfg):
     shape = data.load(cfg.dataset).shape
     auto = "mlp" if len(shape) == 1 else "dcgan"
-    nets = {"mlp": mlp, "dcgan": dcgan, "stacked": stacked}[auto if cfg.nets == "auto" else cfg.nets]
-    trunk = stacked.Trunk if nets is stacked else vaegan.Trunk
+    nets = {"mlp": mlp, "dcgan": dcgan, "stacked": small}[auto if cfg.nets == "auto" else cfg.nets]
+    trunk = small.Trunk if nets is small else vaegan.Trunk
     G, E, D = nets.G(shape, cfg.width), inverse.E(trunk(cfg.e_width), cfg.z_dim), nets.D(cfg.d_width)
     return G, E, D, *(optax.adam(lr, cfg.b1, cfg.b2) for lr in (cfg.g_lr, cfg.e_lr, cfg.d_lr))
 
@@ -128,6 +129,8 @@ def sample(cfg, state, key, n):
 def measure(cfg, state, key, train, test):
     """Return 16 test images above their G(E(x)), and the mean squared difference of all."""
     G, E, *_ = build(cfg)
+    if not test:
+        return {}
 
     def reconstruct(x):
         code, _ = forward(E, state.e.params, state.e.stats, x[None], train=False)
@@ -135,7 +138,8 @@ def measure(cfg, state, key, train, test):
 
     x = data.decode(test)["x"]
     again = jax.lax.map(reconstruct, x, batch_size=500)
-    return {"test/distance": ((again - x) ** 2).mean(), "reconstructions": jnp.stack([x[:16], again[:16]])}
+    pictures = Picture(jnp.stack([x[:16], again[:16]]), rows=("test", "again"))
+    return {"test/distance": ((again - x) ** 2).mean(), "reconstructions": pictures}
 
 
 def setup(cfg):

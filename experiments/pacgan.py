@@ -5,7 +5,7 @@ or all made: D descends -log D(x_1 .. x_m) - log(1 - D(G(z_1) .. G(z_m))), G des
 
 A batch of b rows makes b / m packs. The authors' batches have a fixed number of packs, whatever m: so have the presets
 `paper_ring` and `paper_grid` with their pack of 2 (with another one, give --batch-size 100 m too). The presets
-`stacked_quarter` and `stacked_half` have 128 rows, as those of experiments/unrolled.py (the authors' 128 packs:
+`stacked_quarter` and `stacked_half` have 128 rows, as those of experiments/unrolled_modes.py (the authors' 128 packs:
 --batch-size 256).
 
 Differences from the paper: both nets are updated at once, as in the authors' 2-D code (in that of the 1000 modes in
@@ -26,7 +26,7 @@ import optax
 
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, rng
-from gan_jax.nets import dcgan, maxout, mlp, stacked
+from gan_jax.nets import dcgan, maxout, mlp, packs, small
 from gan_jax.run import Count, Setup, program
 
 
@@ -50,7 +50,7 @@ _paper = Config(
     "ring8_unit", steps=400_000, batch_size=200, z_dim=2, nets="maxout", width=400, d_width=200, g_lr=1e-4, d_lr=1e-4,
     b1=0.8,
 )  # fmt: skip
-# 1000 modes against a D of a quarter or half of G's width: the setting of experiments/unrolled.py.
+# 1000 modes against a D of a quarter or half of G's width: the setting of experiments/unrolled_modes.py.
 _stacked = Config(
     "stacked_mnist", steps=20_000, batch_size=128, z_dim=256, nets="stacked", width=8, d_width=2, g_lr=1e-4, d_lr=2e-4,
     b2=0.99,
@@ -62,6 +62,7 @@ PRESETS = {
     "stacked_quarter": _stacked,
     "stacked_half": dataclasses.replace(_stacked, d_width=4),
     "images": Config("digits", steps=5000, batch_size=64, z_dim=64, width=32, d_width=32, g_lr=2e-4, d_lr=2e-4),
+    "tiny": Config("digits16", steps=6, batch_size=8, z_dim=4, width=4, d_width=4),
 }
 
 
@@ -75,8 +76,8 @@ class State(NamedTuple):
 def build(cfg):
     shape = data.load(cfg.dataset).shape
     auto = "mlp" if len(shape) == 1 else "dcgan"
-    nets = {"mlp": mlp, "maxout": maxout, "dcgan": dcgan, "stacked": stacked}[auto if cfg.nets == "auto" else cfg.nets]
-    G, D = nets.G(shape, cfg.width), stacked.Packed(nets.D(cfg.d_width), cfg.pack)
+    nets = {"mlp": mlp, "maxout": maxout, "dcgan": dcgan, "stacked": small}[auto if cfg.nets == "auto" else cfg.nets]
+    G, D = nets.G(shape, cfg.width), packs.Packed(nets.D(cfg.d_width), cfg.pack)
     return G, D, *(optax.adam(lr, cfg.b1, cfg.b2) for lr in (cfg.g_lr, cfg.d_lr))
 
 
@@ -118,7 +119,7 @@ def sample(cfg, state, key, n):
 
 
 def setup(cfg):
-    stacked.check_packs(cfg.batch_size, cfg.pack)
+    packs.check(cfg.batch_size, cfg.pack)
     return Setup(data.load(cfg.dataset), cfg.batch_size, cfg.steps)
 
 

@@ -37,6 +37,7 @@ PRESETS = {
     "default": Config(),
     "images": Config(),
     "ring": Config("ring8", batch_size=512, z_dim=16, width=128, lr=1e-3),
+    "tiny": Config(steps=6, batch_size=8, z_dim=4, width=8),
 }
 
 

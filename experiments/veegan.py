@@ -24,8 +24,8 @@ import optax
 
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, rng
-from gan_jax.nets import dcgan, inverse, mlp, stacked, vaegan
-from gan_jax.run import Count, Setup, program
+from gan_jax.nets import dcgan, inverse, mlp, small, vaegan
+from gan_jax.run import Count, Picture, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +61,10 @@ PRESETS = {
         "digits", steps=5000, batch_size=64, weight=0.02, noise=1.0, z_dim=64, width=32, f_width=32, d_width=32,
         pair_width=128, g_lr=2e-4, f_lr=2e-4, d_lr=1e-4,
     ),
+    "tiny": Config(
+        "digits16", steps=6, batch_size=8, weight=0.02, noise=1.0, z_dim=4, width=4, f_width=4, d_width=4, pair_width=4,
+        g_lr=2e-4, f_lr=2e-4, d_lr=2e-4,
+    ),
 }  # fmt: skip
 
 
@@ -75,8 +79,8 @@ class State(NamedTuple):
 def build(cfg):
     shape = data.load(cfg.dataset).shape
     auto = "mlp" if len(shape) == 1 else "dcgan"
-    nets = {"mlp": mlp, "dcgan": dcgan, "stacked": stacked}[auto if cfg.nets == "auto" else cfg.nets]
-    trunk = stacked.Trunk if nets is stacked else vaegan.Trunk
+    nets = {"mlp": mlp, "dcgan": dcgan, "stacked": small}[auto if cfg.nets == "auto" else cfg.nets]
+    trunk = small.Trunk if nets is small else vaegan.Trunk
     G, F = nets.G(shape, cfg.width), inverse.E(trunk(cfg.f_width), cfg.z_dim)
     D = inverse.D(trunk(cfg.d_width), cfg.pair_width)
     return G, F, D, *(optax.adam(lr, cfg.b1, cfg.b2) for lr in (cfg.g_lr, cfg.f_lr, cfg.d_lr))
@@ -127,6 +131,8 @@ def sample(cfg, state, key, n):
 def measure(cfg, state, key, train, test):
     """Return 16 test images above their G(F(x)), and the mean squared difference of all."""
     G, F, *_ = build(cfg)
+    if not test:
+        return {}
 
     def reconstruct(x):
         code, _ = forward(F, state.f.params, state.f.stats, x[None], train=False)
@@ -134,7 +140,8 @@ def measure(cfg, state, key, train, test):
 
     x = data.decode(test)["x"]
     again = jax.lax.map(reconstruct, x, batch_size=500)
-    return {"test/distance": ((again - x) ** 2).mean(), "reconstructions": jnp.stack([x[:16], again[:16]])}
+    pictures = Picture(jnp.stack([x[:16], again[:16]]), rows=("test", "again"))
+    return {"test/distance": ((again - x) ** 2).mean(), "reconstructions": pictures}
 
 
 def setup(cfg):

@@ -43,6 +43,7 @@ PRESETS = {
     "default": Config(),
     "images": _images,
     "paper": dataclasses.replace(_images, dataset="mnist", steps=100_000, z_dim=100, width=64, lr=5e-5),
+    "tiny": Config("digits16", steps=6, batch_size=8, critic_steps=2, clip=0.01, z_dim=4, width=4, lr=2e-4),
 }
 
 

@@ -22,7 +22,7 @@ import optax
 
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, penalties, rng
-from gan_jax.nets import dcgan, mlp, stacked
+from gan_jax.nets import dcgan, mlp, small
 from gan_jax.run import Count, Setup, program
 
 
@@ -51,6 +51,7 @@ PRESETS = {
     "images": Config("digits", steps=5000, batch_size=64, penalty=10.0, z_dim=64, width=16, b1=0.0),
     "stacked_quarter": _stacked,  # 1000 modes against a D of a quarter, or half, of G's width
     "stacked_half": dataclasses.replace(_stacked, d_width=4),
+    "tiny": Config("digits16", steps=6, batch_size=8, critic_steps=2, penalty=10.0, z_dim=4, width=4, b1=0.0),
 }
 
 
@@ -67,7 +68,7 @@ def build(cfg):
     if len(shape) == 1:
         return mlp.G(shape, cfg.width, 3), mlp.D(cfg.width, 3), tx
     if cfg.nets == "stacked":
-        return stacked.G(shape, cfg.width), stacked.D(cfg.d_width, norm=False), tx
+        return small.G(shape, cfg.width), small.D(cfg.d_width, norm=False), tx
     return dcgan.G(shape, cfg.width), dcgan.D(cfg.width, norm=False), tx
 
 

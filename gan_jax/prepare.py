@@ -1,27 +1,51 @@
-"""`python -m gan_jax.prepare NAME`: download a TFDS set and prepare it as array_record (needs TensorFlow, once)."""
+"""`python -m gan_jax.prepare NAME`: download a TFDS set and prepare it as array_record (needs TensorFlow, once).
 
+`python -m gan_jax.prepare --folder PATH --size 64` prepares pictures of your own, as a run with these flags would.
+"""
+
+import dataclasses
 import os
-import sys
+from typing import Annotated
+
+import tyro
+
+from gan_jax import data
+from gan_jax.errors import UserError, first_line
+from gan_jax.run import cli
+
+
+@dataclasses.dataclass(frozen=True)
+class Flags:
+    names: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = ()  # TFDS sets
+    folder: str = ""  # pictures of your own: a folder, an .npy or an .npz
+    size: int = 0  # cut these to squares and shrink them to this side [as they are]
+    skip_bad: bool = False  # leave out those that can't be read
 
 
 def main(argv=None):
-    names = sys.argv[1:] if argv is None else argv
-    if not names or names[0].startswith("-"):
-        print("usage: python -m gan_jax.prepare NAME [NAME ...]\n" + __doc__, file=sys.stderr)
-        return 0 if names[:1] in (["-h"], ["--help"]) else 2
+    with cli.one_line():
+        flags = tyro.cli(Flags, args=argv, prog="python -m gan_jax.prepare", description=__doc__)
+    if bool(flags.names) == bool(flags.folder):
+        raise UserError("name TFDS sets to prepare, or say --folder PATH.")
+    for name in flags.names:
+        tfds_set(name)
+    if flags.folder:
+        choices = ({"size": str(flags.size)} if flags.size else {}) | ({"skip_bad": "yes"} if flags.skip_bad else {})
+        data.load(data.settled(os.path.join(flags.folder, ""), **choices))  # a path, whatever it is called
+
+
+def tfds_set(name: str):
+    """Download and prepare a set. Raises UserError where that fails."""
     import tensorflow_datasets as tfds
 
-    for name in names:
-        try:
-            builder = tfds.builder(name, data_dir=os.environ.get("TFDS_DATA_DIR"), file_format="array_record")
-            builder.download_and_prepare()
-        except Exception as error:
-            line = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-            print(f"{name} could not be prepared: {line}\nIs there a network, and TensorFlow?", file=sys.stderr)
-            return 2
-        print(f"{name} is ready in {builder.data_path}")
-    return 0
+    try:
+        builder = tfds.builder(name, data_dir=os.environ.get("TFDS_DATA_DIR"), file_format="array_record")
+        builder.download_and_prepare()
+    except Exception as error:
+        reason = first_line(error)
+        raise UserError(f"{name} could not be prepared: {reason}\nIs there a network, and TensorFlow?") from None
+    print(f"{name} is ready in {builder.data_path}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cli.run(main, compile_cache=False)

@@ -1,7 +1,6 @@
 """`python -m gan_jax.sample RUN`: new samples of a trained run, as one picture."""
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,17 +8,17 @@ import jax
 import numpy as np
 import tyro
 
-from gan_jax import data
-from gan_jax.errors import UserError
-from gan_jax.run import cli, loaded, plots, rundir
+from gan_jax.errors import UserError, first_line
+from gan_jax.run import cli, loaded, log, plots, rundir
 
 
 @dataclasses.dataclass(frozen=True)
 class Flags:
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]  # folder of the run
-    n: int = 64  # samples; of each seed, where there are several (of points, the first four are shown)
+    n: int = 64  # samples; of each seed, where there are several (the first four are shown)
     seed: int = 0  # the samples are a function of it
-    out: str = "samples.png"  # the picture
+    # the picture; clips, text and music leave a file of the same name with .gif, .txt or .mid beside it
+    out: str = "samples.png"
 
 
 def main(argv=None):
@@ -28,17 +27,13 @@ def main(argv=None):
     if flags.n < 1 or not 0 <= flags.seed < 2**31:
         raise UserError(f"--n is {flags.n} and --seed {flags.seed}; n must be 1 or more, seed from 0 to {2**31 - 1}.")
     run, first = loaded.load(flags.run), rundir.read(flags.run)["seed"]
-    source = data.load(run.cfg.dataset)
+    source = run.experiment.setup(run.cfg).source
     x = np.asarray(jax.jit(run.sample, static_argnums=1)(jax.random.key(flags.seed), flags.n))  # [(seeds,) n, ...]
     try:
-        if source.kind == "points":
-            plots.samples(Path(flags.out), x, source, first + np.arange(run.seeds))
-        else:  # a square grid for each seed, side by side
-            grids = [plots.grid(one) for one in x.reshape(run.seeds, flags.n, *source.shape)]
-            plots.save_image(Path(flags.out), np.concatenate(grids, 1))
+        plots.samples(Path(flags.out), x, source, first + np.arange(run.seeds), plots.reals(source), whole=True)
     except (OSError, ValueError) as error:
-        raise UserError(f"{flags.out} can't be written: {error}. Choose another --out.") from None
-    print(f"{flags.n} samples of {flags.run} are in {flags.out}", file=sys.stderr)
+        raise UserError(f"{flags.out} can't be written: {first_line(error)}. Choose another --out.") from None
+    log.tell(f"{flags.n} samples of {flags.run} are in {flags.out}")
 
 
 if __name__ == "__main__":

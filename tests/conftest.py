@@ -45,13 +45,18 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes long; runs with --slow only")
 
 
+def scope(nodeid):
+    """Return what the tests that share what they compile have in common: a file; of the contract, an experiment."""
+    file, _, test = nodeid.partition("::")
+    experiment = file.endswith("test_contract.py") and re.search(r"\[(\w+)", test)
+    return experiment[1] if experiment else file
+
+
 class Scheduling(LoadScopeScheduling):
-    """A file goes to one worker, for its fixtures; of the contract, an experiment."""
+    """Tests of one scope go to one worker."""
 
     def _split_scope(self, nodeid):
-        file, _, test = nodeid.partition("::")
-        experiment = file.endswith("test_contract.py") and re.search(r"\[(\w+)", test)
-        return experiment[1] if experiment else file
+        return scope(nodeid)
 
 
 def pytest_xdist_make_scheduler(config, log):
@@ -59,6 +64,8 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_collection_modifyitems(config, items):
+    scopes = {name: i for i, name in enumerate(dict.fromkeys(scope(item.nodeid) for item in items))}
+    items.sort(key=lambda item: scopes[scope(item.nodeid)])  # one after the other
     if not config.getoption("--slow"):
         for item in items:
             if "slow" in item.keywords:

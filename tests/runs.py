@@ -17,7 +17,7 @@ from gan_jax.run import mesh
 from gan_jax.run.program import program
 
 RING = ["--batch-size=8", "--width=8", "--unroll=2", "--log-every=2", "--save-every=2", "--eval-every=0"]
-DIGITS = [*RING, "--unroll=0", "--preset=default", "--dataset=digits", "--nets=mlp"]
+DIGITS = [*RING, "--unroll=0", "--preset=default", "--dataset=digits"]
 
 
 def train(out, *flags, of=RING, **parts):

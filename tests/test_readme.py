@@ -1,4 +1,4 @@
-"""What the README tells people to type is there."""
+"""What the README and the docs tell people to type is there."""
 
 import functools
 import importlib
@@ -12,42 +12,56 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-import experiments
-from experiments import unrolled
+from experiments import __main__ as listing
+from experiments import modules, unrolled
 from gan_jax import data
 from gan_jax.run import cli
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
-PAGES = TEXT + "".join(f.read_text() for f in ROOT.glob("experiments/**/*.py") if not f.stem.startswith("__"))
-COMMANDS = set(re.findall(r"python -m experiments[. ](\w+[^`\n#&]*?)(?:\s{2,}|[`\n&]|$)", PAGES)) - {"NAME"}
-for name, tries in re.findall(r"^\| \[`(\w+)\.py`\].* \| (.*) \|$", TEXT, re.M):  # the table of experiments
-    flag = ""
-    for given in re.findall(r"`(.+?)`", tries):  # flags, or another value of the flag before
-        flag = given.split()[0] if given.startswith("--") else flag
-        COMMANDS.add(f"{name} {given if given.startswith('--') else f'{flag} {given}'}")
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FILES = [ROOT / (name.replace(".", "/") + ".py") for name in modules().values()]
+SAID = "\n".join(page.read_text() for page in (*PAGES, *FILES))
+COMMANDS = set(re.findall(r"python -m experiments[. ](\w+[^`\n#&|]*?)(?:\s{2,}|[`\n&|]|$)", SAID))
+COMMANDS = {command for command in COMMANDS if not command.startswith("NAME")}
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
-def test_command_is_understood(command, monkeypatch):
+def test_a_command_that_is_not_understood(command, monkeypatch):
     """Every flag of every command is one that the experiment has."""
-    name, *flags = shlex.split(command)
-    module = importlib.import_module(experiments.modules()[name])
-    fields = {"x": data.Field((28, 28, 1), "image"), "y": data.label(10)}
-    monkeypatch.setattr(data, "load", lambda name: data.Source(name, fields, n=60_000))
+    name, *flags = shlex.split(command.replace('"', "").rstrip("\\ "))
+    module = importlib.import_module(modules()[name.rpartition(".")[2]])
+    image = data.Source("x", {"x": data.Field((28, 28, 1), "image"), "y": data.label(10)}, n=100)
+    monkeypatch.setattr(cli.data, "load", lambda name: image)
     monkeypatch.setattr("gan_jax.run.mesh.choose", lambda *args: None)
     monkeypatch.setattr("gan_jax.run.rundir.newest", lambda name: pytest.skip("resumes a run"))
-    cfg, run = cli.parse(module.Config, module.PRESETS, flags)
-    assert run.experiment == module.__name__ and module.setup(cfg).batch_size > 0
+    if "--help" not in flags:
+        cfg, _ = cli.parse(module.Config, module.PRESETS, flags)
+        assert isinstance(cfg, module.Config)
+
+
+def test_a_table_that_is_not_that_of_the_files():
+    """The tables are what `python -m experiments` prints of the docstrings and the record."""
+    assert listing.short_table() in TEXT
+    assert listing.table("../") in (ROOT / "docs" / "experiments.md").read_text()
+
+
+def test_a_step_that_is_not_in_the_file():
+    """The algorithm that the README shows is the step of vanilla.py, word for word."""
+    (shown,) = re.findall(r"```python\n(def step.*?)```", TEXT, re.S)
+    assert shown in (ROOT / "experiments" / "vanilla.py").read_text()
+
+
+def test_a_readme_that_is_long():
+    """It has at most 150 lines, and none that are two."""
+    lines = TEXT.splitlines()
+    assert len(lines) <= 150 and not [line for line in lines if len(line) > 400 and line[0] != "|"]
 
 
 def test_first_edit_applies():
     """The line that "your first edit" takes out is in the file that it names."""
-    for page, file in (("README.md", "experiments/unrolled.py"), ("CONTRIBUTING.md", "gan_jax/game/lookahead.py")):
-        taken = re.findall(r"^-(?!--)(.*)$", (ROOT / page).read_text(), re.M)
-        taken = [line for line in taken if line.startswith("    ")]
-        assert all(line in (ROOT / file).read_text() for line in taken)
-        assert taken or page == "CONTRIBUTING.md"
+    taken = [line for line in re.findall(r"^-(?!--)(.*)$", TEXT, re.M) if line.startswith("    ")]
+    assert taken and all(line in (ROOT / "experiments" / "unrolled.py").read_text() for line in taken)
 
 
 def test_first_edit_runs(monkeypatch):
@@ -65,9 +79,23 @@ def test_first_edit_runs(monkeypatch):
         chex.assert_trees_all_close(once_edited, as_it_is, rtol=1e-3)
 
 
-def test_links_and_presets_are_there():
-    """Files and presets that the README names exist."""
-    for link in re.findall(r"\]\((?!http)([^)]+)\)", TEXT):
-        assert (ROOT / link.split("#")[0]).exists(), link
-    for preset in ("paper", "notebook", "veegan_ring", "veegan_grid", "images", "lstm"):
-        assert preset in unrolled.PRESETS
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_link_to_nothing(page):
+    """Files and headings that the pages link to exist."""
+    for link in re.findall(r"\]\((?!http)([^)]+)\)|src=\"([^\"]+)\"", page.read_text()):
+        file, _, heading = (link[0] or link[1]).partition("#")
+        target = page.parent / file if file else page
+        assert target.exists(), link
+        headings = re.findall(r"^#+ (.*)$", target.read_text(), re.M) if heading else []
+        assert not heading or heading in [re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings], link
+
+
+def test_a_module_that_is_not_there():
+    """Every `python -m` of the pages names a module of the repository."""
+    for name in set(re.findall(r"python -m ((?:gan_jax|benchmarks|experiments)(?:\.\w+)+)", SAID)) - {
+        "experiments.NAME"
+    }:
+        path = ROOT / name.replace(".", "/")
+        assert path.with_suffix(".py").exists() or path.is_dir(), name
+    for name in set(re.findall(r"python -m benchmarks (\w+)", SAID)):
+        assert list((ROOT / "benchmarks").rglob(f"{name}.py")), name

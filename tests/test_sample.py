@@ -12,6 +12,9 @@ from runs import DIGITS, same, train
 import gan_jax
 from experiments import unrolled
 from gan_jax import UserError
+from gan_jax.data import Field, Source
+from gan_jax.run import Setup, plots
+from gan_jax.run.plots import page
 from gan_jax.sample import main
 
 KEY = jax.random.key(3)
@@ -96,23 +99,21 @@ def test_load_of_an_older_config(ring, tmp_path):
     """Where the Config has lost a field, the message names it."""
     config = json.loads((ring[0] / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"config": config["config"] | {"lost": 1}}))
-    with pytest.raises(UserError, match=r"is not a run of experiments\.unrolled as it is now: .*'lost'"):
+    with pytest.raises(UserError, match=r"config\.json: lost is 1, and the experiment has no lost any more"):
         gan_jax.load(tmp_path)
 
 
 def test_a_grid_of_digits(digits, tmp_path):
-    """Ten 8x8 images are a grid of three rows of four, enlarged by a whole factor to 512 pixels or more."""
+    """Ten 8x8 images are three rows of four with gaps between, enlarged by a whole factor to 512 pixels or more."""
     out = tmp_path / "grid.png"
     main([str(digits), "--n=10", "--seed=3", f"--out={out}"])
-    large = picture(out)
-    assert large.shape == (24 * 16, 32 * 16)
+    large, size = picture(out), 8 * 16 + page.GAP
+    assert large.shape == (3 * size + page.GAP, 4 * size + page.GAP, 3)
     x = gan_jax.load(digits).sample(KEY, 10)
-    small = large[::16, ::16]
-    np.testing.assert_array_equal(large, small.repeat(16, 0).repeat(16, 1))
     for i in range(12):
-        tile = small[i // 4 * 8 :][:8, i % 4 * 8 :][:, :8]
-        expected = (x[i, ..., 0] + 1) * 127.5 if i < 10 else jnp.zeros((8, 8))
-        np.testing.assert_allclose(tile, expected, atol=0.51)
+        tile = large[page.GAP + i // 4 * size :][: 8 * 16, page.GAP + i % 4 * size :][:, : 8 * 16]
+        expected = (x[i] + 1) * 127.5 if i < 10 else jnp.full((8, 8, 1), page.GROUND)
+        np.testing.assert_allclose(tile, np.asarray(expected).repeat(16, 0).repeat(16, 1).repeat(3, 2), atol=0.51)
 
 
 def test_a_scatter_of_the_ring(ring, tmp_path):
@@ -125,6 +126,20 @@ def test_a_scatter_of_the_ring(ring, tmp_path):
         drawn[name] = plot[..., 2] - plot[..., 0] > 40  # blue
     assert 0 < drawn["few"].sum() < drawn["many"].sum() / 5
     assert (drawn["few"] != drawn["other"]).any()
+
+
+def test_samples_of_clips(ring, tmp_path, monkeypatch):
+    """Where a run's own source says that samples are clips, all n are strips, with a GIF beside them."""
+    drawn = lambda cfg, state, key, n: jax.random.uniform(key, (n, 4, 8, 8, 1))
+    monkeypatch.setattr(unrolled, "sample", drawn)
+    source = Source("clips", {"x": Field((4, 8, 8, 1), "video")})
+    monkeypatch.setattr(unrolled, "setup", lambda cfg: Setup(source, 1, 1))
+    main([str(ring[0]), "--n=20", f"--out={tmp_path / 'clips.png'}"])
+    height, width, _ = picture(tmp_path / "clips.png").shape
+    assert abs(height / width - 5) < 0.5
+    with Image.open(tmp_path / "clips.gif") as gif:
+        assert gif.n_frames == 4
+    assert plots.KINDS["video"].shown < 20
 
 
 @pytest.mark.parametrize("out", ["no/such/folder/x.png", "x.nothing"])

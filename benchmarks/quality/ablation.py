@@ -1,4 +1,4 @@
-"""`python -m benchmarks.quality.ablation`: what makes the unrolled GAN work? All ways of experiments/ablation.py, compared."""
+"""`python -m benchmarks ablation`: what makes the unrolled GAN work? All ways of experiments/ablation.py, compared."""
 
 import shlex
 from pathlib import Path
@@ -10,7 +10,7 @@ import tyro
 from benchmarks import measure
 from experiments import ablation
 from gan_jax import data
-from gan_jax.run import cli, log, plots
+from gan_jax.run import log, plots
 
 PRESETS = {"ring8": "default", "grid25": "grid", "stacked_mnist": "stacked_quarter"}
 
@@ -26,7 +26,8 @@ def main(
 ):
     """Train each way with the same settings and seeds, and score its last step.
 
-    A run that is finished is not trained again, a stopped one goes on.
+    A run that is finished is not trained again, a stopped one goes on. Ways that were recorded with the same settings
+    before stay in table and picture.
 
     Args:
         ways: which ones.
@@ -37,24 +38,32 @@ def main(
         out: folder of ablation-DATASET.md, .jsonl and .png.
         runs: folder of the runs.
     """
-    preset = ablation.PRESETS[PRESETS[dataset]]
-    steps, source, rows = steps or preset.steps, data.load(dataset), []
+    steps, file = steps or ablation.PRESETS[PRESETS[dataset]].steps, Path(out) / f"ablation-{dataset}"
+    protocol = f"{dataset}, {steps} updates of G, {seeds} seeds, last step, mean ± standard deviation"
+    protocol = {"protocol": measure.with_flags(protocol, flags), "flags": flags}
+    found = carried(file.name, out, protocol)
     for way in ways:
         folder = Path(runs, f"{dataset}-{steps}x{seeds}", way)
         given = [f"--preset={PRESETS[dataset]}", f"--way={way}", f"--steps={steps}", f"--seeds={seeds}"]
         results = measure.trained(ablation, [*given, *shlex.split(flags)], folder)
-        names = [n for n in ("modes", "high_quality", "reverse_kl") if n in results]
-        rows.append({"way": way, "seconds": results["seconds"], "history": measure.history(folder, names)})
+        names = tuple(measure.covered(results))
+        found[way] = {"way": way, "seconds": results["seconds"], "history": measure.history(folder, names)}
+        found[way] |= {"trained": measure.trained_by(folder)}
         print(f"{way}: " + ", ".join(f"{n} {log.spread(results[n])}" for n in names), flush=True)
-    protocol = f"{dataset}, {steps} updates of G, {seeds} seeds, last step, mean ± standard deviation"
+    rows = list(found.values())
     lines = measure.table(
         ("way", *(n.replace("_", " ") for n in names), "seconds"),
         [(r["way"], *(log.spread(r["history"][n][-1]) for n in names), round(r["seconds"])) for r in rows],
     )
-    file = Path(out) / f"ablation-{dataset}"
-    measure.record(file.name, [{"protocol": protocol}, *rows], out)
-    file.with_suffix(".md").write_text(f"{protocol}.\n\n{lines}\n")
-    draw(file.with_suffix(".png"), rows, source.classes)
+    measure.record(file.name, [protocol, *rows], out)
+    file.with_suffix(".md").write_text(f"{protocol['protocol']}.\n\n{lines}\n")
+    draw(file.with_suffix(".png"), rows, data.load(dataset).classes)
+
+
+def carried(name, out, protocol) -> dict:
+    """Return {way: row} of what was recorded before by the same protocol (a line that says no flags is of another)."""
+    same = [rows for first, *rows in measure.recorded(name, out) if protocol.items() <= first.items()]
+    return {row["way"]: row for rows in same for row in rows}
 
 
 def draw(file, rows, classes):
@@ -74,4 +83,4 @@ def draw(file, rows, classes):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main))
+    measure.command(main)

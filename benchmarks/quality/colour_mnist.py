@@ -1,4 +1,4 @@
-"""`python -m benchmarks.quality.colour_mnist`: how far the colours of samples are from those of the data, for several K.
+"""`python -m benchmarks colour_mnist`: how far the colours of samples are from those of the data, for several K.
 
 The coloured digits of Metz et al. 2017 (arXiv 1611.02163, section 3.3.2), as we read the paper: a few digits, drawn in
 colours from a normal distribution in three dimensions. The colour of an image is the centre of one of two clusters
@@ -13,13 +13,13 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from sklearn.neighbors import KernelDensity
 
+import gan_jax
 from benchmarks import measure
-from experiments import unrolled
+from experiments import unrolled_modes
 from gan_jax import data
-from gan_jax.run import cli, log, plots, rundir
+from gan_jax.run import log, plots
 
 
 def main(
@@ -46,23 +46,23 @@ def main(
         out: folder of colour_mnist.jsonl and .png.
         runs: folder of the runs.
     """
-    draw_real = jax.jit(lambda key: colours(data.load(dataset).draw(key, samples)["x"]))
+    draw_real = jax.jit(lambda key: colours(data.draw(data.load(dataset), key, samples)["x"]))
     real, again = (np.asarray(draw_real(jax.random.key(i))) for i in range(2))
     rows = [{"d_width": "data", "k": "", "js": divergence(real, again), "seconds": 0}]
     for d_width in d_widths:
         for k in ks:
             folder = Path(runs, f"{dataset}-{steps}x{seeds}", f"d{d_width}-k{k}")
-            given = ["--preset=stacked_quarter", f"--dataset={dataset}", f"--seeds={seeds}", "--eval-every=0"]
+            given = ["--preset=quarter", f"--dataset={dataset}", f"--seeds={seeds}", "--eval-every=0"]
             given += [f"--steps={steps}", f"--d-width={d_width}", f"--unroll={k}", *shlex.split(flags)]
-            trained = measure.trained(unrolled, given, folder)
-            x = rundir.load(folder).sample(jax.random.key(2), samples)
+            trained = measure.trained(unrolled_modes, given, folder)
+            x = gan_jax.load(folder).sample(jax.random.key(2), samples)
             found = jax.jit(lambda xs: jax.lax.map(colours, xs))(x.reshape(seeds, samples, *x.shape[-3:]))
             row = {"d_width": d_width, "k": k, "js": [divergence(real, one) for one in np.asarray(found)]}
-            rows.append(row | {"seconds": trained["seconds"]})
+            rows.append(row | {"seconds": trained["seconds"], "trained": measure.trained_by(folder)})
             print(f"D {d_width}, K {k}: {log.spread(np.squeeze(row['js']))}", flush=True)
     head = ("channels of D", "K", "Jensen-Shannon divergence of colours", "seconds")
     measure.table(head, [(r["d_width"], r["k"], log.spread(np.squeeze(r["js"])), round(r["seconds"])) for r in rows])
-    protocol = f"{dataset}, {steps} steps, {seeds} seeds, {samples} samples" + (f", {flags}" if flags else "")
+    protocol = measure.with_flags(f"{dataset}, {steps} steps, {seeds} seeds, {samples} samples", flags)
     measure.record("colour_mnist", [{"protocol": protocol}, *rows], out)
     draw(Path(out) / "colour_mnist.png", rows)
 
@@ -113,4 +113,4 @@ def draw(file, rows):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main))
+    measure.command(main)

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.quality.compare wgan lsgan --dataset mnist`: experiments at an equal budget, table and picture."""
+"""`python -m benchmarks compare wgan lsgan --dataset mnist`: experiments at an equal budget, table and picture."""
 
 from pathlib import Path
 
@@ -6,10 +6,11 @@ import jax
 import numpy as np
 import tyro
 
+import gan_jax
 from benchmarks import measure
 from gan_jax import data
 from gan_jax.metrics import classifier, features, neighbours
-from gan_jax.run import cli, log, plots, rundir
+from gan_jax.run import log, plots, rundir
 
 
 def main(
@@ -24,8 +25,8 @@ def main(
 ):
     """Train experiments on one data set, each with its own preset for it, and score their last step.
 
-    A step is an update of G. On a toy the scores are those of mode coverage; on images those of the set's classifier,
-    for samples against the test split. A run that is finished is not trained again, one that was stopped goes on.
+    A step is an update of G. The scores are those of mode coverage where the data's modes are known, else those of the
+    set's classifier, for samples against the test split. A finished run is not trained again, a stopped one goes on.
 
     Args:
         names: the experiments, by their files' names.
@@ -37,40 +38,46 @@ def main(
         out: folder of compare-DATASET.md, .jsonl and .png.
         runs: folder of the runs.
     """
-    modules = {name: measure.experiment(name) for name in names}
     source, rows, pictures = data.load(dataset), [], {}
+    modules = {name: measure.experiment(name) for name in names}
     more = measure.taken(modules, flags)
-    judge = None if source.modes else Judge(dataset, samples)
+    judge = None if source.modes else Judge(source, samples)
     for name, module in modules.items():
         folder = Path(runs, f"{dataset}-{steps}x{seeds}", name)
         given = [f"--dataset={dataset}", f"--steps={steps}", f"--seeds={seeds}", *more[name]]
-        results = measure.trained(module, given, folder)
-        trained = rundir.load(folder)
-        x = np.asarray(jax.jit(trained.sample, static_argnums=1)(jax.random.key(0), samples))
-        x = x if seeds > 1 else x[None]  # [seeds, n, ...]
-        scores = {n: results[n] for n in ("modes", "high_quality", "reverse_kl")} if source.modes else judge(x)
+        results, x = measure.trained(module, given, folder), sampled(folder, samples)
+        scores = judge(x) if judge else measure.covered(results)
         scores |= {n: results[n] for n in ("diversity", "seconds")}
-        config = {"config": rundir.read(folder)["config"], "health": results["health"]}
-        rows.append({"experiment": name} | scores | config)
+        of_run = {"config": rundir.read(folder)["config"], "health": results["health"]}
+        rows.append({"experiment": name} | scores | of_run | {"trained": measure.trained_by(folder)})
         pictures[name] = x[0]
         print(f"{name}: " + ", ".join(f"{n} {log.spread(v)}" for n, v in scores.items()), flush=True)
-    names = list(scores)
-    table = [(row["experiment"], *(log.spread(row[n]) for n in names)) for row in rows]
     protocol = f"{dataset}, {steps} updates of G, {seeds} seeds, last step, mean ± standard deviation"
-    protocol += f", {flags}" if flags else ""
-    protocol += f"; {judge.protocol}" if judge else ""
-    file = Path(out) / f"compare-{dataset}"
-    lines = measure.table(("experiment", *(n.replace("_", " ") for n in names)), table)
-    measure.record(file.name, [{"protocol": protocol}, *rows], out)
+    protocol = measure.with_flags(protocol, flags) + (f"; {judge.protocol}" if judge else "")
+    report(Path(out) / f"compare-{dataset}", protocol, list(scores), rows)
+    draw(Path(out) / f"compare-{dataset}.png", pictures, source)
+
+
+def report(file, protocol, names, rows):
+    """Print the scores of these names as a table, and write it to FILE.md, and all of the rows to FILE.jsonl."""
+    head = ("experiment", *(n.replace("_", " ") for n in names))
+    lines = measure.table(head, [(row["experiment"], *(log.spread(row[n]) for n in names)) for row in rows])
+    measure.record(file.name, [{"protocol": protocol}, *rows], file.parent)
     file.with_suffix(".md").write_text(f"{protocol}.\n\n{lines}\n")
-    draw(file.with_suffix(".png"), pictures, source)
+
+
+def sampled(folder, n):
+    """Return samples [seeds, n, ...] of the run in a folder."""
+    run = gan_jax.load(folder)
+    x = np.asarray(jax.jit(run.sample, static_argnums=1)(jax.random.key(0), n))
+    return x if run.seeds > 1 else x[None]
 
 
 class Judge:
     """Scores of images in the eyes of the classifier of their set."""
 
-    def __init__(self, dataset, n):
-        self.classifier, test = classifier.load(dataset), data.resident(data.load(dataset).test)
+    def __init__(self, source, n):
+        self.classifier, test = classifier.load(source), data.resident(source.test)
         self._see = jax.jit(lambda x: (self.classifier(x).argmax(-1), self.classifier.features(x)))
         self.labels, self.real = self._seen(data.decode({"x": test["x"][:n]})["x"])
         self.protocol = (
@@ -92,16 +99,15 @@ class Judge:
 
 
 def draw(file, pictures, source):
-    """Write the first seed's samples of each experiment side by side: points, or 64 images."""
-    if source.modes:
-        return plots.scatter(file, pictures, *source.modes[:2])
+    """Write the first seed's samples of each experiment side by side, as many as an evaluation draws."""
+    kind, given = plots.KINDS[source.kind], plots.Given(source.row["x"], plots.reals(source), source.modes)
     fig, axes = plots.figure(len(pictures))
     for axis, (name, x) in zip(axes, pictures.items(), strict=True):
-        picture = plots.grid(x[:64], 8)
-        axis.imshow(picture if picture.shape[-1] == 3 else picture[..., 0], cmap="gray", vmin=0, vmax=255)
-        axis.set(title=name, xticks=[], yticks=[])
-    fig.savefig(file, dpi=75)
+        axis.imshow(kind.picture({"": x[: kind.drawn]}, given))
+        axis.set_title(name)
+        axis.axis("off")
+    fig.savefig(file, dpi=150)
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main))
+    measure.command(main)

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.quality.dcgan_features`: what a linear classifier reads from the features of DCGAN's discriminator.
+"""`python -m benchmarks dcgan_features`: what a linear classifier reads from the features of DCGAN's discriminator.
 
 The protocol of Radford et al. 2016 (arXiv 1511.06434, section 5.1): the activations of all of D's convolutions,
 max-pooled to a 4x4 grid, flattened, and a linear L2-SVM on them; C is chosen on a fifth of the training rows. Beside it
@@ -16,12 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
 
 from benchmarks import measure
 from experiments.images import dcgan
 from gan_jax import data
-from gan_jax.run import cli
 
 
 def main(
@@ -148,4 +146,4 @@ def fitted(xs, ys, classes, iterations, cs=(1e-5, 1e-4, 1e-3, 1e-2)):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main), compile_cache=False)
+    measure.command(main, compile_cache=False)

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.quality.defaults`: what every experiment ends with, started as `python -m experiments.NAME`."""
+"""`python -m benchmarks defaults`: what every experiment ends with, started as `python -m experiments NAME`."""
 
 from pathlib import Path
 
@@ -6,10 +6,13 @@ import numpy as np
 import tyro
 from PIL import Image
 
+import experiments
 from benchmarks import measure
-from gan_jax.run import cli, log, plots, rundir
+from experiments.__main__ import families
+from gan_jax.run import log, plots, rundir
 
 HEAD = ("experiment", "data", "steps", "what it ends with", "health", "seconds")
+SIDE = 200  # of a small picture
 ASIDE = {"labels", "health", "steps", "seconds", "loss/g", "loss/d"}
 
 
@@ -26,26 +29,35 @@ def main(
         names: the experiments, by their files' names [all].
         seeds: runs of each, with seeds 0, 1, ...
         flags: more flags, each for the experiments that have it, as one word: "--width=16 --gpu".
-        out: folder of defaults.md, .jsonl and .png.
+        out: folder of defaults.md, .jsonl and .png, and of a folder defaults with a picture of each and of each family.
         runs: folder of the runs.
     """
-    names = names or sorted(f.stem for f in Path("experiments").glob("*.py") if f.stem != "__init__")
-    modules, rows = {name: measure.experiment(name) for name in names}, []
+    modules, rows = {name: measure.experiment(name) for name in names or experiments.modules()}, []
     more = measure.taken(modules, flags)
     for name, module in modules.items():
         results = measure.trained(module, [f"--seeds={seeds}", *more[name]], Path(runs, name))
         config = rundir.read(Path(runs, name))["config"]
-        rows.append({"experiment": name, "data": config["dataset"]} | results | {"config": config})
+        row = {"experiment": name, "data": config["dataset"]} | results | {"config": config}
+        rows.append(row | {"trained": measure.trained_by(Path(runs, name))})
         print(f"{name}: {'; '.join(results['health'])}", flush=True)
     lines = measure.table(HEAD, [cells(row) for row in rows])
     measure.record("defaults", rows, out)
     Path(out, "defaults.md").write_text(lines + "\n")
-    draw(Path(out, "defaults.png"), {name: Path(runs, name, "samples", "final.png") for name in names})
+    pictures = {name: Path(runs, name, "samples", "final.png") for name in modules}
+    draw(Path(out, "defaults.png"), pictures)
+    Path(out, "defaults").mkdir(exist_ok=True)
+    for name, picture in pictures.items():
+        small = Image.open(picture).convert("RGB")
+        small.thumbnail((SIDE, SIDE))
+        small.save(Path(out, "defaults", f"{name}.png"))
+    for family, of_it in families().items():
+        if set(of_it) <= set(pictures):
+            draw(Path(out, "defaults", f"family-{family}.png"), {name: pictures[name] for name in of_it})
 
 
 def cells(row) -> tuple:
     """Return a row's cells of the table, under HEAD."""
-    scores = {k: v for k, v in row.items() if k not in {"experiment", "data", "config"} | ASIDE}
+    scores = {k: v for k, v in row.items() if k not in {"experiment", "data", "config", "trained"} | ASIDE}
     said = ", ".join(f"{name.replace('_', ' ')} {log.spread(value)}" for name, value in scores.items())
     found = dict.fromkeys(word.split(":")[0] for words in row["health"] for word in words.split("; "))
     return row["experiment"], row["data"], row["steps"], said, "; ".join(found), round(row["seconds"])
@@ -61,4 +73,4 @@ def draw(file, pictures):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main))
+    measure.command(main)

@@ -1,13 +1,10 @@
-"""`python -m benchmarks.quality.health`: how often runs that fail are flagged, and runs that go well are not."""
+"""`python -m benchmarks health`: how often runs that fail are flagged, and runs that go well are not."""
 
-import importlib
 import re
 import tempfile
 
-import tyro
-
 from benchmarks import measure
-from gan_jax.run import cli, health
+from gan_jax.run import health
 
 # Games on the ring that are known to go wrong, and how; the others are known to cover it.
 SETTINGS = {
@@ -29,7 +26,7 @@ def main(seeds: int = 8, out: str = "benchmarks/quality/results"):
     """
     rows = []
     for what, (name, flags, wrong) in SETTINGS.items():
-        module = importlib.import_module(f"experiments.{name}")
+        module = measure.experiment(name)
         with tempfile.TemporaryDirectory() as folder:
             _, results = module.main([*flags, "--eval-every=500", f"--seeds={seeds}", f"--out={folder}/run"])
         words = results["health"]
@@ -51,4 +48,4 @@ def main(seeds: int = 8, out: str = "benchmarks/quality/results"):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main))
+    measure.command(main)

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.quality.lstm_mnist`: the digits that an LSTM generator covers with K = 0, 5 and 20.
+"""`python -m benchmarks lstm_mnist`: the digits that an LSTM generator covers with K = 0, 5 and 20.
 
 The paper (Metz et al. 2017, arXiv 1611.02163, section 3.2) shows pictures alone: with K = 0 G collapses and wanders
 from digit to digit, with K = 20 it draws them all. Here is a number for each: digits with a sample, in the eyes of the
@@ -10,13 +10,12 @@ import shlex
 from pathlib import Path
 
 import numpy as np
-import tyro
 
 from benchmarks import measure
-from experiments import unrolled
+from experiments import unrolled_lstm
 from gan_jax import data
-from gan_jax.metrics import classifier, features
-from gan_jax.run import cli, log, plots
+from gan_jax.metrics import classifier, features, modes
+from gan_jax.run import log, plots
 
 
 def main(
@@ -45,26 +44,34 @@ def main(
         out: folder of lstm_mnist.jsonl and lstm_DATASET.png.
         runs: folder of the runs.
     """
-    judge, source, rows = classifier.load(dataset), data.load(dataset), []
+    source, rows = data.load(dataset), []
+    judge = classifier.load(source)
     shares = np.bincount(data.resident(source)["y"], minlength=source.classes) / source.n
     marks = [steps * (i + 1) // moments for i in range(moments)]
-    of_all = ["--preset=lstm", f"--dataset={dataset}", f"--seeds={seeds}", f"--width={width}", "--eval-every=0"]
+    of_all = ["--preset=mnist", f"--dataset={dataset}", f"--seeds={seeds}", f"--width={width}", "--eval-every=0"]
     of_all += shlex.split(flags)
     for k in ks:
         folder = Path(runs, f"{dataset}-{steps}x{seeds}-{moments}x{samples}-{width}", f"k{k}")
         look = lambda run: histogram(run, judge, samples)
-        seen = measure.scored(unrolled, [*of_all, f"--unroll={k}"], folder, marks, look)
+        seen = measure.scored(unrolled_lstm, [*of_all, f"--unroll={k}"], folder, marks, look)
         rows.append({"k": k, "step": marks, "seconds": sum(row["seconds"] for row in seen)})
-        rows[-1] |= summary(np.asarray([row["shares"] for row in seen]), shares)
+        rows[-1] |= {"trained": measure.trained_by(folder)} | summary(
+            np.asarray([row["shares"] for row in seen]), shares
+        )
         print(f"K {k}: modes {log.spread(np.squeeze(rows[-1]['modes'][-1]))}", flush=True)
-    names = ("modes", "reverse_kl", "switched")
-    head = ("K", "digits", "reverse KL", "change of digit between looks", "seconds")
-    last = lambda row, name: log.spread(np.squeeze(row[name][-1] if name != "switched" else np.mean(row[name], 0)))
-    measure.table(head, [(row["k"], *(last(row, name) for name in names), round(row["seconds"])) for row in rows])
+    measure.table(HEAD, [cells(row) for row in rows])
     protocol = f"{dataset}, {steps} steps, {seeds} seeds, {samples} samples, classifier {judge.digest}"
-    protocol += f", {flags}" if flags else ""
-    measure.record("lstm_mnist", [{"protocol": protocol}, *rows], out)
+    measure.record("lstm_mnist", [{"protocol": measure.with_flags(protocol, flags)}, *rows], out)
     draw(Path(out) / f"lstm_{dataset}.png", rows)
+
+
+HEAD = ("K", "digits", "reverse KL", "change of digit between looks", "seconds")
+
+
+def cells(row) -> tuple:
+    """Return a row's cells of the table, under HEAD: at the last look, and the mean change over all."""
+    shown = row["modes"][-1], row["reverse_kl"][-1], np.mean(row["switched"], 0)
+    return row["k"], *(log.spread(np.squeeze(values)) for values in shown), round(row["seconds"])
 
 
 def histogram(run, judge, n):
@@ -82,7 +89,7 @@ def summary(shares, real):
     return {
         "modes": (shares > 0).sum(-1).tolist(),
         "reverse_kl": features.kl(shares, real).tolist(),
-        "switched": (np.abs(np.diff(shares, axis=0)).sum(-1) / 2).tolist(),
+        "switched": modes.label_switches(shares).tolist(),
         "shares": shares.tolist(),
     }
 
@@ -97,4 +104,4 @@ def draw(file, rows):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main))
+    measure.command(main)

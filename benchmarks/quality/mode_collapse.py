@@ -1,14 +1,14 @@
-"""`python -m benchmarks.quality.mode_collapse`: ways against mode collapse, one budget for all, beside what is published.
+"""`python -m benchmarks mode_collapse`: ways against mode collapse, one budget for all, beside what is published.
 
 The sizes quarter and half are the 1000 modes of Metz et al. 2017 (arXiv 1611.02163): stacked MNIST, the same nets for
 all, D a quarter or half as wide as G. The sizes ring and grid are the mixtures of VEEGAN (arXiv 1705.07761), each
 experiment with its own nets.
 """
 
+import re
 from pathlib import Path
 from typing import Literal
 
-import jax
 import numpy as np
 import tyro
 
@@ -17,16 +17,16 @@ from benchmarks.quality import compare
 from gan_jax import data
 from gan_jax.errors import UserError
 from gan_jax.metrics import floor
-from gan_jax.run import cli, log, plots, rundir
+from gan_jax.run import log, plots, rundir
 
 SIZES = {"quarter": (20_000, 8), "half": (20_000, 8), "ring": (12_000, 10), "grid": (25_000, 10)}  # steps, seeds
 
 # name: experiment and flags; R3GAN's schedules are shares of the run, as in its paper
 STACKED = {
-    **{f"unrolled{k}": f"unrolled --preset=stacked_{{size}} --unroll={k}" for k in (0, 1, 5, 10)},
-    **{f"unrolled{k}_pack2": f"unrolled --preset=stacked_{{size}} --unroll={k} --pack=2" for k in (0, 1, 5, 10)},
-    **{f"unrolled{k}_std": f"unrolled --preset=stacked_{{size}} --unroll={k} --std" for k in (0, 1, 5, 10)},
-    "unrolled10_paired": "unrolled --preset=stacked_{size} --unroll=10 --loss=relativistic_paired",
+    **{f"unrolled{k}": f"unrolled_modes --preset={{size}} --unroll={k}" for k in (0, 1, 5, 10)},
+    **{f"unrolled{k}_pack2": f"unrolled_modes --preset={{size}} --unroll={k} --pack=2" for k in (0, 1, 5, 10)},
+    **{f"unrolled{k}_std": f"unrolled_modes --preset={{size}} --unroll={k} --std" for k in (0, 1, 5, 10)},
+    "unrolled10_paired": "unrolled_modes --preset={size} --unroll=10 --loss=relativistic_paired",
     "pacgan2": "pacgan --preset=stacked_{size} --pack=2",
     "pacgan3": "pacgan --preset=stacked_{size} --pack=3 --batch-size=129",  # whole packs
     "pacgan4": "pacgan --preset=stacked_{size} --pack=4",
@@ -99,6 +99,11 @@ PROTOCOLS = {
     "VEEGAN": "Srivastava et al., arXiv 1705.07761: 2,500 samples",
     "PacGAN 2-D": "arXiv 1712.04086: 400,000 steps of 100 packs, maxout D, 2,500 samples, 10 runs, ± standard error",
 }
+COMMAND = "python -m benchmarks mode_collapse"
+PROTOCOL = (
+    "{}, {} updates of G, {} seeds, last step, {} samples of each, mean ± standard deviation over seeds. "
+    "The first row is what draws of the data score.\n\n    " + COMMAND + " {}"
+)
 
 
 def main(
@@ -112,7 +117,8 @@ def main(
 ):
     """Train each way over several seeds and score its last step.
 
-    A step is an update of G. A run that is finished is not trained again, one that was stopped goes on.
+    A step is an update of G. A run that is finished is not trained again, one that was stopped goes on. Ways that were
+    recorded with the same settings before stay in table and chart.
 
     Args:
         names: the ways, see STACKED and TOYS in this file [all of the size].
@@ -123,55 +129,83 @@ def main(
         out: folder of mode_collapse-SIZE-STEPSxSEEDS.md, .jsonl, .png and -samples.png.
         runs: folder of the runs.
     """
-    ways = TOYS if size in ("ring", "grid") else STACKED
+    steps, seeds = steps or SIZES[size][0], seeds or SIZES[size][1]
+    ways = spelt(size, steps)
     if unknown := set(names) - set(ways):
         raise UserError(f"{', '.join(unknown)}: no such way at size {size}; choose from {', '.join(ways)}.")
-    names, steps, seeds = names or tuple(ways), steps or SIZES[size][0], seeds or SIZES[size][1]
-    dataset, rows, curves, pictures = {"ring": "ring8_unit", "grid": "grid25"}.get(size), [], {}, {}
-    shares = {"burn_in": max(1, steps // 5), "half_life": max(1, steps // 20)}
-    ways = {name: ways[name].format(size=size, dataset=dataset, **shares) for name in names}
-    modules = {name: measure.experiment(way.split()[0]) for name, way in ways.items()}
+    names, folder, found = names or tuple(ways), Path(runs, f"{size}-{steps}x{seeds}"), {}
+    modules = {name: measure.experiment(ways[name].split()[0]) for name in names}
     more = measure.taken(modules, flags)
-    for name, way in ways.items():
-        given = [*way.split()[1:], f"--steps={steps}", f"--seeds={seeds}", *more[name]]
-        folder = Path(runs, f"{size}-{steps}x{seeds}", name)
-        results = measure.trained(modules[name], given, folder)
-        trained = rundir.load(folder)
-        source = data.load(trained.cfg.dataset)
-        scores = {n: results[n] for n in ("modes", "high_quality", "reverse_kl", "seconds") if n in results}
-        curves[name] = measure.history(folder, ("modes", "reverse_kl"))
-        rows.append(
-            {"way": name, "experiment": way, "published": PUBLISHED[size].get(name, "-")}
-            | scores
-            | {"config": rundir.read(folder)["config"], "health": results["health"], "curve": curves[name]}
-        )
-        x = jax.jit(trained.sample, static_argnums=1)(jax.random.key(0), 2500 if source.modes else 64)
-        pictures[name] = np.asarray(x if seeds == 1 else x[0])
-        print(f"{name}: " + ", ".join(f"{n} {log.spread(v)}" for n, v in scores.items()), flush=True)
-    best = floor.scores(source.name)
-    command = (
-        f"python -m benchmarks.quality.mode_collapse {' '.join(names)} --size={size} --steps={steps} --seeds={seeds}"
+    for name in names:
+        given = [*ways[name].split()[1:], f"--steps={steps}", f"--seeds={seeds}", *more[name]]
+        row = {"way": name, "experiment": ways[name], "published": PUBLISHED[size].get(name, "-")}
+        found[name] = row | scored(modules[name], given, folder / name)
+    source, file = data.load(found[names[0]]["config"]["dataset"]), Path(out) / f"mode_collapse-{size}-{steps}x{seeds}"
+    best = floor.scores(source)
+    command = f"--size={size} --steps={steps} --seeds={seeds}" + (f' --flags="{flags}"' if flags else "")
+    protocol = PROTOCOL.format(source.name, steps, seeds, best.pop("n"), command)
+    rows = list((carried(file.name, out, protocol) | found).values())
+    protocol = protocol.replace(COMMAND, f"{COMMAND} {' '.join(row['way'] for row in rows)}")
+    measure.record(file.name, [{"protocol": protocol, "data": best}, *rows], out)
+    file.with_suffix(".md").write_text(tell(protocol, rows, best))
+    chart(file.with_suffix(".png"), rows, best)
+    samples(file.with_name(f"{file.name}-samples.png"), folder, [row["way"] for row in rows], source)
+
+
+def spelt(size, steps) -> dict:
+    """Return {way: its experiment and flags} of a size."""
+    dataset = {"ring": "ring8_unit", "grid": "grid25"}.get(size)
+    shares = {"burn_in": max(1, steps // 5), "half_life": max(1, steps // 20)}
+    ways = TOYS if dataset else STACKED
+    return {name: way.format(size=size, dataset=dataset, **shares) for name, way in ways.items()}
+
+
+def scored(module, flags, folder) -> dict:
+    """Return the scores of the experiment's run with these flags in `folder`, trained first where it is missing."""
+    results = measure.trained(module, flags, folder)
+    print(
+        f"{folder.name}: " + ", ".join(f"{n} {log.spread(v)}" for n, v in measure.covered(results).items()), flush=True
     )
-    command += f' --flags="{flags}"' if flags else ""
-    protocol = f"{source.name}, {steps} updates of G, {seeds} seeds, last step, {best.pop('n')} samples of each, "
-    protocol += f"mean ± standard deviation over seeds. The first row is what draws of the data score.\n\n    {command}"
+    row = measure.covered(results) | {"seconds": results["seconds"], "config": rundir.read(folder)["config"]}
+    row |= {"health": results["health"], "trained": measure.trained_by(folder)}
+    return row | {"curve": measure.history(folder, ("modes", "reverse_kl"))}
+
+
+def carried(name, out, protocol) -> dict:
+    """Return {way: row} of what was recorded before by the same protocol, whichever ways were asked for then."""
+    without_names = lambda text: re.sub(r"python -m .*?(?=--size)", "", text)  # of the command
+    lines = measure.recorded(name, out)
+    same = [rows for first, *rows in lines if without_names(first["protocol"]) == without_names(protocol)]
+    return {row["way"]: row for rows in same for row in rows}
+
+
+def tell(protocol, rows, best) -> str:
+    """Print protocol, table and what is published, and return them as Markdown."""
     notes = [f"- {k}: {what}" for k, what in PROTOCOLS.items() if any(f"[{k}]" in row["published"] for row in rows)]
     notes = "\n".join(["\nPublished, by protocols of their own:", *notes, ""]) if notes else ""
     print(f"\n{protocol}\n")
-    head = ("way", "experiment", *(n.replace("_", " ") for n in scores), "published")
-    cells = [[r["way"], r["experiment"], *(log.spread(r[n]) for n in scores), r["published"]] for r in rows]
-    of_data = ["data", "", *(log.spread(best[n]) if n in best else "" for n in scores), ""]
+    names = [*measure.covered(rows[0]), "seconds"]
+    head = ("way", "experiment", *(n.replace("_", " ") for n in names), "published")
+    cells = [[r["way"], r["experiment"], *(log.spread(r[n]) for n in names), r["published"]] for r in rows]
+    of_data = ["data", "", *(log.spread(best[n]) if n in best else "" for n in names), ""]
     lines = measure.table(head, [of_data, *cells])
     print(notes)
-    file = Path(out) / f"mode_collapse-{size}-{steps}x{seeds}"
-    measure.record(file.name, [{"protocol": protocol, "data": best}, *rows], out)
-    file.with_suffix(".md").write_text(f"{protocol}\n\n{lines}\n{notes}")
-    chart(file.with_suffix(".png"), curves, best)
-    compare.draw(file.with_name(f"{file.name}-samples.png"), pictures, source)
+    return f"{protocol}\n\n{lines}\n{notes}"
 
 
-def chart(file, curves, best):
+def samples(file, folder, names, source):
+    """Draw samples of the first seed of all ways; where a way's run is not here, a picture that is there stays."""
+    here = {name: folder / name for name in names if (folder / name / "results.json").exists()}
+    if len(here) < len(names) and file.exists():
+        print(f"{file} stays as it is: runs of {', '.join(set(names) - set(here))} are not in {folder}")
+        return
+    drawn = plots.KINDS[source.kind].drawn
+    compare.draw(file, {name: compare.sampled(run, drawn)[0] for name, run in here.items()}, source)
+
+
+def chart(file, rows, best):
     """Draw modes and KL against the step: a line for each way, a band of one standard deviation over its seeds."""
+    curves = {row["way"]: row["curve"] for row in rows if "curve" in row}  # the oldest lines have none
     fig, axes = plots.figure(2, 6, 4.5)
     alpha = min(0.15, 0.8 / len(curves))  # many bands would hide the lines
     for axis, score in zip(axes, ("modes", "reverse_kl"), strict=True):
@@ -190,4 +224,4 @@ def chart(file, curves, best):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main))
+    measure.command(main)

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.quality.reconstruct`: how near the unrolled GAN's images come to given ones, for several K.
+"""`python -m benchmarks reconstruct`: how near the unrolled GAN's images come to given ones, for several K.
 
 The protocol of Metz et al. 2017 (arXiv 1611.02163, section 3.4): for each training image the z is sought whose G(z) has
 the least squared error, by L-BFGS from several random starts; and distances between pairs of samples are set beside
@@ -16,13 +16,13 @@ import jax
 import numpy as np
 import optax
 import scipy.stats
-import tyro
 
+import gan_jax
 from benchmarks import measure
 from experiments import unrolled
 from gan_jax import data
 from gan_jax.game.player import forward
-from gan_jax.run import cli, log, plots, rundir
+from gan_jax.run import log, plots
 
 
 def main(
@@ -55,34 +55,51 @@ def main(
         out: folder of reconstruct.jsonl and reconstruct-DATASET.png.
         runs: folder of the runs.
     """
-    source, rows = data.load(dataset), []
-    x = np.asarray(data.decode({"x": data.resident(source)["x"][: max(images, samples)]})["x"])
+    rows = []
+    x = np.asarray(data.decode({"x": data.resident(data.load(dataset))["x"][: max(images, samples)]})["x"])
     between = distances(x[:samples])
     for k in ks:
         folder = Path(runs, f"{dataset}-{steps}x{seeds}-{width}", f"k{k}")
         given = ["--preset=images", f"--dataset={dataset}", f"--seeds={seeds}", f"--width={width}", f"--unroll={k}"]
         trained = measure.trained(unrolled, [*given, f"--steps={steps}", *shlex.split(flags)], folder)
-        run = rundir.load(folder)
-        drawn = np.asarray(run.sample(jax.random.key(0), samples)).reshape(seeds, samples, *source.shape)
-        apart = [distances(one) for one in drawn]
-        errors = np.asarray(reconstructed(run, x[:images], starts, iterations)).reshape(seeds, -1)
-        rows.append({"k": k, "seconds": trained["seconds"], "mse": errors.mean(1).tolist(), "errors": errors.tolist()})
-        rows[-1]["median"] = [float(np.median(d)) for d in apart]
-        rows[-1]["wasserstein"] = [scipy.stats.wasserstein_distance(d, between) for d in apart]
-        rows[-1]["distances"] = apart[0][:500].tolist()
+        row = {"k": k, "seconds": trained["seconds"], "trained": measure.trained_by(folder)}
+        rows.append(row | scores(gan_jax.load(folder), x[:images], between, starts, iterations, samples))
         print(f"K {k}: MSE {log.spread(np.squeeze(rows[-1]['mse']))}", flush=True)
-    best = np.argmin([row["errors"] for row in rows], 0)  # [seeds, images]
-    for i, row in enumerate(rows):
-        row["best"] = (best == i).mean(1).tolist()
-        row["ratio"] = (np.divide(row["mse"], rows[0]["mse"])).tolist()
+    rows = compared(rows)
+    tell(rows, between)
+    protocol = f"{dataset}, {steps} steps, {seeds} seeds, {images} images, {starts} starts, {iterations} iterations"
+    first = {"protocol": measure.with_flags(protocol, flags), "median": float(np.median(between))}
+    measure.record("reconstruct", [first, *rows], out)
+    draw(Path(out) / f"reconstruct-{dataset}.png", rows, between)
+
+
+def scores(run, x, between, starts, iterations, samples):
+    """Return what is found of one run: errors on images x, and how far its samples are from one another."""
+    drawn = np.asarray(run.sample(jax.random.key(0), samples)).reshape(run.seeds, samples, *x.shape[1:])
+    apart = [distances(one) for one in drawn]
+    errors = np.asarray(reconstructed(run, x, starts, iterations)).reshape(run.seeds, -1)
+    return {
+        "mse": errors.mean(1).tolist(),
+        "errors": errors.tolist(),
+        "median": [float(np.median(d)) for d in apart],
+        "wasserstein": [scipy.stats.wasserstein_distance(d, between) for d in apart],
+        "distances": apart[0][:500].tolist(),
+    }
+
+
+def tell(rows, between):
+    """Print the table, the data last."""
     names = ("mse", "ratio", "best", "median", "wasserstein")
-    head = ("K", "MSE", f"over K = {ks[0]}", "share best", "median distance", "its Wasserstein distance to data")
+    head = ("K", "MSE", f"over K = {rows[0]['k']}", "share best", "median distance", "its Wasserstein distance to data")
     table = [(row["k"], *(log.spread(np.squeeze(row[n])) for n in names), round(row["seconds"])) for row in rows]
     measure.table((*head, "seconds"), [*table, ("data", "", "", "", log.spread(np.median(between)), 0, "")])
-    protocol = f"{dataset}, {steps} steps, {seeds} seeds, {images} images, {starts} starts, {iterations} iterations"
-    protocol += f", {flags}" if flags else ""
-    measure.record("reconstruct", [{"protocol": protocol, "median": float(np.median(between))}, *rows], out)
-    draw(Path(out) / f"reconstruct-{dataset}.png", rows, between)
+
+
+def compared(rows) -> list[dict]:
+    """Return the rows with "best", the share of images that this K reconstructs best, and "ratio", over the first K."""
+    best = np.argmin([row["errors"] for row in rows], 0)  # [seeds, images]
+    ratio = lambda row: np.divide(row["mse"], rows[0]["mse"]).tolist()
+    return [row | {"best": (best == i).mean(1).tolist(), "ratio": ratio(row)} for i, row in enumerate(rows)]
 
 
 def distances(x):
@@ -135,4 +152,4 @@ def draw(file, rows, between):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main))
+    measure.command(main)

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.quality.ring`: what a preset of the unrolled GAN covers with K = 0 and with K, over time and seeds.
+"""`python -m benchmarks ring`: what a preset of the unrolled GAN covers with K = 0 and with K, over time and seeds.
 
 Draws the figure that the paper is known for: a row for each K, a column for each moment.
 """
@@ -8,12 +8,11 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import tyro
 
 from benchmarks import measure
 from experiments import unrolled
 from gan_jax import data
-from gan_jax.run import cli, evaluate, log, mesh
+from gan_jax.run import evaluate, log, mesh
 
 
 def main(
@@ -32,41 +31,38 @@ def main(
         moments: the steps at which 2,500 samples are drawn.
         out: folder of ring.jsonl and ring-PRESET.png.
     """
-    rows, samples = [], {}
+    rows, samples, source = [], {}, data.load(unrolled.PRESETS[preset].dataset)
     for k in ks:
         cfg = dataclasses.replace(unrolled.PRESETS[preset], unroll=k)
-        state, keys, feed, advance, _, given = measure.prepared(unrolled, cfg, seeds)
-        real = data.reference(given["source"])
-        score = jax.jit(
-            lambda state, keys, given=given, real=real: evaluate.evaluate(
-                given["sample"], None, given["source"], seeds, state, keys, real, {}, {}
-            )
-        )
-        at = 0
-        for moment in moments:
-            while at < moment:
-                n = min(500, moment - at)
-                state, _ = advance(state, keys, feed, np.int32(n))
-                jax.block_until_ready(state)
-                at += n
-            scores, _, x = mesh.to_host(score(state, keys))
-            samples[k, moment] = x[0] if seeds > 1 else x
-            rows.append(
-                {"preset": preset, "k": k, "step": moment, "seeds": seeds}
-                | {n: v.tolist() for n, v in scores.items() if n != "labels"}
-            )
-            print(
-                f"K {k}, step {moment}: "
-                + ", ".join(f"{n} {log.spread(v)}" for n, v in scores.items() if n != "labels"),
-                flush=True,
-            )
-    names = ("modes", "high_quality", "reverse_kl")
+        for moment, (scores, x) in zip(moments, seen(cfg, seeds, moments), strict=True):
+            samples[k, moment] = x
+            rows.append({"preset": preset, "k": k, "step": moment, "seeds": seeds} | scores)
+            said = ", ".join(f"{name} {log.spread(value)}" for name, value in scores.items())
+            print(f"K {k}, step {moment}: {said}", flush=True)
+    names = measure.COVERAGE
     measure.table(
         ("K", "step", *(n.replace("_", " ") for n in names)),
         [(r["k"], r["step"], *(log.spread(r[n]) for n in names)) for r in rows if r["step"] in moments[-3:]],
     )
-    draw(Path(out) / f"ring-{preset}.png", samples, ks, moments, given["source"])
+    draw(Path(out) / f"ring-{preset}.png", samples, ks, moments, source)
     measure.record("ring", rows, out)
+
+
+def seen(cfg, seeds, moments):
+    """Train, and yield (scores, samples of the first seed) at each of the moments."""
+    state, keys, feed, advance, _, game = measure.prepared(unrolled, cfg, seeds)
+    real, source = data.reference(game.setup.source), game.setup.source
+    parts = game.sample, None, source, seeds
+    score = jax.jit(lambda state, keys: evaluate.evaluate(*parts, state, keys, real, {}, {}))
+    at = 0
+    for moment in moments:
+        while at < moment:
+            n = min(500, moment - at)
+            state, _ = advance(state, keys, feed, np.int32(n))
+            jax.block_until_ready(state)
+            at += n
+        scores, _, x = mesh.to_host(score(state, keys))
+        yield {n: v.tolist() for n, v in scores.items() if n != "labels"}, x[0] if seeds > 1 else x
 
 
 def draw(file, samples, ks, moments, source):
@@ -77,8 +73,8 @@ def draw(file, samples, ks, moments, source):
     fig, grid = plt.subplots(
         len(ks), len(moments) + 1, figsize=(1.5 * len(moments) + 1.5, 1.6 * len(ks)), squeeze=False
     )
-    reach = 1.35 * np.abs(source.modes[0]).max()
-    real = np.asarray(source.draw(jax.random.key(0), 2500)["x"])
+    reach = 1.35 * np.abs(source.modes.means).max()
+    real = np.asarray(data.draw(source, jax.random.key(0), 2500)["x"])
     for line, k in zip(grid, ks, strict=True):
         for axis, moment in zip(line, [*moments, None], strict=True):
             x = real if moment is None else samples[k, moment]
@@ -92,4 +88,4 @@ def draw(file, samples, ks, moments, source):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main))
+    measure.command(main)

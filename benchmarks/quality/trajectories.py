@@ -1,4 +1,4 @@
-"""`python -m benchmarks.quality.trajectories`: every rule of gan_jax/dynamics.py on two games that simultaneous descent loses.
+"""`python -m benchmarks trajectories`: all rules of game/dynamics.py on two games that simultaneous descent loses.
 
 One player descends f(x, y), the other ascends it, and the only equilibrium is 0. Bilinear game: f = x y. Dirac-GAN
 (Mescheder et al. 2018, arXiv 1801.04406): the data is the point 0, G's only sample is x, D's score of a point is y
@@ -11,11 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
 
 from benchmarks import measure
 from gan_jax.game import dynamics
-from gan_jax.run import cli
 
 GAMES = {"bilinear game": lambda x, y: x * y, "Dirac-GAN": lambda x, y: jax.nn.log_sigmoid(-x * y)}
 REACH = 1.6  # of the panels
@@ -34,8 +32,8 @@ def rules(rate, k=5):
         "consensus": dynamics.consensus(*txs, gamma=0.5),
         "symplectic": dynamics.symplectic(*txs),
         "competitive": dynamics.competitive(rate),
-        "lookahead": dynamics.lookahead(dynamics.simultaneous(*txs), k),
-        "lookahead, extragradient": dynamics.lookahead(dynamics.extragradient(*txs), k),
+        "lookahead": dynamics.lookahead_minmax(dynamics.simultaneous(*txs), k),
+        "lookahead, extragradient": dynamics.lookahead_minmax(dynamics.extragradient(*txs), k),
     }
 
 
@@ -109,4 +107,4 @@ def draw(file, ways, moves):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main))
+    measure.command(main)

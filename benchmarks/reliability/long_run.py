@@ -1,4 +1,4 @@
-"""`python -m benchmarks.reliability.long_run`: memory, open files and log size over a run of 200,000 steps."""
+"""`python -m benchmarks long_run`: memory, open files and log size over a run of 200,000 steps."""
 
 import subprocess
 import sys
@@ -7,11 +7,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-import tyro
 
 from benchmarks import measure
 from gan_jax.errors import UserError
-from gan_jax.run import cli
 
 
 def main(
@@ -23,13 +21,13 @@ def main(
 
     Args:
         steps: of the run.
-        flags: of `experiments.unrolled`; rows are written every 100 steps.
+        flags: of the experiment `unrolled`; rows are written every 100 steps.
         out: folder of long_run.jsonl.
     """
     seen = []
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder, "run", "metrics.jsonl")
-        command = [sys.executable, "-m", "experiments.unrolled", f"--steps={steps}", f"--out={folder}/run"]
+        command = [sys.executable, "-m", "experiments", "unrolled", f"--steps={steps}", f"--out={folder}/run"]
         with subprocess.Popen([*command, *flags.split()], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
             process = Path("/proc", str(run.pid))
             while run.poll() is None:
@@ -59,4 +57,4 @@ def main(
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main))
+    measure.command(main)

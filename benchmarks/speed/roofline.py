@@ -1,4 +1,4 @@
-"""`python -m benchmarks.speed.roofline`: what bounds each experiment's step, and how near it comes to that.
+"""`python -m benchmarks roofline`: what bounds each experiment's step, and how near it comes to that.
 
 Operations and bytes are those of XLA's cost analysis of the compiled step. XLA counts the body of a loop once, so every
 `scan` (a lookahead, a critic's updates) is compiled once more by itself and added as often as it runs; loops that end
@@ -19,12 +19,11 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from jax.extend import core
 
 from benchmarks import measure
 from gan_jax import data
-from gan_jax.run import cli, rundir
+from gan_jax.run.program import game
 
 
 def main(
@@ -53,7 +52,7 @@ def main(
     measure.table(("MB copied", "GB/s"), [(mb, f"{rate:.1f}") for mb, rate in copies.items()])
     best, rows = (max(products.values()), max(copies.values())), []
     for name, module, p, cfg in measure.presets(experiments, preset):
-        operations, accessed = map(float, cost(one_step(rundir.parts(module, cfg)))[0])
+        operations, accessed = map(float, cost(one_step(game(module, cfg)))[0])
         bound = 1e-6 * max(operations / best[0], accessed / best[1])  # ms
         row = {"experiment": name, "preset": p, "operations": operations, "bytes": accessed, "bound_ms": bound}
         rows.append(row | measure.times(module, cfg, 1, steps, repeats))
@@ -99,12 +98,12 @@ def copying(mb):
     return run
 
 
-def one_step(parts):
-    """Return an experiment's step as a jaxpr."""
-    source, key = parts["source"], jax.random.key(0)
-    state = jax.eval_shape(parts["init"], key)
-    draw = lambda feed, key: data.batch(source, feed, key, 0, parts["batch_size"])
-    return jax.make_jaxpr(parts["step"])(state, jax.eval_shape(draw, data.resident(source), key))
+def one_step(played):
+    """Return the step of a Game as a jaxpr."""
+    source, b, key = played.setup.source, played.setup.batch_size, jax.random.key(0)
+    draw = lambda feed, key: data.batch(source, feed, key, 0, b)
+    batch = jax.eval_shape(draw, data.resident(source), key)
+    return jax.make_jaxpr(played.step)(jax.eval_shape(played.init, key), batch)
 
 
 def cost(jaxpr):
@@ -156,4 +155,4 @@ def chart(rows, best, file):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main), compile_cache=False)
+    measure.command(main, compile_cache=False)

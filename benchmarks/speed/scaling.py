@@ -1,4 +1,4 @@
-"""`python -m benchmarks.speed.scaling`: one batch over 1, 2, 4, 8 devices: the same state, its time, and what they exchange.
+"""`python -m benchmarks scaling`: one batch over 1, 2, 4, 8 devices: the same state, its time, and what they exchange.
 
 Each number of devices is tried in a process of its own. Where there are no such devices the CPU stands for them (XLA's
 fake ones): the state and the bytes are then those of real devices, but all share the same cores, so the time shows what
@@ -20,11 +20,10 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 from benchmarks import measure
 from gan_jax.errors import UserError
-from gan_jax.run import cli, mesh
+from gan_jax.run import mesh
 
 
 def main(
@@ -157,4 +156,4 @@ def chart(rows, file):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main), compile_cache=False)
+    measure.command(main, compile_cache=False)

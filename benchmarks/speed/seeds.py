@@ -1,4 +1,4 @@
-"""`python -m benchmarks.speed.seeds`: several seeds by `vmap`, by `lax.map`, one run after another, and as `fit` has them.
+"""`python -m benchmarks seeds`: several seeds by `vmap`, by `lax.map`, one run after another, and as `fit` has them.
 
 `fit` shares the seeds out over the devices (a CPU has one for each core then), and on each `mesh.over_seeds` chooses
 between vmap and lax.map; the other ways have one device. That all make the same numbers is checked first.
@@ -9,11 +9,10 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import tyro
 
 from benchmarks import measure
 from gan_jax.errors import UserError
-from gan_jax.run import cli, mesh, rundir
+from gan_jax.run import mesh, states
 
 
 def main(
@@ -42,27 +41,18 @@ def main(
     module = measure.experiment(experiment)
     cfg = module.PRESETS[preset]
     cfg = dataclasses.replace(cfg, dataset=dataset) if dataset else cfg
-    begin, alone_seconds = in_turn(module, cfg)
+    begin, of_all = in_turn(module, cfg), {"experiment": experiment, "preset": preset, "dataset": cfg.dataset}
     rows, expected = [], None
     for s in seeds:
-        shares = max(n for n in range(1, jax.device_count() + 1) if s % n == 0)
-        ways = {"in turn": None}
-        if s > 1:
-            ways |= {"vmap": (1, True), "lax.map": (1, False)}
-        if shares > 1:
-            ways[f"fit, {shares} devices"] = shares, None
-        for way, given in ways.items():
-            if given:
-                run, _, seconds = measure.compiled(module, cfg, s, jax.devices()[: given[0]], given[1])
-            else:
-                run, seconds = begin(s), alone_seconds
-            states = numbers(run(check), s)
-            expected = states if not given else expected
-            apart = float(np.abs(states - expected).max())
+        for way, given in ways(s).items():
+            run, seconds = begin(s) if given is None else measure.compiled(module, cfg, s, *given)[::2]
+            found = numbers(run(check), s)
+            expected = found if given is None else expected
+            apart = float(np.abs(found - expected).max())
             if not apart <= 1e-5:
                 raise UserError(f"{s} seeds by {way} are {apart:.1e} from {s} runs in turn after {check} steps.")
-            row = {"experiment": experiment, "preset": preset, "dataset": cfg.dataset, "seeds": s, "way": way}
-            rows.append(row | {"apart": apart, "compile": seconds} | measure.clock(run, steps, repeats))
+            row = of_all | {"seeds": s, "way": way, "apart": apart, "compile": seconds}
+            rows.append(row | measure.clock(run, steps, repeats))
     each = lambda row, of: f"{np.median(row[of]) / row['seeds']:.2f}"
     head = ("seeds", "way", "ms/step of all: median (least-most)", "ms a seed", "CPU ms a seed", "compile s", "apart")
     cells = lambda r: (each(r, "ms"), each(r, "cpu_ms"), f"{r['compile']:.1f}", f"{r['apart']:.0e}")
@@ -71,11 +61,20 @@ def main(
     chart(rows, Path(out) / f"seeds-{experiment}-{preset}.png")
 
 
+def ways(seeds) -> dict:
+    """Return {way: (devices, whether at once)} of so many seeds; None: one after another, the first way."""
+    found, devices = {"in turn": None}, jax.devices()
+    if seeds > 1:
+        found |= {"vmap": (devices[:1], True), "lax.map": (devices[:1], False)}
+    shares = max(n for n in range(1, len(devices) + 1) if seeds % n == 0)
+    return found | ({f"fit, {shares} devices": (devices[:shares], None)} if shares > 1 else {})
+
+
 def in_turn(module, cfg):
-    """Return (begin, seconds to compile); of begin(seeds) = run, run(n) makes n steps of one seed after another."""
-    state, key, feed, advance, devices, given = measure.prepared(module, cfg, devices=jax.devices()[:1])
+    """Return begin(seeds) -> (run, seconds to compile); run(n) makes n steps of one seed after another."""
+    state, key, feed, advance, devices, game = measure.prepared(module, cfg, devices=jax.devices()[:1])
     program, seconds = measure.built(advance, state, key, feed)
-    fresh = lambda seed: (rundir.initial(given["init"], seed, 1), jax.random.key(seed))
+    fresh = lambda seed: (states.initial(game.init, seed, 1), jax.random.key(seed))
     fresh = jax.jit(fresh, out_shardings=mesh.replicated(devices))
 
     def begin(seeds):
@@ -86,9 +85,9 @@ def in_turn(module, cfg):
                 runs[i] = jax.block_until_ready(program(state, key, feed, np.int32(n)))[0], key
             return [state for state, _ in runs]
 
-        return run
+        return run, seconds
 
-    return begin, seconds
+    return begin
 
 
 def numbers(states, seeds):
@@ -116,4 +115,4 @@ def chart(rows, file):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main), compile_cache=False)
+    measure.command(main, compile_cache=False)

@@ -1,12 +1,12 @@
-"""`python -m benchmarks.speed.step_time`: what a step of each experiment costs, on the ring and on digits."""
+"""`python -m benchmarks step_time`: what a step of each experiment costs, on the ring and on digits."""
 
 from pathlib import Path
 
 import numpy as np
-import tyro
 
+import experiments as known
 from benchmarks import measure
-from gan_jax.run import cli, plots
+from gan_jax.run import plots
 
 
 def main(
@@ -27,7 +27,7 @@ def main(
         steps: updates a timing [about half a second's worth].
         repeats: timings, of which median, least and most are shown.
         alone: time one seed's step outside the loop too, dispatched by itself.
-        out: folder of step_time.jsonl and step_time.png.
+        out: folder of step_time.jsonl and step_time.png, which shows the last timing of each, of earlier runs too.
     """
     rows = []
     for name, module, p, cfg in measure.presets(experiments, preset):
@@ -40,24 +40,38 @@ def main(
     cells = [(r["experiment"], r["preset"], r["seeds"], *measure.cells(r), *[ratio(r)] * alone) for r in rows]
     measure.table(head, cells)
     measure.record("step_time", rows, out)
-    draw(Path(out) / "step_time.png", rows)
+    draw(Path(out) / "step_time.png", newest(measure.recorded("step_time", out)))
+
+
+def newest(lines) -> list[dict]:
+    """Return the last row of each experiment, preset and number of seeds that there is still, of all that was timed."""
+    found = {(row["experiment"], row["preset"], row["seeds"]): row for rows in lines for row in rows}
+    presets = {name: measure.experiment(name).PRESETS for name, *_ in found if name in known.modules()}
+    return [row for (name, preset, _), row in found.items() if preset in presets.get(name, {})]
 
 
 def draw(file, rows):
-    """Write a bar for each row, longest at the bottom: the median of its milliseconds a step, and their range."""
+    """Write a bar for each row, longest at the bottom: the median of its milliseconds a step, and their range.
+
+    Each machine, with its version of JAX, has a colour.
+    """
     rows = sorted(rows, key=lambda row: np.median(row["ms"]))
-    middle = np.array([np.median(row["ms"]) for row in rows])
-    reach = [middle - [min(row["ms"]) for row in rows], [max(row["ms"]) for row in rows] - middle]
-    fig, (axis,) = plots.figure(1, 7, 0.8 + 0.22 * len(rows))
+    machine = lambda row: "{cpu}, threads: {threads}, jax {jax}".format(**row["trained"])
     seeds = lambda row: f", {row['seeds']} seeds" if row["seeds"] > 1 else ""
-    axis.barh(
-        [f"{row['experiment']}, {row['preset']}{seeds(row)}" for row in rows], middle, xerr=reach, color="#1764ab"
-    )
+    fig, (axis,) = plots.figure(1, 7, 1.2 + 0.22 * len(rows))
+    for colour, of in enumerate(dict.fromkeys(map(machine, rows))):
+        at = [i for i, row in enumerate(rows) if machine(row) == of]
+        ms = [rows[i]["ms"] for i in at]
+        middle = np.array([np.median(one) for one in ms])
+        reach = [middle - [min(one) for one in ms], [max(one) for one in ms] - middle]
+        axis.barh(at, middle, xerr=reach, color=f"C{colour}", label=of)
+    axis.set_yticks(range(len(rows)), [f"{row['experiment']}, {row['preset']}{seeds(row)}" for row in rows])
     axis.set(xscale="log", xlabel="milliseconds a step")
     axis.invert_yaxis()
     axis.margins(y=0.01)
+    fig.legend(loc="outside upper center", fontsize="small")
     fig.savefig(file, dpi=110)
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main), compile_cache=False)
+    measure.command(main, compile_cache=False)

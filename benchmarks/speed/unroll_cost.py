@@ -1,4 +1,4 @@
-"""`python -m benchmarks.speed.unroll_cost`: what K updates ahead cost, with and without remat, against K = 0.
+"""`python -m benchmarks unroll_cost`: what K updates ahead cost, with and without remat, against K = 0.
 
 By operation count, with one forward of D as 1: D's update costs 3 (a forward and a backward of twice that), and each
 update ahead 3 more, its backward twice that, and with remat those 3 again: 9 without and 12 with it. K = 0 costs the
@@ -8,14 +8,12 @@ two updates of D and G; the rest is the same for every K. So the time should be 
 import dataclasses
 
 import numpy as np
-import tyro
 
 from benchmarks import measure
-from experiments import unrolled
-from gan_jax.run import cli
 
 
 def main(
+    experiment: str = "unrolled",
     preset: str = "paper",
     ks: tuple[int, ...] = (0, 1, 2, 5, 10, 20, 40),
     remat: tuple[bool, ...] = (True, False),
@@ -26,23 +24,24 @@ def main(
     """Time the unrolled step for several K.
 
     Args:
-        preset: a preset of experiments/unrolled.py.
+        experiment: unrolled, unrolled_modes or unrolled_lstm.
+        preset: one of its presets.
         ks: the K to time; 0 is the plain GAN.
         remat: whether the lookahead is recomputed in the backward pass.
         steps: updates a timing [about half a second's worth].
         repeats: timings, of which median, least and most are shown.
         out: folder of unroll_cost.jsonl and unroll_cost.png.
     """
-    rows = []
+    module, rows = measure.experiment(experiment), []
     for r in remat:
         for k in ks:
-            cfg = dataclasses.replace(unrolled.PRESETS[preset], unroll=k, remat=r)
-            rows.append({"k": k, "remat": r} | measure.times(unrolled, cfg, steps=steps, repeats=repeats))
+            cfg = dataclasses.replace(module.PRESETS[preset], unroll=k, remat=r)
+            rows.append({"k": k, "remat": r} | measure.times(module, cfg, steps=steps, repeats=repeats))
     base = {row["remat"]: np.median(row["ms"]) for row in rows if row["k"] == min(ks)}
     ratio = lambda row: f"{np.median(row['ms']) / base[row['remat']]:.2f}"
     head = ("K", "remat", f"over K = {min(ks)}", *measure.HEAD)
     measure.table(head, [(row["k"], row["remat"], ratio(row), *measure.cells(row)) for row in rows])
-    measure.record("unroll_cost", [{"preset": preset} | row for row in rows], out)
+    measure.record("unroll_cost", [{"experiment": experiment, "preset": preset} | row for row in rows], out)
     chart(rows, remat, f"{out}/unroll_cost.png")
 
 
@@ -64,4 +63,4 @@ def chart(rows, remat, file):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main), compile_cache=False)
+    measure.command(main, compile_cache=False)

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.speed.vs_torch`: what a step costs here and in PyTorch, side by side in one process.
+"""`python -m benchmarks vs_torch`: what a step costs here and in PyTorch, side by side in one process.
 
 The same nets, batch and optimiser on both sides. Ours is the experiment's own step in the loop that `fit` runs, with
 its batches; PyTorch's is benchmarks/torch_steps.py: channels_last, the fused Adam, no work done twice. Before anything
@@ -30,14 +30,22 @@ from experiments.images import dcgan
 from gan_jax import data
 from gan_jax.errors import UserError, first_line
 from gan_jax.game import rng
-from gan_jax.run import cli, mesh
+from gan_jax.run import mesh
 
 
 def noise_images(name) -> data.Source:
     """Return 1,024 images of noise: what is in them does not matter to the clock."""
     size = int(name.removeprefix("noise"))
     x = np.random.default_rng(0).integers(0, 256, (1024, size, size, 3), np.uint8)
-    return data.Source(name, (size, size, 3), n=len(x), read=lambda rows: {"x": x[rows]}, fingerprint=name)
+    return data.Source(
+        name,
+        {"x": data.Field(x.shape[1:], "image")},
+        n=len(x),
+        pick=lambda key, i, b: data.order(rng.at(key, 0, "data"), i, b, len(x)),
+        read=lambda rows: {"x": x[rows]},
+        whole=lambda: {"x": x},
+        nbytes=x.nbytes,
+    )
 
 
 NOISE = {f"noise{size}": noise_images for size in (8, 16, 32, 64)}
@@ -101,41 +109,23 @@ def training(case, cfg, kinds) -> dict[str, Callable]:
 
     Raises UserError where one update of PyTorch's is not ours.
     """
-    from benchmarks.speed import torch_steps
+    from benchmarks import torch_steps
 
-    state, keys, feed, advance, _, given = measure.prepared(case.module, cfg, case.seeds)
-    source, b = given["source"], given["batch_size"]
-    over_seeds = (lambda f: f) if case.seeds == 1 else jax.vmap
+    state, keys, feed, advance, _, game = measure.prepared(case.module, cfg, case.seeds)
+    source, b = game.setup.source, game.setup.batch_size
+    together = updated(case, cfg, game, state, keys, feed)
+    each = [jax.tree.map(lambda a, i=i: a[i], together) for i in range(case.seeds)] if case.seeds > 1 else [together]
+    draw = torch_steps.drawer(source, data.resident(source).get("x"))
 
     def ours(n):
         nonlocal state
         state, metrics = advance(state, keys, feed, np.int32(n))
         jax.block_until_ready((state, metrics))
 
-    @jax.jit
-    def update(state, keys, feed):  # our step, and the x and the noise that it saw
-        def one(state, key):
-            state = state._replace(key=key)
-            x = data.batch(source, feed, key, state.step, b)["x"].astype(jnp.float64)
-            return given["step"](state, {"x": x})[0]._replace(key=0), (x, *case.noise(cfg, key, state.step, b))
-
-        return over_seeds(one)(state, keys)
-
-    # In float64: a lookahead through Adam can leave two digits of float32, in either library
-    with jax.enable_x64(True):
-        after = cast(state._replace(key=state.step), np.float64)
-        for _ in range(5):  # so that Adam has seen something
-            before, (after, seen) = after, mesh.to_host(update(after, keys, feed))
-    draw = torch_steps.drawer(source, data.resident(source).get("x"))
-    together = before, after, seen
-    of_seed = (
-        [together] if case.seeds == 1 else [jax.tree.map(lambda a, i=i: a[i], together) for i in range(case.seeds)]
-    )
-
     def theirs(step, kind):
         f, teams = torch_steps.KINDS[kind](getattr(torch_steps, step)), []
         at_once = step == "unrolled_vmap"
-        for was, now, inputs in [together] if at_once else of_seed:
+        for was, now, inputs in [together] if at_once else each:
             g, d = torch_steps.players(cfg, was)
             getattr(torch_steps, step)(cfg, g, d, *map(torch_steps.tensor, inputs))
             hold(step, *torch_steps.difference(cfg, now, g, d))
@@ -151,6 +141,25 @@ def training(case, cfg, kinds) -> dict[str, Callable]:
         return run
 
     return {"ours": ours} | working(theirs, case.steps, kinds)
+
+
+def updated(case, cfg, game, state, keys, feed):
+    """Return (state before, state after, (x, *noise)) of our update, the sixth, so that Adam has seen something.
+
+    In float64: a lookahead through Adam can leave two digits of float32, in either library.
+    """
+    source, b = game.setup.source, game.setup.batch_size
+
+    def one(state, key):
+        state = state._replace(key=key)
+        x = data.batch(source, feed, key, state.step, b)["x"].astype(jnp.float64)
+        return game.step(state, {"x": x})[0]._replace(key=0), (x, *case.noise(cfg, key, state.step, b))
+
+    with jax.enable_x64(True):
+        update, after = jax.jit(one if case.seeds == 1 else jax.vmap(one)), cast(state._replace(key=state.step), float)
+        for _ in range(5):
+            before, (after, seen) = after, mesh.to_host(update(after, keys))
+    return before, after, seen
 
 
 def hold(step, where, apart):
@@ -176,11 +185,11 @@ def working(theirs, steps, kinds):
 
 def sampling(case, cfg, kinds) -> dict[str, Callable]:
     """Return the same for samples by the running statistics: n times 10,000, in batches of 500."""
-    from benchmarks.speed import torch_steps
+    from benchmarks import torch_steps
 
-    state, keys, feed, advance, _, given = measure.prepared(case.module, cfg)
+    state, keys, feed, advance, _, game = measure.prepared(case.module, cfg)
     state, _ = advance(state, keys, feed, 10)
-    sample = jax.jit(lambda state, key: given["sample"](state, key, 500))
+    sample = jax.jit(lambda state, key: game.sample(state, key, 500))
     key = jax.random.key(0)
 
     def ours(n):
@@ -329,4 +338,4 @@ def chart(rows, file):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: tyro.cli(main), compile_cache=False)
+    measure.command(main, compile_cache=False)

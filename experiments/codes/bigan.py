@@ -27,7 +27,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.nets import bigan
-from gan_jax.run import Count, Setup, program
+from gan_jax.run import Count, Picture, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +49,7 @@ PRESETS = {
     "images": Config(),
     "paper": Config("mnist", steps=187_000, width=1024, decay_from=93_500),  # 200 epochs, and 200 more
     "ring": Config("ring8", batch_size=256, z_dim=2, width=128, lr=1e-3),
+    "tiny": Config(steps=6, batch_size=8, z_dim=4, width=8, decay_from=2),
 }
 
 
@@ -137,10 +138,13 @@ def encode(cfg, state, raw):
 def measure(cfg, state, key, train, test):
     """Return test images above what G makes of their codes, and how often the nearest train image has their label."""
     G, *_ = build(cfg)
+    if not test:
+        return {}
     (codes, means), shown = encode(cfg, state, test["x"]), 16
     again = forward(G, state.g.params, state.g.stats, codes[:shown], train=False)[0]
-    found = {"reconstruction": jnp.stack([data.decode({"x": test["x"][:shown]})["x"], again])}
-    if "y" in test:
+    x = data.decode({"x": test["x"][:shown]})["x"]
+    found = {"reconstruction": Picture(jnp.stack([x, again]), rows=("test", "again"))}
+    if "y" in test and train:
         known = encode(cfg, state, train["x"])[1]  # [m, z]; nearest before the squashing, as in the authors' code
         squared = jnp.sum(known**2, 1)
         nearest = jax.lax.map(lambda mean: jnp.argmin(squared - 2 * known @ mean), means, batch_size=200)  # [n]

@@ -24,7 +24,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, rng
 from gan_jax.nets import vae
-from gan_jax.run import Count, Setup, program
+from gan_jax.run import Count, Picture, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +43,7 @@ PRESETS = {
     "default": Config(),
     "images": Config(),
     "ring": Config("ring8", steps=10_000, batch_size=256, z_dim=2, width=128, depth=2),
+    "tiny": Config("digits", steps=6, batch_size=8, z_dim=4, width=8),
 }
 
 
@@ -108,6 +109,8 @@ def sample(cfg, state, key, n):
 
 
 def measure(cfg, state, key, train, test):
+    if not test:
+        return {}
     x = data.decode(test)["x"]
 
     def of_one(row):
@@ -116,7 +119,7 @@ def measure(cfg, state, key, train, test):
         return -minus_elbo[0], kl[0], expected(out)[0]
 
     elbo, kl, again = jax.lax.map(of_one, (x, jax.random.split(key, len(x))), batch_size=500)
-    pictures = jnp.stack([x[:16], again[:16]])  # [data or reconstruction, 16, h, w, c]
+    pictures = Picture(jnp.stack([x[:16], again[:16]]), rows=("test", "again"))
     pixels = ((again - x) ** 2).mean()
     return {"test/elbo": elbo.mean(), "test/kl": kl.mean(), "test/pixels": pixels, "reconstructions": pictures}
 

@@ -22,7 +22,7 @@ from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.metrics import classifier
 from gan_jax.nets import dcgan, mlp, vaegan
-from gan_jax.run import Count, Setup, program
+from gan_jax.run import Count, Picture, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +43,7 @@ PRESETS = {
     "images": Config(),
     "vae": Config(compare="pixels", gamma=1.0, gan=0.0),
     "ring": Config("ring8", steps=10_000, batch_size=256, z_dim=2, width=128),
+    "tiny": Config("digits16", steps=6, batch_size=8, z_dim=4, width=4),
 }
 
 
@@ -68,8 +69,7 @@ def init(cfg, key):
 
 
 def step(cfg, state, batch):
-    E, G, D, tx = build(cfg)
-    x = batch["x"]  # [b, ...]
+    (E, G, D, tx), x = build(cfg), batch["x"]  # [b, ...]
     noise, prior = jax.random.normal(rng.at(state.key, state.step, "z"), (2, x.shape[0], cfg.z_dim))  # [b, z] each
 
     def encode(e_params):
@@ -103,15 +103,14 @@ def step(cfg, state, batch):
     def d_loss(d_params, again, made):
         (real_score, again_score, made_score), _, stats = judge(d_params, again, made)
         value = losses.non_saturating.d(real_score, again_score) + jax.nn.softplus(made_score)
-        return value.mean(), (real_score, again_score, made_score, stats)
+        return value.mean(), ({"real": real_score, "reconstruction": again_score, "sample": made_score}, stats)
 
     # What the three share is the same numbers: the compiler computes it once.
     e_grads, (z, kl, distance, e_stats) = jax.grad(e_loss, has_aux=True)(state.e.params)
     g_grads, (again, made, g_stats) = jax.grad(g_loss, has_aux=True)(state.g.params, z)
-    d_grads, (*scores, d_stats) = jax.grad(d_loss, has_aux=True)(state.d.params, again, made)
+    d_grads, (scores, d_stats) = jax.grad(d_loss, has_aux=True)(state.d.params, again, made)
 
-    metrics = {"kl": kl.mean(), "distance": distance.mean()}
-    metrics |= {f"score/{of}": s.mean() for of, s in zip(("real", "reconstruction", "sample"), scores, strict=True)}
+    metrics = {"kl": kl.mean(), "distance": distance.mean()} | {f"score/{k}": v.mean() for k, v in scores.items()}
     e, g = descend(state.e, e_grads, tx, e_stats), descend(state.g, g_grads, tx, g_stats)
     return State(state.step + 1, state.key, e, g, descend(state.d, d_grads, tx, d_stats)), metrics
 
@@ -124,6 +123,8 @@ def sample(cfg, state, key, n):
 def measure(cfg, state, key, train, test):
     """Return the errors of reconstructions from a draw of q(z|x): in pixels, and as a classifier sees them."""
     E, G, *_ = build(cfg)
+    if not test:
+        return {}
     x = data.decode(test)["x"]
 
     def of_one(row):
@@ -133,7 +134,8 @@ def measure(cfg, state, key, train, test):
         return forward(G, state.g.params, state.g.stats, z, train=False)[0][0]
 
     again = jax.lax.map(of_one, (x, jax.random.split(key, len(x))), batch_size=500)
-    found = {"test/pixels": ((again - x) ** 2).mean(), "reconstructions": jnp.stack([x[:16], again[:16]])}
+    pictures = Picture(jnp.stack([x[:16], again[:16]]), rows=("test", "again"))
+    found = {"test/pixels": ((again - x) ** 2).mean(), "reconstructions": pictures}
     if "y" in test:
         judge = classifier.load(data.load(cfg.dataset))
         f, again_f = judge.features(x), judge.features(again)

@@ -26,7 +26,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.nets import dcgan, mlp
-from gan_jax.run import Count, Setup, program
+from gan_jax.run import Count, Picture, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +45,7 @@ PRESETS = {
     "images": Config(),
     "paper": Config("cifar10", steps=100_000, width=128),  # the size of the paper's nets, on a set of TFDS
     "ring": Config("ring8", steps=10_000, batch_size=512, z_dim=16, width=128, lr=1e-3),
+    "tiny": Config("digits16", steps=6, batch_size=8, z_dim=4, width=4),
 }
 
 
@@ -122,9 +123,9 @@ def measure(cfg, state, key, train, test):
 
     filters = jnp.moveaxis(state.d.params["Conv_0"]["kernel"], -1, 0)  # [width, 4, 4, c]
     filters /= jnp.abs(filters).max((1, 2, 3), keepdims=True)
-    filters = jnp.pad(filters, ((0, 0), (0, 1), (0, 1), (0, 0)), constant_values=-1)  # a line between them
     filters = filters.reshape(-1, math.gcd(cfg.width, 16), *filters.shape[1:])
-    return {"walks": draw(walks), "arithmetic": draw(shown), "filters": filters}
+    sums = Picture(draw(shown), columns=(*"aaabbbccc", "mean a", "mean b", "mean c", "a - b + c"))
+    return {"walks": draw(walks), "arithmetic": sums, "filters": filters}
 
 
 def setup(cfg):

@@ -27,7 +27,7 @@ from gan_jax.errors import UserError
 from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.metrics import classifier
 from gan_jax.nets import conditional, dcgan, mlp
-from gan_jax.run import Count, Setup, program
+from gan_jax.run import Count, Picture, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +47,7 @@ PRESETS = {
     "default": Config(),
     "images": Config(),
     "ring": Config("ring8", batch_size=256, z_dim=16, width=128, lr=1e-3),
+    "tiny": Config("digits16", steps=6, batch_size=8, z_dim=4, width=4),
 }
 
 
@@ -113,12 +114,16 @@ def sample(cfg, state, key, n):
 
 def measure(cfg, state, key, train, test):
     """Return how often the classifier sees the label that was asked for, and a picture with a row for each label."""
-    classes, columns = data.load(cfg.dataset).classes, 10
+    source = data.load(cfg.dataset)
+    classes, columns = source.classes, 10
     each = max(columns, 2000 // classes)
     y = jnp.repeat(jnp.arange(classes), each)
     x = draw(cfg, state, key, y)
     rows = x.reshape(classes, each, *x.shape[1:])[:, :columns]
-    return {"agreement": jnp.mean(classifier.load(data.load(cfg.dataset))(x).argmax(1) == y), "labels": rows}
+    found = {"each_label": Picture(rows, rows=source.row["y"].names or tuple(map(str, range(classes))))}
+    if test:
+        found["agreement"] = jnp.mean(classifier.load(source)(x).argmax(1) == y)
+    return found
 
 
 def setup(cfg):

@@ -54,6 +54,7 @@ PRESETS = {
     "images": Config(),
     "paper": Config(steps=180_000, width=250, ema=0.9999),
     "ring": Config("ring8", width=64, x_noise=0.02, noise=0.1, lr=1e-3, adversarial=1.0),
+    "tiny": Config("digits", steps=6, batch_size=8, labels=10, z_dim=4, width=4),
 }
 
 
@@ -135,6 +136,8 @@ def sample(cfg, state, key, n):
 
 def measure(cfg, state, key, train, test):
     _, D, _ = build(cfg)
+    if not test:
+        return {}
     x, y = data.decode(test["x"])["x"], test["x"]["y"]
     rows = jnp.arange(-(-len(x) // cfg.batch_size) * cfg.batch_size) % len(x)  # batches: minibatch discrimination
     guess = lambda x: forward(D, state.d_ema, state.d.stats, x, None, train=False)[0][0].argmax(1)

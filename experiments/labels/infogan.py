@@ -24,7 +24,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.nets import infogan, mlp
-from gan_jax.run import Count, Setup, program
+from gan_jax.run import Count, Picture, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +47,7 @@ PRESETS = {
     "images": Config(),
     "paper": Config("mnist", width=64, d_lr=2e-4),
     "ring": Config("ring8", steps=10_000, batch_size=256, z_dim=16, categories=8, continuous=1, width=128),
+    "tiny": Config("digits", steps=6, batch_size=8, z_dim=4, width=4, g_lr=2e-4, d_lr=2e-4),
 }
 
 
@@ -134,7 +135,8 @@ def measure(cfg, state, key, train, test):
         c = jnp.zeros((category.shape[0], cfg.continuous)).at[:, i].set(moved)
         z = jnp.concatenate([noise, category, c], 1)
         images = forward(G, state.g.params, state.g.stats, z, train=False)[0]
-        found[f"code{i + 1}"] = images.reshape(cfg.categories, columns, *images.shape[1:])
+        rows = tuple(f"category {c}" for c in range(cfg.categories))
+        found[f"code{i + 1}"] = Picture(images.reshape(cfg.categories, columns, *images.shape[1:]), rows=rows)
     if "y" in test:
 
         def says(x):  # [h, w, c] -> the likeliest category

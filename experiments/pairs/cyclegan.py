@@ -2,13 +2,15 @@
 
 Zhu, Park, Isola and Efros 2017, arXiv 1703.10593. G_ab and G_ba descend the least-squares loss of the other domain's D,
 plus lambda (|G_ba(G_ab(a)) - a| + |G_ab(G_ba(b)) - b|), plus the identity loss of the paper's section 5.2 (a picture
-that is in the domain already stays as it is). Each D scores patches, and sees fakes out of a history of 50.
+that is in the domain already stays as it is). Each D scores patches, and sees fakes out of a pool of 50 old ones.
 
 a is the set `source`, b the set `dataset`; everything happens at b's size. `sample` translates held-out pictures of a.
 `measure` asks classifiers, trained on the target, whether a translated digit is still the same digit.
 
-Differences from the paper: a constant rate (there: down to 0 in the second half); batches of 16 instead of 1; smaller
-nets with zero padding, for small images; perceptrons for points.
+Differences from the paper:
+1. The rate is constant; the paper's goes down to 0 in the second half.
+2. Batches have 16 pictures of each set instead of 1.
+3. Nets are smaller and pad with zeros, for small images; points have perceptrons.
 
     python -m experiments cyclegan                               MNIST's digits in the hand of USPS, and back
     python -m experiments cyclegan --dataset ring8 --source grid25
@@ -22,10 +24,10 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import data
-from gan_jax.game import Player, create, descend, forward, history, losses, rng
+from gan_jax.game import Player, create, descend, forward, losses, pool, rng
 from gan_jax.metrics import classifier
 from gan_jax.nets import mlp, translate
-from gan_jax.run import Count, Setup, program
+from gan_jax.run import Count, Picture, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +49,7 @@ PRESETS = {
     "default": Config(),
     "images": Config(),
     "toy": Config("ring8", "grid25", steps=5000, batch_size=256, identity=0.0, history=512, width=128, lr=1e-3),
+    "tiny": Config("digits", "digits16", steps=6, batch_size=8, history=16, width=4, depth=1),
 }
 
 
@@ -57,7 +60,7 @@ class State(NamedTuple):
     g_ba: Player
     d_a: Player
     d_b: Player
-    old_a: jax.Array  # the histories of fakes [history, ...]
+    old_a: jax.Array  # the pools of old fakes [history, ...]
     old_b: jax.Array
 
 
@@ -78,7 +81,13 @@ def init(cfg, key):
 
 
 def resized(x, shape):
+    """Return x [b, ...] at the size of `shape`."""
     return x if x.shape[1:] == shape else jax.image.resize(x, (x.shape[0], *shape), "linear")
+
+
+def apart(x, y):
+    """Return the mean absolute difference: []."""
+    return jnp.abs(x - y).mean()
 
 
 def step(cfg, state, batch):
@@ -86,17 +95,20 @@ def step(cfg, state, batch):
     loss, shape = losses.least_squares, data.load(cfg.dataset).shape
     a, b = (resized(batch[name]["x"], shape) for name in ("source", "x"))  # [b, ...]
 
+    def translated(g_params, x):
+        return forward(G, g_params, {}, x)[0]  # [b, ...]
+
     def score(d_params, x):
         return forward(D, d_params, {}, x)[0]  # [b, patches]
 
+    def fooling(d, fake):
+        return 2 * loss.g(None, score(d.params, fake)).mean()  # the paper halves D's loss alone
+
     def g_loss(ab_params, ba_params):
-        ab, ba = (lambda x, params=params: forward(G, params, {}, x)[0] for params in (ab_params, ba_params))
-        apart = lambda x, y: jnp.abs(x - y).mean()
-        fake_b, same_b = jnp.split(ab(jnp.concatenate([a, b])), 2)
-        fake_a, same_a = jnp.split(ba(jnp.concatenate([b, a])), 2)
-        fooled = lambda d, fake: 2 * loss.g(None, score(d.params, fake)).mean()  # the paper halves D's loss alone
-        adversarial = fooled(state.d_a, fake_a) + fooled(state.d_b, fake_b)
-        cycle = apart(ba(fake_b), a) + apart(ab(fake_a), b)
+        fake_b, same_b = jnp.split(translated(ab_params, jnp.concatenate([a, b])), 2)
+        fake_a, same_a = jnp.split(translated(ba_params, jnp.concatenate([b, a])), 2)
+        adversarial = fooling(state.d_a, fake_a) + fooling(state.d_b, fake_b)
+        cycle = apart(translated(ba_params, fake_b), a) + apart(translated(ab_params, fake_a), b)
         same = apart(same_a, a) + apart(same_b, b)
         return adversarial + cfg.cycle * (cycle + cfg.identity * same), (fake_a, fake_b, adversarial, cycle)
 
@@ -107,8 +119,8 @@ def step(cfg, state, batch):
         state.g_ab.params, state.g_ba.params
     )
     seen, key = state.step * len(a), rng.at(state.key, state.step, "history")
-    shown_a, old_a = history.mixed(jax.random.fold_in(key, 0), state.old_a, seen, fake_a)
-    shown_b, old_b = history.mixed(jax.random.fold_in(key, 1), state.old_b, seen, fake_b)
+    shown_a, old_a = pool.query(jax.random.fold_in(key, 0), state.old_a, seen, fake_a)
+    shown_b, old_b = pool.query(jax.random.fold_in(key, 1), state.old_b, seen, fake_b)
     a_value, a_grads = jax.value_and_grad(d_loss)(state.d_a.params, a, shown_a)
     b_value, b_grads = jax.value_and_grad(d_loss)(state.d_b.params, b, shown_b)
 
@@ -132,14 +144,20 @@ def judged(cfg):
 
 
 def measure(cfg, state, key, train, test):
+    """Return pictures of both ways, there and back, and what share of digits the target's classifier reads right.
+
+    These are translated digits and, to set against them, digits as they are; shares are there where `judged` is.
+    """
     G, *_ = build(cfg)
+    if not test:
+        return {}
     go = lambda p, x: jax.lax.map(lambda x: forward(G, p.params, {}, x[None])[0][0], x, batch_size=500)
     ways = ("ab", "source", "x", state.g_ab, state.g_ba), ("ba", "x", "source", state.g_ba, state.g_ab)
     found = {}
     for way, begin, end, there, back in ways:
         x = resized(data.decode(test[begin])["x"], data.load(cfg.dataset).shape)
         new = go(there, x)
-        found[way] = jnp.stack([x[:12], new[:12], go(back, new[:12])])
+        found[way] = Picture(jnp.stack([x[:12], new[:12], go(back, new[:12])]), rows=("test", "there", "and back"))
         for name, images in {"translated": new, "as_it_is": x}.items():
             if judged(cfg):
                 judge = classifier.load(judged(cfg)[end])

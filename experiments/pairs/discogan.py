@@ -6,9 +6,11 @@ of two mixtures, one of 5 modes and one of 10. A GAN, or one inverse alone, maps
 
 a is the set `source`, b the set `dataset`; `sample` translates held-out data of a.
 
-Differences from the paper: all four nets are updated at once from the same batch; CycleGAN's translators and its D of
-patches for images, where the paper has a bottleneck without residual blocks; no feature matching and no weights that
-change in training, which only the authors' code has.
+Differences from the paper:
+1. All four nets are updated at once from the same batch.
+2. Images have CycleGAN's translators and its D of patches; the paper has a bottleneck without residual blocks.
+
+The authors' code also has feature matching and weights that change in training; neither is here.
 
     python -m experiments discogan                                    grid of 25 onto ring of 8
     python -m experiments discogan --dataset usps --source mnist
@@ -43,6 +45,7 @@ class Config:
 PRESETS = {
     "default": Config(),
     "images": Config("usps", "mnist", steps=5000, batch_size=16, width=16, lr=2e-4),
+    "tiny": Config(steps=6, batch_size=8, width=8, depth=1),
 }
 
 
@@ -72,7 +75,7 @@ def init(cfg, key):
 
 
 def resized(cfg, x):
-    """Return x at the size of b."""
+    """Return x [b, ...] at the size of b."""
     return jax.image.resize(x, (x.shape[0], *data.load(cfg.dataset).shape), "linear")
 
 
@@ -81,15 +84,17 @@ def step(cfg, state, batch):
     loss = losses.non_saturating
     a, b = (resized(cfg, batch[name]["x"]) for name in ("source", "x"))  # [b, ...]
 
+    def translated(g_params, x):
+        return forward(G, g_params, {}, x)[0]  # [b, ...]
+
     def score(d_params, x):
         return forward(D, d_params, {}, x)[0]  # [b], or [b, patches]
 
     def g_loss(ab_params, ba_params):
-        ab, ba = (lambda x, params=params: forward(G, params, {}, x)[0] for params in (ab_params, ba_params))
-        fake_a, fake_b = ba(b), ab(a)
+        fake_a, fake_b = translated(ba_params, b), translated(ab_params, a)
         adversarial = loss.g(None, score(state.d_a.params, fake_a)).mean()
         adversarial += loss.g(None, score(state.d_b.params, fake_b)).mean()
-        back = jnp.mean((ba(fake_b) - a) ** 2) + jnp.mean((ab(fake_a) - b) ** 2)
+        back = jnp.mean((translated(ba_params, fake_b) - a) ** 2) + jnp.mean((translated(ab_params, fake_a) - b) ** 2)
         return adversarial + cfg.reconstruction * back, (fake_a, fake_b, adversarial, back)
 
     def d_loss(d_params, real, fake):

@@ -1,37 +1,101 @@
-"""What is kept between runs and can be made again: decoded records, classifiers, compiled programs."""
+"""What is kept between runs and can be made again: decoded records, prepared folders, classifiers, compiled programs.
 
+A cache saves time and nothing else: where it can't be read or written, everything is made anew.
+"""
+
+import contextlib
+import fcntl
+import functools
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-FOLDER = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gan_jax"
+Made = TypeVar("Made")
 
 
-def arrays(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+@functools.cache
+def temporary() -> Path:
+    """Return a folder that goes with this process."""
+    temporary.kept = tempfile.TemporaryDirectory(prefix="gan_jax-")
+    return Path(temporary.kept.name)
+
+
+def _place() -> Path:
+    """Return where the cache is: below XDG_CACHE_HOME or ~/.cache; without a home nothing outlives the process."""
+    above = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(above, "gan_jax") if os.path.isabs(above) else temporary()
+
+
+FOLDER = _place()
+
+
+def arrays(
+    name: str,
+    make: Callable[[], dict[str, np.ndarray]],
+    fits: Callable[[dict[str, np.ndarray]], bool] = lambda found: True,
+) -> dict[str, np.ndarray]:
     """Return what `make` makes, kept under this name from one run to the next. Without a name nothing is kept.
 
-    A name must say all that the arrays depend on.
+    A name must say all that the arrays depend on. fits: whether arrays that were kept are what is looked for.
     """
+    if not name:
+        return make()
     file = FOLDER / f"{name}.npz"
+    found = _read(file)
+    if found is None or not fits(found):
+        found = make()
+        with contextlib.suppress(OSError), whole(file) as opened:  # the cache saves time and nothing else
+            np.savez(opened, **found)
+    return found
+
+
+def _read(file):
+    """Return the arrays of an .npz, or None where it is missing or cut short."""
     try:
         with file.open("rb") as opened, np.load(opened) as found:
             return dict(found)
-    except Exception:  # missing, or cut short: make them again
-        made = make()
-    if name:
-        write_arrays(file, made)
-    return made
+    except Exception:
+        return None
 
 
-def write_arrays(file: Path, arrays: dict[str, np.ndarray]):
-    """Write arrays to an .npz, whole or not at all."""
+@contextlib.contextmanager
+def whole(file: Path):
+    """Give a file to write bytes to, which takes the place of `file` where all went well and leaves no trace else."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".new-", delete=False) as new:
+        try:
+            yield new
+            new.close()
+            os.replace(new.name, file)
+        except BaseException:
+            os.unlink(new.name)
+            raise
+
+
+def prepared(name: str, make: Callable[[Path], Made]) -> Made:
+    """Return make(folder), where the folder is the cache, and no other process is making anything of that name there.
+
+    Where the cache can't be written, the folder is one of this process. What make raises beside OSError is raised.
+    """
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as temporary:
-            np.savez(temporary, **arrays)
-        os.replace(temporary.name, file)
-    except OSError:  # the cache saves time and nothing else
-        pass
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        with (FOLDER / f"{name}.lock").open("w") as lock:
+            with contextlib.suppress(OSError):  # not every file system has locks; then each makes its own
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            return make(FOLDER)
+    except OSError:
+        return make(temporary())
+
+
+def room(name: str) -> Path | None:
+    """Return a folder of the cache to write files to, made where it is missing; None where there can be none."""
+    folder = FOLDER / name
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    return None

@@ -1,4 +1,4 @@
-"""Sources that are made of others: side by side, of few labels, of three records at a time, in colours."""
+"""Sources that are made of others: side by side, of few labels, larger, of three records at a time, in colours."""
 
 import dataclasses
 import functools
@@ -31,6 +31,7 @@ def join(**parts: Source) -> Source:
         make=lambda raw, key, i, b: {n: part.make(raw[n], of(key, n), i, b) for n, part in parts.items()},
         test=join(**test) if len(test) == len(parts) else None,
         modes=parts["x"].modes,
+        content=" ".join(part.content for part in parts.values()).strip(),
         nbytes=sum(part.nbytes for part in parts.values()),
     )
 
@@ -69,6 +70,25 @@ def only_labelled(source: Source, n: int) -> Source:
         return rows[jax.vmap(lambda j: order(key, j, 1, n)[0])(at)]
 
     return dataclasses.replace(source, pick=pick)
+
+
+def enlarged(name, base: Source, times: int) -> Source:
+    """Return the source of the same images, each pixel a square of times x times."""
+
+    def larger(raw):
+        return raw | {"x": raw["x"].repeat(times, -3).repeat(times, -2)}
+
+    h, w, c = base.shape
+    return dataclasses.replace(
+        base,
+        name=name,
+        fields=base.fields | {"x": Field((times * h, times * w, c), "image")},
+        read=lambda indices: larger(base.read(indices)),
+        whole=lambda: larger(base.whole()),
+        test=base.test and enlarged(name, base.test, times),
+        fingerprint=base.fingerprint and f"{base.fingerprint}-{times}x",
+        nbytes=base.nbytes + base.n * h * w * c * (times**2 - 1),
+    )
 
 
 def stacked(name, base: Source) -> Source:

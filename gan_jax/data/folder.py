@@ -1,9 +1,286 @@
-"""Pictures of your own: a folder, flat or a folder a class, an .npy or an .npz."""
+"""Pictures of your own: a folder, flat or a folder a class, an .npy or an .npz.
 
-from gan_jax.data.source import Source
-from gan_jax.errors import UserError
+They are prepared once, as records of one shape, and kept in the cache under a digest of their contents.
+"""
+
+import contextlib
+import functools
+import hashlib
+import itertools
+import json
+import math
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from gan_jax.data import arrays, cache, pictures, prepared, records
+from gan_jax.data.batches import order
+from gan_jax.data.listing import Item, Listing, in_order, listed, printable, shown
+from gan_jax.data.source import Field, Source
+from gan_jax.data.source import label as classes
+from gan_jax.errors import UserError, first_line
+from gan_jax.game import rng
+
+VERSION = 1  # to be raised with every change of what is prepared
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # none that runs programs, as EPS does
+PIXELS = 100_000_000  # of a picture, at most: a small file may say that it is huge
+SIDE = 4096  # of a square, at most
+SETTLED = 2 * 10**9  # nanoseconds after which a change of a file shows in its times, on any file system
+AT_ONCE = 256  # pictures, before they are written
 
 
-def load(path: str, **choices) -> Source:
-    """Return the source of the pictures under `path`."""
-    raise UserError(f"{path}: folders can't be read yet.")
+def load(path: str, size: str = "", skip_bad: str = "", **others) -> Source:
+    """Return the source of the pictures in the folder `path` (absolute), or of the arrays in an .npy or .npz.
+
+    Its fields are x and, where there are labels, y, with the names of their folders or of metadata.jsonl. x is an image
+    [size, size, 3], or [size, size, 1] where all pictures are grey; without a size pictures stay as they are, and must
+    be of one size. What can't be read is left out with skip_bad=yes. Without it, and where nothing is left, raises
+    UserError.
+    """
+    if others or skip_bad not in ("", "yes") or not (size == "" or (size.isdecimal() and 0 < int(size) <= SIDE)):
+        raise UserError(f"{printable(path)} has the choices size (1 to {SIDE}) and skip_bad=yes, and no others.")
+    side = int(size or 0)
+    name = printable(os.path.basename(path) or path)
+    if os.path.isdir(path):
+        files, about, make = _of_folder(name, path, side, bool(skip_bad))
+    elif os.path.isfile(path):
+        files, about, make = [path], "arrays", functools.partial(_prepare_arrays, name, path, side)
+    else:
+        raise UserError(f"there is no data set {printable(path)!r}: no such folder or file.")
+    content = _digest(path, files, [VERSION, about, side, skip_bad])
+    folder, info = prepared.kept(content, make)
+    print("\n".join([_said(name, info), *(f"  {note}" for note in info["notes"])]), file=sys.stderr)
+    of = functools.partial(_source, name, path, folder, info, content)
+    return of("train", of("test") if "test" in info["splits"] else None)
+
+
+def _of_folder(name, path, side, skip_bad) -> tuple[list[str], list, Callable[[Path], dict]]:
+    """Return (files, what else decides what is made of them, folder -> info: prepares)."""
+    listing = listed(path)
+    items = [item for of_split in listing.splits.values() for item in of_split]
+    if not items and not listing.bad:
+        endings = "PNG, JPEG, WebP, BMP, GIF or TIFF"
+        raise UserError(f"there is no data set in {printable(path)}: it holds no picture ({endings}).")
+    about = [[split, *item[1:]] for split, of_split in listing.splits.items() for item in of_split]
+    make = functools.partial(_prepare_pictures, name, path, listing, side, skip_bad)
+    return [item.file for item in items], [about, listing.bad], make
+
+
+# What is there: a digest of the contents
+
+
+def _digest(path, files, about) -> str:
+    """Return the digest of what `about` says (what JSON can hold) and of the bytes of the files."""
+    found = hashlib.blake2b(json.dumps(about).encode(), digest_size=16)
+    for one in _digests(path, files):
+        found.update(one.encode())
+    return found.hexdigest()
+
+
+def _digests(path, files) -> list[str]:
+    """Return the digest of the bytes of each file. Those whose times and size are as they were are not read again.
+
+    The cache keeps a list of them for each path.
+    """
+    name = hashlib.blake2b(os.fsencode(path), digest_size=16).hexdigest()
+    index, now = cache.FOLDER / "folders" / f"{name}.index", time.time_ns()
+    try:
+        known = {file: list(one) for file, one in json.loads(index.read_text()).items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        known = {}
+
+    def read(file):
+        stamp = _stamp(file)
+        try:
+            with open(file, "rb") as opened:
+                found = hashlib.file_digest(opened, functools.partial(hashlib.blake2b, digest_size=16)).hexdigest()
+            # of a file that was written just now, a change to come may show in no time
+            return [*(stamp if max(stamp[:2]) < now - SETTLED else []), found]
+        except OSError:  # said when it is decoded
+            return [""]
+
+    found = {file: known[file] for file in files if file in known and known[file][:-1] == _stamp(file)}
+    with ThreadPoolExecutor(8) as pool:
+        missing = [file for file in files if file not in found]
+        found |= zip(missing, pool.map(read, missing), strict=True)
+    settled = {file: one for file, one in found.items() if len(one) > 1}
+    if settled != known:
+        with contextlib.suppress(OSError), cache.whole(index) as new:
+            new.write(json.dumps(settled).encode())
+    return [found[file][-1] for file in files]
+
+
+def _stamp(file) -> list[int]:
+    """Return what changes with a file's contents; [] where it is not there."""
+    try:
+        about = os.stat(file)
+    except OSError:
+        return []
+    return [about.st_mtime_ns, about.st_ctime_ns, about.st_size, about.st_ino]
+
+
+# Preparing
+
+
+def _prepare_pictures(name, path, listing: Listing, side, skip_bad, folder: Path) -> dict:
+    """Prepare the pictures of a listing in an empty folder, and return what is to be known of them."""
+    bad, notes, splits, shapes, small = list(listing.bad), list(listing.notes), {}, {}, 0
+    total = sum(map(len, listing.splits.values()))
+    print(f"preparing {name}: {total:,} pictures", file=sys.stderr)
+    for split, items in listing.splits.items():
+        good = []
+
+        def kept(items=items, good=good):
+            nonlocal small
+            for item, picture, is_small in _decoded(items, side):
+                if isinstance(picture, str):
+                    bad.append((item.name, picture))
+                    continue
+                shapes.setdefault(picture.shape[:2], item.name)
+                if len(shapes) > 1:
+                    raise UserError(_of_several_sizes(path, shapes))
+                small += is_small
+                good.append((item, picture.shape[2]))
+                yield picture
+
+        prepared.write_pictures(folder / f"{split}.array_record", kept(), total, name)
+        splits[split] = good
+    left_out = f"{len(bad):,} can't be read: {shown((f'{file} ({reason})' for file, reason in bad), 3)}"
+    if bad and not skip_bad:
+        raise UserError(f"{printable(path)}: {left_out}.\nMend them, or leave them out with --skip-bad.")
+    for split, good in splits.items():
+        if not good:
+            raise UserError(f"{printable(path)}: no picture of the split {split} can be read.")
+    notes += [f"left out, {left_out}"] * (len(bad) > 0)
+    notes += [f"{small:,} smaller than {side}x{side} and enlarged"] * (small > 0)
+    (sides,) = shapes
+    channels = max(c for good in splits.values() for _, c in good)
+    items = {split: [item for item, _ in good] for split, good in splits.items()}
+    return {"kind": "image", "shape": [*sides, channels], "dtype": "uint8", "notes": notes} | _said_of(items)
+
+
+def _of_several_sizes(path, shapes) -> str:
+    one, other = (f"{file} is {w}x{h}" for (h, w), file in shapes.items())
+    return (
+        f"{printable(path)} holds pictures of several sizes: {one}, {other}.\nSay one for all, for instance --size 64."
+    )
+
+
+def _said_of(splits: dict[str, list[Item]]) -> dict:
+    """Return what is to be known of labels and captions of pictures."""
+    everything = [item for items in splits.values() for item in items]
+    names = in_order(item.label for item in everything) if everything[0].label is not None else []
+    at = {name: i for i, name in enumerate(names)}
+    captioned = everything[0].caption is not None
+    of = lambda items: {
+        "n": len(items),
+        "y": [at[item.label] for item in items] if names else None,
+        "captions": [item.caption for item in items] if captioned else None,
+    }
+    return {
+        "names": [printable(name) for name in names],
+        "splits": {split: of(items) for split, items in splits.items()},
+    }
+
+
+def _decoded(items: Iterable[Item], side) -> Iterator[tuple[Item, np.ndarray | str, bool]]:
+    """Yield of each item its picture or what is wrong with it, and whether it was enlarged."""
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        warnings.simplefilter("ignore")  # of Pillow, on what is odd in a file
+        items = iter(items)
+        while some := list(itertools.islice(items, AT_ONCE)):
+            for item, found in zip(some, pool.map(lambda item: decoded(item.file, side), some), strict=True):
+                yield item, *found
+
+
+def decoded(file: str, side: int = 0) -> tuple[np.ndarray | str, bool]:
+    """Return (picture uint8 [h, w, 1 or 3], whether it was enlarged); instead of the picture, what is wrong with it.
+
+    side: of the square that it is cut and shrunk to; 0: as it is. A picture is grey where all its pixels are.
+    """
+    try:
+        with Image.open(file, formats=FORMATS) as picture:
+            if math.prod(picture.size) > PIXELS:
+                return f"more than {PIXELS // 10**6} megapixels", False
+            a = pictures.rgb(picture, 3)
+        small = min(a.shape[:2]) < side
+        a = pictures.square(a, side) if side else a
+        return a[..., :1] if (a == a[..., :1]).all() else a, small
+    except UnidentifiedImageError:
+        return "is no picture", False
+    except Exception as error:  # Pillow raises whatever its parts do
+        return printable(getattr(error, "strerror", None) or first_line(error)), False
+
+
+def _prepare_arrays(name, path, side, folder: Path) -> dict:
+    """Prepare the arrays of a file in an empty folder, and return what is to be known of them."""
+    given, splits = arrays.opened(path), {}
+    if side and given.kind != "image":
+        raise UserError(f"{printable(path)} holds no pictures ({given.kind}): it leaves no choice of size.")
+    for split, (x, _) in given.splits.items():
+        if given.kind == "image":
+            rows = (pictures.square(row, side) if side else row for row in arrays.rows(given, split))
+            first = next(rows)
+            prepared.write_pictures(folder / f"{split}.array_record", itertools.chain([first], rows), len(x), name)
+        else:
+            first = np.asarray(x[0], np.float32)
+            np.save(folder / f"{split}.npy", np.asarray(x, np.float32))
+        splits[split] = {"n": len(x), "y": arrays.labels(given, split), "captions": None}
+    of = {"kind": given.kind, "shape": list(first.shape), "dtype": str(first.dtype), "notes": given.notes}
+    return of | {"names": [printable(name) for name in given.names], "splits": splits}
+
+
+# What is prepared, as a source
+
+
+def _source(name, path, folder, info, content, split, test=None) -> Source:
+    """Return one split as a Source."""
+    of_split, shape, dtype = info["splits"][split], tuple(info["shape"]), np.dtype(info["dtype"])
+    n, y = of_split["n"], None if of_split["y"] is None else np.asarray(of_split["y"], np.int32)
+    fields = {"x": Field(shape, info["kind"])} | (
+        {} if y is None else {"y": classes(len(info["names"]), info["names"])}
+    )
+    # Captions, of_split["captions"], are strings: a field of tokens, once words have numbers.
+    rows = functools.cache(functools.partial(prepared.reader, folder / split, shape, dtype))
+
+    def read(indices):
+        indices = np.asarray(indices)
+        try:
+            x = rows()(indices.ravel())
+        except Exception as error:  # somebody emptied the cache, or it is on a disk that went away
+            lost = first_line(error)
+            again = "python -m gan_jax.cache --empty folders"
+            raise UserError(f"{name}, prepared in {folder}, can't be read: {lost}.\nPrepare it anew: {again}") from None
+        raw = {"x": x.reshape(*indices.shape, *shape)}
+        return raw if y is None else raw | {"y": y[indices]}
+
+    fingerprint = f"folder-{content}-{split}"
+    return Source(
+        name,
+        fields,
+        n=n,
+        pick=lambda key, i, b: order(rng.at(key, 0, "data"), i, b, n),
+        read=read,
+        whole=functools.partial(records.whole, name, n, read, fingerprint),
+        test=test,
+        fingerprint=fingerprint,
+        content=content,
+        nbytes=n * math.prod(shape) * dtype.itemsize,
+    )
+
+
+def _said(name, info) -> str:
+    """Return in a line what was found."""
+    splits, names, shape = info["splits"], info["names"], "x".join(map(str, info["shape"]))
+    what = {"image": "pictures", "points": "points", "row": "rows"}[info["kind"]]
+    captions = " with captions" if splits["train"]["captions"] else ""
+    labels = f" in {len(names):,} class{'es' * (len(names) != 1)}" if names else ""
+    test = f"test split of {splits['test']['n']:,}" if "test" in splits else "no test split"
+    return f"{name}: {splits['train']['n']:,} {what}{captions}{labels}, {shape}; {test}"

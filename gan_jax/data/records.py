@@ -1,10 +1,9 @@
-"""Record sets: any TFDS set of images of one size, and the digits that need no download."""
+"""Record sets: any TFDS set, and the digits that need no download."""
 
 import contextlib
+import dataclasses
 import difflib
-import fcntl
 import functools
-import hashlib
 import importlib.util
 import io
 import logging
@@ -13,34 +12,213 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from gan_jax.data import cache
+from gan_jax.data import cache, choices, features, pictures, stored, tokens
 from gan_jax.data.batches import order
+from gan_jax.data.features import Column, Look
 from gan_jax.data.source import Field, Source
-from gan_jax.data.source import label as classes
+from gan_jax.data.stored import Split
 from gan_jax.errors import UserError, first_line
 from gan_jax.game import rng
 
+RUNNING = 4096  # characters: texts that are longer on average are running text
+WINDOW = 128  # tokens of a window of running text where no length is asked for
 
-def load(name: str, others=(), **choices) -> Source:
-    """Return the TFDS set called `name`, prepared first where it is missing; its train split, with test beside it.
 
-    Looked for in TFDS_DATA_DIR. others: names that are suggested, too, where there is no such set. Raises UserError
-    there, and where a set holds no images of one size or can't be prepared or read.
+def load(name: str, others=(), **chosen: str) -> Source:
+    """Return the TFDS set called `name`, prepared first where it is missing; what is held out stands beside it.
+
+    Looked for in TFDS_DATA_DIR. others: names that are suggested, too, where there is no such set. chosen:
+
+    - FIELD=FEATURE: the feature of the set that a field of the batch is; a nested one by its path ("objects/bbox"),
+      numbers joined to a row by + ("logp+qed+sas"). FEATURE:label takes a map of labels as whole numbers [h, w] rather
+      than as a picture, and text or whole numbers as the classes that their distinct values are; FEATURE:row takes
+      numbers as float32. By default x is the image (rather a photo than its map of labels), else what is there, and y
+      the first label; FIELD= is none.
+    - split, test: which is trained on (train, else the first), and which is held out (test; `test=` is none); parts,
+      too: train[:80%].
+    - size: the side of the squares that pictures are cut and shrunk to. Without it sets of several sizes are refused.
+    - length: how many rows or tokens of a sequence are kept (the most in the split that is trained on, up to 1024).
+    - level: char or word; by default words where texts have blanks. Texts of more than 4096 characters on average,
+      alone in their batch, are running text, by default in characters: record i is its i-th window of `length` tokens.
+
+    Pictures are uint8 in the raw records, in their own colours; voxels 0 and 255; sequences [t, c] have a field "mask"
+    [t]; rows are float32 as they are stored, not standardised. Raises UserError where there is no such set, feature or
+    split, where pictures have several sizes, and where a set can't be prepared or read.
     """
+    builder, again = _found(name, others)
+    train, test = choices.splits(name, builder, again, chosen.get("split", ""), chosen.get("test"))
+    asked, flat = choices.asked(chosen), stored.flat(builder)
+    wanted = choices.wanted(name, flat, chosen)
+    alone = _alone(wanted, flat, train, asked)
+    if alone and _is_running(alone):
+        return _windows(alone, train, test)
+    made = {}
+    for field, (paths, how) in wanted.items():
+        columns = features.columns(field, paths, how, train, test, flat, asked)
+        if twice := made.keys() & columns.keys():
+            raise UserError(f"{name}: two fields would be called {', '.join(twice)}; choose another name.")
+        made |= columns
+    test, remark = _held_out(train, test, made, flat)
+    says = _says(train, test, wanted, made, remark)
+    return _source(train, made, flat, test and _source(test, made, flat), says)
+
+
+def each(name: str, split: str = "", feature: str = "") -> Iterator[np.ndarray]:
+    """Yield the pictures of a TFDS set one by one, uint8 [h, w, c], each of its own size, in the order of the records.
+
+    split: by default that of tests, else the first. feature: by default the image.
+    """
+    builder, again = _found(name, ())
+    flat = stored.flat(builder)
+    split = split or ("test" if "test" in builder.info.splits else "")
+    held, _ = choices.splits(name, builder, again, split, "")
+    path = choices.known(name, "feature", feature or choices.default(flat), flat)
+    if features.kind_of(path, flat[path]) != "image":
+        raise UserError(f"{path} of {name} is no picture.")
+    channels = flat[path].connector.shape[-1] or 3
+    read = lambda stored: pictures.rgb(features.opened(stored), channels)
+    return held.each(path, flat, read if flat[path].is_picture else np.asarray)
+
+
+# Sources
+
+
+def _source(split: Split, columns: dict[str, Column], flat, test=None, says="") -> Source:
+    """Return one split as a Source of these fields."""
+    used = {path: flat[path] for column in columns.values() for path in column.features}
+
+    def row(found):
+        return {name: column.make(*map(found.get, column.features)) for name, column in columns.items()}
+
+    def read(indices):
+        indices = np.asarray(indices)
+        flat_indices = indices.ravel().tolist()
+        rows = list(split.rows(flat_indices, used, row))
+        raw = {name: np.array([one[name] for one in rows], column.dtype) for name, column in columns.items()}
+        return {name: a.reshape(*indices.shape, *columns[name].field.shape) for name, a in raw.items()}
+
+    n, rows = len(split.records), {name: (column.field.shape, column.dtype) for name, column in columns.items()}
+    fingerprint = split.fingerprint([(name, column.features, column.field) for name, column in columns.items()])
+    return Source(
+        split.name,
+        {name: column.field for name, column in columns.items()},
+        n=n,
+        pick=lambda key, i, b: order(rng.at(key, 0, "data"), i, b, n),
+        read=read,
+        whole=functools.partial(whole, split.name, n, read, fingerprint, rows),
+        test=test,
+        fingerprint=fingerprint,
+        nbytes=n * sum(math.prod(shape) * dtype.itemsize for shape, dtype in rows.values()),
+        says=says,
+    )
+
+
+def whole(name, n, read, fingerprint, rows=None) -> dict[str, np.ndarray]:
+    """Return all n raw records that `read` gives, decoded once and kept in the cache.
+
+    rows: {field: (shape, dtype) of a row}, against which what was kept is checked.
+    """
+
+    def decoded():
+        print(f"reading {name}: {n} records", file=sys.stderr)
+        parts = [read(np.arange(a, min(a + 1000, n))) for a in range(0, n, 1000)]
+        return {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
+
+    def fits(found):
+        has = {k: (a.shape, a.dtype) for k, a in found.items()}
+        return rows is None or has == {k: ((n, *shape), dtype) for k, (shape, dtype) in rows.items()}
+
+    return cache.arrays(fingerprint and f"arrays/{fingerprint}", decoded, fits)
+
+
+def _held_out(train, test, columns, flat) -> tuple[Split | None, str]:
+    """Return the test split, or None and a remark where its pictures have other sizes than those of the train split."""
+    for column in columns.values():
+        if test and column.measured:
+            (path,), shape = column.features, list(column.field.shape[:2])
+            others = [size for size in features.several(test, path, flat) if size != shape]
+            if others:
+                sizes = f"{features.by(others[0])}, not {features.by(shape)}"
+                return None, f"{test.split} left out: it has a {path} of {sizes} (size=64 would take it in)"
+    return test, ""
+
+
+def _says(train, test, wanted, columns, remark) -> str:
+    """Return which features and splits were taken, in a line."""
+
+    def one(field, paths, how):
+        said = columns[field].said
+        return f"{field} {'+'.join(paths)}{f' ({said})' if said else ''}"
+
+    fields = ", ".join(one(field, *taken) for field, taken in wanted.items())
+    held = f"test {test.n}" if test and test.split == "test" else test and f"{test.split} {test.n} as test"
+    return f"{train.name}: {fields}; {train.split} {train.n}, {held or remark or 'no test split'}"
+
+
+# Running text
+
+
+def _alone(wanted, flat, train, asked) -> Look | None:
+    """Return the text that is the one field of the batch, where it is."""
+    if list(wanted) != ["x"]:
+        return None
+    paths, how = wanted["x"]
+    text = not how and len(paths) == 1 and features.kind_of(paths[0], flat[paths[0]]) == "tokens"
+    return Look(paths[0], flat[paths[0]], train, None, flat, asked) if text else None
+
+
+def _is_running(look) -> bool:
+    return features.texts(look)["characters"] > RUNNING * look.train.n
+
+
+def _windows(look, train, test) -> Source:
+    """Return running text as windows of tokens, one after another."""
+    level, length = look.asked.level or "char", look.asked.length or WINDOW
+    names = tuple(features.texts(look)["vocabulary"][level])
+    field = Field((length,), "tokens", np.int32, len(names), names)
+
+    def of(split, test=None, says=""):
+        fingerprint = split.fingerprint("windows", look.path, level, field)
+        texts = lambda: {"x": tokens.windows(look.each(features.text, split), names, level, length)}
+        fits = lambda found: {k: (a.shape[1:], a.dtype) for k, a in found.items()} == {"x": ((length,), np.int32)}
+        kept = functools.cache(lambda: cache.arrays(f"arrays/{fingerprint}", texts, fits))
+        n = len(kept()["x"])
+        if not n:
+            raise UserError(f"{split.name}, split {split.split}, has no {length} {level}s: ask for a smaller length.")
+        return Source(
+            split.name,
+            {"x": field},
+            n=n,
+            pick=lambda key, i, b: order(rng.at(key, 0, "data"), i, b, n),
+            read=lambda indices: {"x": kept()["x"][np.asarray(indices)]},
+            whole=kept,
+            test=test,
+            fingerprint=fingerprint,
+            nbytes=kept()["x"].nbytes,
+            says=says,
+        )
+
+    held = test and of(test)
+    source = of(train, held)
+    said = f"x {look.path} (windows of {length} {level}s, {len(names)} tokens)"
+    held = f"{test.split} {held.n}" if held else "no test split"
+    return dataclasses.replace(source, says=f"{train.name}: {said}; {train.split} {source.n}, {held}")
+
+
+# Where sets are found
+
+
+def _found(name, others):
+    """Return the builder of a set, prepared, and the command that prepares it."""
     logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS warns about OpenCV and about unprepared folders
-    data_dir = os.environ.get("TFDS_DATA_DIR") or str(Path.home() / "tensorflow_datasets")
+    data_dir = os.environ.get("TFDS_DATA_DIR") or os.path.expanduser("~/tensorflow_datasets")
     again = f"{Path(sys.executable).name} -m gan_jax.prepare {name}"
-    builder = _digits(data_dir) if name == "digits" else _builder(name, data_dir, again, others)
-    split = "train" if "train" in builder.info.splits else next(iter(builder.info.splits), None)
-    if split is None:
-        raise UserError(f"{name} in {data_dir} has no splits. Prepare it again: {again}")
-    image, label = _features(name, builder.info.features)
-    of = lambda split, test=None: _split(name, builder, split, image, label, test, data_dir, again)
-    return of(split, of("test") if split != "test" and "test" in builder.info.splits else None)
+    return (_digits(data_dir) if name == "digits" else _builder(name, data_dir, again, others)), again
 
 
 def _digits(data_dir):
@@ -48,15 +226,19 @@ def _digits(data_dir):
 
     from gan_jax.data.digits import Digits
 
-    cache.FOLDER.mkdir(parents=True, exist_ok=True)
-    with (cache.FOLDER / "digits.lock").open("w") as lock, contextlib.redirect_stdout(io.StringIO()):
-        fcntl.flock(lock, fcntl.LOCK_EX)  # several processes may begin at once: the first one prepares
-        builder = Digits(data_dir=cache.FOLDER / "tfds", file_format="array_record")
+    def made(place):
+        builder = Digits(data_dir=place / "tfds", file_format="array_record")
         if not builder.is_prepared():
             tfds.disable_progress_bar()
-            with contextlib.redirect_stderr(io.StringIO()):
+            with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
                 builder.download_and_prepare()
-    return builder
+        return builder
+
+    with contextlib.suppress(OSError):
+        builder = Digits(data_dir=cache.FOLDER / "tfds", file_format="array_record")
+        if builder.is_prepared():
+            return builder
+    return cache.prepared("digits", made)  # several processes may begin at once: the first one prepares
 
 
 def _builder(name, data_dir, again, others):
@@ -73,7 +255,7 @@ def _builder(name, data_dir, again, others):
         close = difflib.get_close_matches(name, [*others, *tfds.list_builders(with_community_datasets=False)], 3)
         raise UserError(
             f"there is no data set {name!r}{'; did you mean ' + ' or '.join(close) + '?' if close else '.'}\n"
-            f"Choose from {', '.join(others)}, or any TFDS image set by name (mnist, cifar10, ...)."
+            f"Choose from {', '.join(others)}, or any TFDS set by name (mnist, cifar10, ...)."
         ) from None
     if builder.is_prepared():
         return builder
@@ -90,74 +272,3 @@ def _prepare(name, data_dir, again):
         )
     if subprocess.run([sys.executable, "-m", "gan_jax.prepare", name]).returncode:
         raise UserError(f"{name} could not be prepared in {data_dir}; see above, then try again: {again}")
-
-
-def _features(name, features):
-    """Return ((name, shape) of the image feature, (name, number of classes) of the label or None)."""
-    import tensorflow_datasets as tfds
-
-    features = dict(sorted(features.items()))  # TFDS lists them in another order in each process
-    images = [k for k, f in features.items() if len(f.shape or ()) == 3 and f.np_dtype == np.uint8]
-    if not images:
-        raise UserError(
-            f"{name} has no image feature (it has {', '.join(features)}); only image sets can be trained on."
-        )
-    # rather a photo than its label map
-    image = min(images, key=lambda k: (k != "image", "label" in k or "mask" in k, k))
-    shape = tuple(features[image].shape)
-    if None in shape:
-        raise UserError(f"the images of {name} have several sizes {shape}; only sets of one size can be used.")
-    labels = [(k, f.num_classes) for k, f in features.items() if isinstance(f, tfds.features.ClassLabel)]
-    return (image, shape), labels[0] if labels else None
-
-
-def _split(name, builder, split, image, label, test, data_dir, again):
-    """Return one split as a Source."""
-    image, shape = image
-    try:
-        records = builder.as_data_source(split=split)
-    except NotImplementedError:
-        raise UserError(
-            f"{name} in {data_dir} is prepared as {builder.info.file_format.value}, which has no random access.\n"
-            f"Prepare it as array_record: {again}"
-        ) from None
-
-    def read(indices):
-        indices = np.asarray(indices)
-        try:
-            rows = records.__getitems__([int(i) for i in indices.ravel()])
-            raw = {"x": np.stack([row[image] for row in rows])}
-            raw |= {"y": np.array([row[label[0]] for row in rows], np.int32)} if label else {}
-            return {name: a.reshape(*indices.shape, *a.shape[1:]) for name, a in raw.items()}
-        except Exception as error:
-            raise UserError(
-                f"{name} in {data_dir} can't be read: {first_line(error)}\nPrepare it again: {again}"
-            ) from None
-
-    n = builder.info.splits[split].num_examples
-    info = Path(builder.data_path / "dataset_info.json").read_bytes()
-    digest = hashlib.blake2b(f"{builder.data_path} {split} {image}".encode() + info, digest_size=8).hexdigest()
-    fingerprint = f"{name.replace('/', '-')}-{digest}"
-    fields = {"x": Field(shape, "image")} | ({"y": classes(label[1])} if label else {})
-    return Source(
-        name,
-        fields,
-        n=n,
-        pick=lambda key, i, b: order(rng.at(key, 0, "data"), i, b, n),
-        read=read,
-        whole=functools.partial(whole, name, n, read, fingerprint),
-        test=test,
-        fingerprint=fingerprint,
-        nbytes=n * math.prod(shape),
-    )
-
-
-def whole(name, n, read, fingerprint) -> dict[str, np.ndarray]:
-    """Return all n raw records that `read` gives, decoded once and kept in the cache."""
-
-    def decoded():
-        print(f"reading {name}: {n} records", file=sys.stderr)
-        parts = [read(np.arange(a, min(a + 1000, n))) for a in range(0, n, 1000)]
-        return {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
-
-    return cache.arrays(fingerprint and f"arrays/{fingerprint}", decoded)

@@ -3,8 +3,9 @@
 import functools
 import os
 import re
+import sys
 
-from gan_jax.data import composed, folder, records, toys
+from gan_jax.data import composed, folder, moving, records, toys
 from gan_jax.data.source import Source
 from gan_jax.errors import UserError
 
@@ -18,9 +19,12 @@ DATASETS = {
     "grid25": toys.grid,  # VEEGAN and PacGAN
     "spiral": toys.spiral,
     "digits": records.load,  # the 8x8 digits of scikit-learn: the embedded image set
+    "digits16": lambda name: composed.enlarged(name, load("digits"), 2),  # nets for 16x16 have two levels
     "stacked_mnist": lambda name: composed.stacked(name, load("mnist")),
     "stacked_digits": lambda name: composed.stacked(name, load("digits")),
     "coloured_mnist": lambda name: composed.coloured(name, load("mnist")),
+    "moving_mnist": lambda name: moving.moving_digits(name, load("mnist")),
+    "moving_digits": lambda name: moving.moving_digits(name, load("digits"), frames=16, side=32),
 }
 
 
@@ -35,12 +39,13 @@ def load(name: str) -> Source:
         omniglot_small,split=small1,test=small2    which split is trained on, which is held out
         pictures/cats,size=64                      the side of the squares that pictures are cut and shrunk to
 
-    Cheap: records are read only later. Raises UserError where there is no such set or it can't be prepared.
+    Cheap: records are read only later; a folder is prepared first. Raises UserError where there is no such set or it
+    can't be prepared.
     """
     name, choices = chosen(name)
     if is_path(name):
-        return folder.load(name, **choices)
-    if name not in DATASETS and not re.fullmatch(r"ring[1-9]\d{0,3}", name):
+        return folder.load(absolute(name), **choices)
+    if name not in DATASETS and not _is_ring(name):
         return records.load(name, DATASETS, **choices)
     if name == "digits":
         return records.load(name, **choices)
@@ -49,22 +54,54 @@ def load(name: str) -> Source:
     return DATASETS[name](name) if name in DATASETS else toys.ring(name, int(name.removeprefix("ring")))
 
 
+def settled(name: str, **choices: str) -> str:
+    """Return the name with these choices beside those that it has, and a path absolute: the same set from anywhere."""
+    bare, said = chosen(name)
+    if is_path(bare):
+        bare = absolute(bare)
+    elif os.path.isdir(bare):  # for both there is a name
+        print(f"{bare} is the data set of that name; the folder here is ./{bare}", file=sys.stderr)
+    return ",".join([bare, *(f"{key}={value}" for key, value in {**said, **choices}.items())])
+
+
+def absolute(path: str) -> str:
+    """Return the path from the root on; where nothing is there, as it was said."""
+    path = os.path.expanduser(path)
+    if not os.path.exists(path):
+        return os.path.join(os.getcwd(), path)
+    return os.path.realpath(path) if ".." in path.split(os.sep) else os.path.abspath(path)
+
+
 def chosen(name: str) -> tuple[str, dict[str, str]]:
-    """Return the name without the choices that follow it, and these."""
-    bare, *said = re.split(r",(?=\w+=)", name)
-    return bare, dict(one.split("=", 1) for one in said)
+    """Return the name without the choices that follow it, and these. A path may hold what looks like choices."""
+    parts = re.split(r",(?=\w+=)", name)
+    there = lambda k: os.path.exists(os.path.expanduser(",".join(parts[:k])))
+    k = next((k for k in range(len(parts), 0, -1) if there(k)), 1)
+    return ",".join(parts[:k]), dict(part.split("=", 1) for part in parts[k:])
 
 
 def is_path(name: str) -> bool:
-    """Return whether a name is the path of pictures rather than that of a set."""
-    return (
-        ("/" in name.replace(os.sep, "/")
-        and not _is_tfds_config(name))
-        or name.endswith((".npy", ".npz"))
-        or name in (".", "..")
-    )
+    """Return whether a name is the path of a folder, an .npy or an .npz of your own, rather than that of a set.
+
+    What may be either, `mnist` where there is a folder of that name here, is the set; ./mnist is the folder.
+    """
+    if name.lower().endswith((".npy", ".npz")) or name in (".", ".."):
+        return True
+    if re.fullmatch(r"[A-Za-z]\w*(/\w[\w.-]*)?(:[\d.*]+)?", name):
+        first = re.split("[/:]", name)[0]
+        return os.path.isdir(first) and not _is_set(first)
+    return "/" in name.replace(os.sep, "/") or os.path.isdir(name)
 
 
-def _is_tfds_config(name):
-    """Return whether a name with a slash is a set of TFDS and its configuration ("cmaterdb/bangla")."""
-    return re.fullmatch(r"[a-z]\w*/\w[\w.-]*(:[\d.*]+)?", name) is not None and not os.path.exists(name)
+def _is_ring(name):
+    return re.fullmatch(r"ring[1-9]\d{0,3}", name) is not None
+
+
+def _is_set(name):
+    """Return whether there is a set of that name, here or of TFDS."""
+    prepared = os.path.join(os.environ.get("TFDS_DATA_DIR") or os.path.expanduser("~/tensorflow_datasets"), name)
+    if name in DATASETS or _is_ring(name) or os.path.isdir(prepared):
+        return True
+    import tensorflow_datasets as tfds
+
+    return name in tfds.list_builders(with_community_datasets=False)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-Kind = Literal["points", "image", "video", "voxels", "tokens", "row", "label"]
+Kind = Literal["points", "image", "video", "voxels", "tokens", "series", "row", "label"]
 DEVICE_BYTES = 2**31  # a record set up to this size is kept on the device; `--stream` overrides
 
 
@@ -18,7 +18,8 @@ class Field:
     """One named array of a batch: the shape of one row of it, what it shows, and the type of its numbers.
 
     points [c]; image [h, w, c], video [t, h, w, c] and voxels [d, h, w, c] in [-1, 1]; tokens [t], whole numbers of a
-    vocabulary; row [c], the columns of a table; label [], a whole number.
+    vocabulary; series [t, c], rows over time; row [c], the columns of a table; label [], a whole number, or [h, w], one
+    a pixel.
     """
 
     shape: tuple[int, ...]
@@ -26,6 +27,7 @@ class Field:
     dtype: Any = np.float32
     classes: int = 0  # label, tokens: how many values there are
     names: tuple[str, ...] = ()  # what the values of a label or of tokens, or the columns of a row, are called
+    undo: Callable | None = None  # x -> x in the units of the records, where a recipe took it out of them
 
 
 def label(classes: int, names=()) -> Field:
@@ -64,7 +66,9 @@ class Source:
     test: "Source | None" = None  # the records that are held out
     modes: Any = None  # where the modes of the data are known, their `metrics.modes.Mixture` or `Stacked`
     fingerprint: str = ""  # names what the cache keeps of the records; without one it keeps nothing
+    content: str = ""  # a digest of the records, where the name does not say which they are: a run keeps to it
     nbytes: int = 0  # of all raw records
+    says: str = ""  # which features and splits were taken, in a line
 
     @property
     def row(self) -> dict[str, Field]:
@@ -86,8 +90,8 @@ class Source:
 
     @property
     def classes(self) -> int:
-        """How many values the label y has; 0 where there is no y."""
-        return self.row["y"].classes if "y" in self.row else 0
+        """How many values the label y has; 0 where there is no y, or one that is no single label."""
+        return self.row["y"].classes if "y" in self.row and self.row["y"].shape == () else 0
 
     @property
     def fits(self) -> bool:

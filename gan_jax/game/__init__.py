@@ -1,4 +1,4 @@
-"""What happens inside the compiled step: players, losses, penalties, lookahead, rules, randomness."""
+"""What happens inside the compiled step: players, losses, penalties, unrolling, rules, randomness."""
 
 from gan_jax.game import losses as losses
 from gan_jax.game import penalties as penalties

@@ -14,6 +14,8 @@ import optax
 
 
 class Rule(NamedTuple):
+    """One way to move; it holds no values."""
+
     init: Callable  # players -> memory
     update: Callable  # (losses, players, memory) -> (players, memory)
 
@@ -80,7 +82,7 @@ def negative_momentum(*rates, beta: float = -0.5) -> Rule:
 def extragradient(*txs) -> Rule:
     """Return the rule that looks one move ahead and moves, from where it was, by the field there.
 
-    With Adam it is ExtraAdam, whose moments take part in both moves (Gidel et al. 2019, arXiv 1802.10551).
+    Adam makes it ExtraAdam, whose moments take part in both moves (Gidel et al. 2019, arXiv 1802.10551).
     """
 
     def update(losses, players, opts):
@@ -160,10 +162,10 @@ def competitive(rate: float, iterations: int = 20) -> Rule:
     return Rule(lambda players: (), update)
 
 
-def lookahead(rule: Rule, k: int = 5, alpha: float = 0.5) -> Rule:
-    """Return the rule whose players, after each k moves, go back to alpha of the way that they made.
+def lookahead_minmax(rule: Rule, k: int = 5, alpha: float = 0.5) -> Rule:
+    """Return the rule whose players go back, after each k moves, to alpha of the way that they made.
 
-    Lookahead-minmax (Chavdarova et al. 2021, arXiv 2006.14567).
+    Lookahead-minmax (Chavdarova et al. 2021, arXiv 2006.14567), no kin of `unroll`: nobody sees others' answers.
     """
 
     def init(players):

@@ -1,7 +1,7 @@
 """Adversarial losses, as pairs (d, g) of functions of scores: (real [b], fake [b]) -> [b].
 
 Scores are D's raw outputs (logits). Each function is to be *minimised* by its player; the caller reduces, so a weight,
-a mask or top-k is one more expression. To add a loss, add a pair here: every experiment with a `loss` flag then has it.
+a mask or top-k is one more expression. Add a pair here to add a loss: every experiment with a `loss` flag then has it.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,8 @@ from jax.nn import relu, softplus
 
 
 class Loss(NamedTuple):
+    """What each player descends, row by row: (real scores [b], fake scores [b]) -> [b]."""
+
     d: Callable[[jax.Array, jax.Array], jax.Array]
     g: Callable[[jax.Array, jax.Array], jax.Array]
 

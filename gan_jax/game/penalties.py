@@ -1,7 +1,7 @@
 """Gradient penalties: (critic, real, fake, key) -> [b]; the caller weighs, reduces and adds them to D's loss.
 
-critic: x [b, ...] -> score [b], row by row: with batch norm in it, a row's gradient is no longer its own. To add a
-penalty, add a function here.
+critic: x [b, ...] -> score [b], row by row: a row's gradient is no longer its own where batch norm is in it. Add a
+function here to add a penalty.
 """
 
 import jax

@@ -7,6 +7,8 @@ import optax
 
 
 class Player(NamedTuple):
+    """A net's values; the net itself, a Linen module, is a function of them."""
+
     params: Any  # what its gradient moves
     stats: Any  # the net's other collections, such as {"batch_stats": ...}; {} where it has none
     opt: Any  # its optimiser's state
@@ -20,9 +22,9 @@ def create(net, tx, key, *inputs) -> Player:
 
 
 def forward(net, params, stats, *inputs, train=True):
-    """Return (the net's output, its new stats). With train=False the stats are used, not renewed.
+    """Return (the net's output, its new stats); with train=False the stats are used, and come back as they are.
 
-    Of a D that scores reals and fakes apart, keep the stats of the reals: it is on data that it is used afterwards.
+    Keep the stats of the reals where D scores reals and fakes apart: D is used on data afterwards.
     """
     if not train:
         return net.apply({"params": params, **stats}, *inputs, train=False), stats

@@ -99,7 +99,8 @@ def _load(source, live):
         digest.update(np.ascontiguousarray(leaf).tobytes())
     unrated = Classifier(net, params, 0.0, digest.hexdigest())
     test = data.resident(source.test)
-    guess = jax.jit(lambda raw: unrated(data.decode(raw)["x"]).argmax(-1))(test)
+    made = lambda raw: source.test.make(raw, jax.random.key(0), 0, source.test.n)
+    guess = jax.jit(lambda raw: unrated(made(raw)["x"]).argmax(-1))(test)
     return dataclasses.replace(unrated, accuracy=float(np.mean(np.asarray(guess) == test["y"])))
 
 

@@ -1,14 +1,14 @@
 """Autoencoders, for games in which D answers with a reconstruction: x -> (reconstruction of x, its code).
 
-Without batch norm DCGAN's small initial weights would let nothing through: those nets have ELUs, as BEGAN's
-(Berthelot et al. 2017, arXiv 1703.10717), and weights by the number of terms.
+DCGAN's small initial weights would let nothing through without batch norm: the nets without it have ELUs, as BEGAN's
+(Berthelot et al. 2017, arXiv 1703.10717), and initial weights that are scaled by the number of inputs.
 """
 
 import math
 
 import flax.linen as nn
 
-from gan_jax.nets import conv, dcgan, mlp
+from gan_jax.nets import conv, dcgan, layers, mlp
 
 
 class MLP(nn.Module):
@@ -27,7 +27,7 @@ class MLP(nn.Module):
 class Conv(nn.Module):
     """x [b, h, w, c] -> (reconstruction [b, h, w, c] in [-1, 1], code [b, code]): down as DCGAN's D, up as its G.
 
-    norm=False: no batch norm, and up as `Decoder`, unbounded.
+    norm=False: no batch norm, and up as `Decoder`, whose output is unbounded.
     """
 
     code: int
@@ -36,27 +36,27 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x, train=True):
-        kernel_init = dcgan.init if self.norm else nn.initializers.lecun_normal()
+        kernel_init = layers.normal if self.norm else nn.initializers.lecun_normal()
         h = x
-        for i, c in enumerate(dcgan.levels(x.shape[1:], self.width)[1]):
+        for i, c in enumerate(layers.levels(x.shape[1:], self.width)[1]):
             norm = self.norm and i > 0  # not on the data
             h = conv.Conv(c, 4, 2, use_bias=not norm, kernel_init=kernel_init)(h)
-            h = dcgan.batch_norm(h, train) if norm else h
-            h = nn.leaky_relu(h, 0.2) if self.norm else nn.elu(h)
+            h = layers.batch_norm(h, train) if norm else h
+            h = layers.leaky(h) if self.norm else nn.elu(h)
         code = nn.Dense(self.code, kernel_init=kernel_init)(h.reshape(h.shape[0], -1))
         decoder = dcgan.G(x.shape[1:], self.width) if self.norm else Decoder(x.shape[1:], self.width)
         return decoder(code, train), code
 
 
 class Decoder(nn.Module):
-    """Code or latent [b, z] -> x [b, *shape], unbounded: where tanh is near -1 or 1, black images stay black."""
+    """Code or latent [b, z] -> x [b, *shape], unbounded: black images stay black where tanh is near -1 or 1."""
 
     shape: tuple[int, int, int]
     width: int = 64
 
     @nn.compact
     def __call__(self, z, train=True):
-        sizes, channels = dcgan.levels(self.shape, self.width)
+        sizes, channels = layers.levels(self.shape, self.width)
         up = nn.initializers.variance_scaling(4, "fan_in", "truncated_normal")  # a pixel sees a quarter of the kernel
         x = nn.Dense(math.prod(sizes[-1]) * channels[-1])(z).reshape(-1, *sizes[-1], channels[-1])
         for size, c in zip(sizes[-2:0:-1], channels[-2::-1], strict=True):

@@ -1,6 +1,6 @@
 """BiGAN's perceptrons (Donahue et al. 2017, arXiv 1605.09782): G, its inverse E, and a D of pairs (x, z).
 
-Each has two hidden layers of `width` units, on images with batch norm: on both of G, on the second of E and of D.
+Each has two hidden layers of `width` units. Batch norm is on both of G, and on the second of E and of D, for images.
 """
 
 import functools
@@ -9,22 +9,19 @@ import math
 import flax.linen as nn
 import jax.numpy as jnp
 
-from gan_jax.nets.dcgan import batch_norm
+from gan_jax.nets.layers import batch_norm, leaky, normal
 
 norm = functools.partial(nn.BatchNorm, momentum=0.9, epsilon=1e-5, use_bias=False, use_scale=False)
 
 
-def leaky(x):
-    return nn.leaky_relu(x, 0.2)
-
-
 def dense(width, images, bias=False):
-    """Return the layer, for points always with a bias; the deviation 0.02 suits images and batch norm."""
-    kernel_init = nn.initializers.normal(0.02) if images else nn.initializers.lecun_normal()
+    """Return the layer; it always has a bias for points. The initial deviation 0.02 suits images and batch norm."""
+    kernel_init = normal if images else nn.initializers.lecun_normal()
     return nn.Dense(width, bias or not images, kernel_init=kernel_init)
 
 
 def normed(x, width, act, images, train):
+    """Return the second hidden layer on x [b, i]: [b, width], for images with batch norm that has no parameters."""
     x = dense(width, images)(x)
     return act(norm(use_running_average=not train)(x) if images else x)
 

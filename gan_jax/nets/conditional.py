@@ -1,20 +1,15 @@
 """Nets that are told a label y [b], for images of any size and for points: a G, and three kinds of D.
 
-Every D is x [b, ...], y [b] -> (score [b], log P(y | x) [b]); where it is no classifier, the second is 0. On images its
-trunk is DCGAN's, with `width` channels at half resolution; on points it is two dense layers of `width` units.
+Every D is x [b, ...], y [b] -> (score [b], log P(y | x) [b]); the second is 0 where D is no classifier. Its trunk is
+DCGAN's on images, with `width` channels at half resolution, and two dense layers of `width` units on points.
 """
-
-from functools import partial
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from gan_jax.nets.conv import Conv
-from gan_jax.nets.dcgan import batch_norm, levels
-
-normal = nn.initializers.normal(0.02)
-leaky = partial(nn.leaky_relu, negative_slope=0.2)
+from gan_jax.nets.layers import batch_norm, leaky, levels, normal
 
 
 class G(nn.Module):

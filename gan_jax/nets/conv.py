@@ -1,11 +1,11 @@
 """Convolution and its transpose, as functions and as layers, fast on the CPU too.
 
 Convolution, input gradient (= transposed convolution) and kernel gradient are closed under differentiation: each is
-bilinear, and its two gradients are the other two. Here each is lowered as ONE convolution NHWC x HWIO -> NHWC, which is
+bilinear, and its two gradients are the other two. Each is lowered here as ONE convolution NHWC x HWIO -> NHWC, which is
 what XLA runs fast on the CPU, in a loop body too; the gradients of `lax.conv_general_dilated` are not of that form.
-A `custom_vjp` has no forward mode: for `jax.jvp` set TRIPLE = False.
+A `custom_vjp` has no forward mode: set TRIPLE = False for `jax.jvp`.
 
-In all of this: x is the larger side of a convolution [b, h, w, c], y the smaller one [b, n, m, o], kernel
+x is everywhere the larger side of a convolution [b, h, w, c], y the smaller one [b, n, m, o], kernel
 [kh, kw, c, o]; strides, pads ((low, high) per axis) and sizes are tuples with one entry per spatial axis.
 """
 

@@ -43,7 +43,7 @@ class MinibatchDiscrimination(nn.Module):
 class VirtualBatchNorm(nn.Module):
     """(x [b, c], reference [r, c]) -> both normalised; x row by row, by the statistics of the reference and that row.
 
-    So a row's output does not depend on the rows beside it. The reference is normalised by itself.
+    A row's output does not depend on the rows beside it. The reference is normalised by itself.
     """
 
     epsilon: float = 1e-5
@@ -52,14 +52,16 @@ class VirtualBatchNorm(nn.Module):
     def __call__(self, x, reference):
         scale = self.param("scale", nn.initializers.ones, (x.shape[1],))[None]
         bias = self.param("bias", nn.initializers.zeros, (x.shape[1],))[None]
-        r = reference.shape[0]
-        mean, square = reference.mean(0, keepdims=True), (reference**2).mean(0, keepdims=True)  # [1, c]
-        means, squares = (r * mean + x) / (r + 1), (r * square + x**2) / (r + 1)  # [b, c]
+        r, mean = reference.shape[0], reference.mean(0, keepdims=True)
+        off, x_off = reference - mean, x - mean  # [r, c], [b, c]
+        var = (off**2).mean(0, keepdims=True)  # [1, c]; centred, since E x^2 - (E x)^2 cancels where the mean is large
+        # A row moves the reference's mean by x_off / (r + 1), and its variance with it.
+        x_var = r / (r + 1) * (var + x_off**2 / (r + 1))  # [b, c]
 
-        def normalised(a, mean, square):
-            return (a - mean) / jnp.sqrt(square - mean**2 + self.epsilon) * scale + bias
+        def normalised(off, var):
+            return off / jnp.sqrt(var + self.epsilon) * scale + bias
 
-        return normalised(x, means, squares), normalised(reference, mean, square)
+        return normalised(r / (r + 1) * x_off, x_var), normalised(off, var)
 
 
 class G(nn.Module):

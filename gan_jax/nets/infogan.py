@@ -10,10 +10,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from gan_jax.nets.conv import Conv, ConvTranspose
-from gan_jax.nets.dcgan import batch_norm
+from gan_jax.nets.layers import batch_norm, normal
 from gan_jax.nets.mlp import MLP
-
-normal = nn.initializers.normal(0.02)
 
 
 class G(nn.Module):

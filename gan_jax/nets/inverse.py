@@ -1,6 +1,6 @@
 """Nets for games with a way back from data to latents: E, x -> z, and a D of pairs (x, z).
 
-Both stand on the `trunk` of other nets, (x [b, ...], train) -> features [b, ...]: `vaegan.Trunk`, `stacked.Trunk`.
+Both stand on the `trunk` of other nets, (x [b, ...], train) -> features [b, ...]: `vaegan.Trunk`, `small.Trunk`.
 """
 
 import flax.linen as nn

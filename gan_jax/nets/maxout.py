@@ -5,7 +5,7 @@ import math
 import flax.linen as nn
 import jax.numpy as jnp
 
-init = nn.initializers.normal(0.02)
+from gan_jax.nets.layers import normal
 
 
 class Maxout(nn.Module):
@@ -16,7 +16,7 @@ class Maxout(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        x = nn.Dense(self.width * self.pieces, kernel_init=init)(x)
+        x = nn.Dense(self.width * self.pieces, kernel_init=normal)(x)
         return x.reshape(-1, self.width, self.pieces).max(2)
 
 
@@ -30,8 +30,8 @@ class G(nn.Module):
     def __call__(self, z, train=True):
         norm = lambda x: nn.BatchNorm(use_running_average=not train, momentum=0.95, epsilon=1e-4)(x)
         for _ in range(4):
-            z = nn.relu(norm(nn.Dense(self.width, use_bias=False, kernel_init=init)(z)))
-        x = nn.Dense(math.prod(self.shape), kernel_init=init)(z).reshape(-1, *self.shape)
+            z = nn.relu(norm(nn.Dense(self.width, use_bias=False, kernel_init=normal)(z)))
+        x = nn.Dense(math.prod(self.shape), kernel_init=normal)(z).reshape(-1, *self.shape)
         return jnp.tanh(x) if len(self.shape) > 1 else x
 
 
@@ -45,4 +45,4 @@ class D(nn.Module):
         x = x.reshape(x.shape[0], -1)
         for _ in range(3):
             x = Maxout(self.width)(x)
-        return nn.Dense(1, kernel_init=init)(x)[:, 0]
+        return nn.Dense(1, kernel_init=normal)(x)[:, 0]

@@ -1,7 +1,7 @@
 """Convolutions for a handful of channels, on x [c, h, w, b]: the batch comes last, and fills the vector registers.
 
-With two or four channels last, as `nets.conv` has them, most of a register stays empty; this order is several times
-as fast on the CPU, in batch norm too. Each is a matrix product and a copy of slices, and so are all its derivatives.
+Most of a register stays empty where two or four channels come last, as in `nets.conv`; this order is several times as
+fast on the CPU, in batch norm too. Each is a matrix product and a copy of slices, and so are all its derivatives.
 """
 
 from collections.abc import Callable

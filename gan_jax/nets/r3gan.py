@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from gan_jax.nets.conv import conv
-from gan_jax.nets.dcgan import levels
+from gan_jax.nets.layers import leaky, levels
 
 
 def he(scale=1.0):
@@ -20,14 +20,10 @@ def he(scale=1.0):
     return nn.initializers.variance_scaling(scale, "fan_in", "normal")
 
 
-def act(x):
-    return nn.leaky_relu(x, 0.2)
-
-
 def pointwise(dense, x):
     """Return the 1x1 convolution [b, h, w, c] -> [b, h, w, features] as one product of two matrices.
 
-    Of a product that sums over several axes, as its kernel's gradient would, XLA copies both sides first.
+    XLA first copies both sides of a product that sums over several axes, as its kernel's gradient would.
     """
     return dense(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)
 
@@ -57,8 +53,8 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x):
         init = he(2 / (1 + 0.2**2) * self.blocks**-0.5)  # of the variance: that which keeps leaky ReLU's
-        y = act(pointwise(nn.Dense(2 * x.shape[-1], kernel_init=init), x))
-        y = act(GroupedConv(self.group, init)(y))
+        y = leaky(pointwise(nn.Dense(2 * x.shape[-1], kernel_init=init), x))
+        y = leaky(GroupedConv(self.group, init)(y))
         return x + pointwise(nn.Dense(x.shape[-1], use_bias=False, kernel_init=nn.initializers.zeros), y)
 
 

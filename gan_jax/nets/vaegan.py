@@ -3,8 +3,8 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from gan_jax.nets import dcgan
 from gan_jax.nets.conv import Conv
+from gan_jax.nets.layers import batch_norm, leaky, levels, normal
 
 
 class Trunk(nn.Module):
@@ -18,13 +18,11 @@ class Trunk(nn.Module):
             for _ in range(2):
                 x = nn.relu(nn.Dense(self.width)(x))
             return x
-        channels = dcgan.levels(x.shape[1:], self.width)[1]
+        channels = levels(x.shape[1:], self.width)[1]
         for i, c in enumerate(channels):
-            norm = (
-                i > 0 or len(channels) == 1
-            )  # not on the data; but the features have unit variance, for |f(x) - f(x')|
-            x = Conv(c, 4, 2, use_bias=not norm, kernel_init=dcgan.init)(x)
-            x = nn.leaky_relu(dcgan.batch_norm(x, train) if norm else x, 0.2)
+            norm = i > 0 or len(channels) == 1  # |f(x) - f(x')| needs features of unit variance, a single level's too
+            x = Conv(c, 4, 2, use_bias=not norm, kernel_init=normal)(x)
+            x = leaky(batch_norm(x, train) if norm else x)
         return x.reshape(x.shape[0], -1)
 
 
@@ -36,7 +34,7 @@ class E(nn.Module):
 
     @nn.compact
     def __call__(self, x, train=True):
-        return jnp.split(nn.Dense(2 * self.z_dim, kernel_init=dcgan.init)(Trunk(self.width)(x, train)), 2, axis=1)
+        return jnp.split(nn.Dense(2 * self.z_dim, kernel_init=normal)(Trunk(self.width)(x, train)), 2, axis=1)
 
 
 class D(nn.Module):
@@ -47,4 +45,4 @@ class D(nn.Module):
     @nn.compact
     def __call__(self, x, train=True):
         features = Trunk(self.width)(x, train)
-        return nn.Dense(1, kernel_init=dcgan.init)(features)[:, 0], features
+        return nn.Dense(1, kernel_init=normal)(features)[:, 0], features

@@ -7,7 +7,6 @@ import io
 import os
 import re
 import sys
-import typing
 import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -34,6 +33,9 @@ class Run:
     eval_every: int = 1000  # steps between evaluations with a picture; 0: only at the end
     save_every: Count = 1000  # steps between checkpoints
     keep: Count = 3  # checkpoints that are kept
+    size: int = 0  # cut the pictures to squares and shrink these to this side [as they are]
+    skip_bad: bool = False  # leave out what can't be read of a folder of pictures
+    tensorboard: bool = False  # write rows and pictures for TensorBoard, too, into the run's folder
     stream: bool = False  # read records ahead on the host even where the set fits on the device
     rekey: int = 0  # with --resume, a new number: go on with other noise and data, and with other rates if you like
     precision: Literal["default", "high", "highest"] = "default"  # of float32 products on GPU and TPU
@@ -78,18 +80,19 @@ def parse(Config, presets: dict, argv=None):
         said = {a.split("=")[0].removeprefix("--").replace("-", "_") for a in argv if a.startswith("--")}
         preset = asked.preset
         if "preset" not in said and "dataset" in said:
-            preset = _preset_for(presets, asked.cfg.dataset)
+            preset = _preset_for(presets, named(asked.cfg, asked.run).dataset)
         cfg, run, out = presets[preset], Run(), asked.run.out
         if asked.run.resume:
             out = out or str(rundir.newest(experiment))
             saved = rundir.read(out, experiment)
             run = dataclasses.replace(run, **{name: saved[name] for name in rundir.KEPT})
             if "preset" not in said:
-                known = typing.get_type_hints(Config)
-                config.check_types(saved["config"], known, Path(out) / "config.json")
-                cfg = dataclasses.replace(cfg, **{k: v for k, v in saved["config"].items() if k in known})
+                file = Path(out) / "config.json"
+                config.check_types(saved["config"], Config, file)
+                cfg = dataclasses.replace(cfg, **config.known(saved["config"], Config, file))
         args = flags(argv, cfg, run, preset)
-    return args.cfg, settled(args.cfg, dataclasses.replace(args.run, out=out), experiment)
+    cfg = named(args.cfg, args.run)
+    return cfg, settled(cfg, dataclasses.replace(args.run, out=out), experiment)
 
 
 def _flags(Config, presets, prog, doc, argv, cfg, run, preset):
@@ -105,15 +108,26 @@ def _flags(Config, presets, prog, doc, argv, cfg, run, preset):
 
 
 def _preset_for(presets, dataset):
-    """Return the name of the preset for a data set: "images" for one of images, else the first that has it."""
-    of_set = [name for name, cfg in presets.items() if cfg.dataset == dataset]
+    """Return the name of the preset for a data set: "images" for one of images, else the first that has it.
+
+    Never "tiny", which is for tests.
+    """
+    of_set = [name for name, cfg in presets.items() if cfg.dataset == dataset and name != "tiny"]
     if "images" in presets and data.load(dataset).kind == "image":
         of_set = ["images"]
     return of_set[0] if of_set else next(iter(presets))
 
 
+def named(cfg, run: Run):
+    """Return the Config with data sets whose names say all: what the flags choose of them, and absolute paths."""
+    choices = {"size": str(run.size)} if run.size else {}
+    choices |= {"skip_bad": "yes"} if run.skip_bad else {}
+    sets = {name: getattr(cfg, name) for name in ("dataset", "source") if hasattr(cfg, name)}
+    return dataclasses.replace(cfg, **{name: data.settled(of, **choices) for name, of in sets.items()})
+
+
 def settled(cfg, run: Run, experiment: str) -> Run:
-    """Return the run with its folder, experiment and config put in, and choose the devices.
+    """Return the run with its experiment and config put in, the newest folder on resume, and choose the devices.
 
     Raises UserError where a number is out of its range or there is no such device.
     """
@@ -130,7 +144,9 @@ def settled(cfg, run: Run, experiment: str) -> Run:
     mesh.choose(platforms[0] if platforms else None, run.distributed, run.seeds)
     if not run.out and jax.process_count() > 1:
         raise UserError("several processes need the same --out: a folder that all of them see.")
-    out = run.out or str(rundir.newest(experiment) if run.resume else rundir.fresh(experiment))
+    out = run.out or (str(rundir.newest(experiment)) if run.resume else "")
+    if run.resume and (file := Path(out) / "config.json").exists():
+        config.known(rundir.read(out, experiment)["config"], type(cfg), file)
     return dataclasses.replace(run, out=out, experiment=experiment, config=dataclasses.asdict(cfg))
 
 
@@ -156,11 +172,12 @@ def run(main, compile_cache: bool = True):
 
     compile_cache: keep compiled programs on disk, so that the next run of the same step starts at once.
     """
-    if compile_cache:
-        folder = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(cache.FOLDER / "xla")
-        jax.config.update("jax_compilation_cache_dir", folder)
+    folder = compile_cache and (os.environ.get("JAX_COMPILATION_CACHE_DIR") or cache.room("xla"))
+    if folder:
+        jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
+    sys.stdout, sys.stderr = Unbroken(sys.stdout), Unbroken(sys.stderr)
     try:
         main()
     except UserError as error:
@@ -181,9 +198,38 @@ def run(main, compile_cache: bool = True):
         print("stopped at once; what was saved before can be resumed with --resume.", file=sys.stderr)
         _leave(130)
     except SystemExit as end:
-        if end.code in (130, 143):
+        if end.code in (129, 130, 143):
             _leave(end.code)
         raise
+
+
+class Unbroken:
+    """A stream to which every line can be said, though nobody reads it or its encoding lacks a letter."""
+
+    def __init__(self, stream):
+        self._stream = stream
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+    def _kept(self, act, *args):
+        try:
+            return act(*args)
+        except OSError:  # its reader is gone: what is still said goes nowhere
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), self._stream.fileno())
+            return None
+
+    def write(self, text):
+        """Write the text if anybody reads it."""
+        self._kept(self._stream.write, text)
+        return len(text)
+
+    def flush(self):
+        """Flush if anybody reads."""
+        self._kept(self._stream.flush)
 
 
 def _leave(code):

@@ -6,6 +6,7 @@ is checked from the command line, from a notebook and from a config.json alike. 
 more.
 """
 
+import sys
 import typing
 from typing import Annotated, Literal, NamedTuple
 
@@ -35,6 +36,22 @@ def check_ranges(values: dict, Config):
             to = "or more, under 2^31" if most == Between().most else f"to {most}"
             flag = name.replace("_", "-")
             raise UserError(f"--{flag} is {value}; it must be a number, {least} {to}.")
+
+
+def known(values: dict, Config, file) -> dict:
+    """Return the fields of a saved Config that Config, a dataclass, has; file: where they stood.
+
+    A module whose Config has lost fields says in RETIRED = {name: value} with which values a run of before is still one
+    of its own. Raises UserError where a field that Config lacks is not there, or has another value.
+    """
+    fields, retired = typing.get_type_hints(Config), getattr(sys.modules.get(Config.__module__), "RETIRED", {})
+    for name, value in values.items():
+        if name not in fields and (name not in retired or retired[name] != value):
+            raise UserError(
+                f"{file}: {name} is {value!r}, and the experiment has no {name} any more; its docstring may say where "
+                "that is now."
+            )
+    return {name: value for name, value in values.items() if name in fields}
 
 
 def check_types(values: dict, types, file=None):

@@ -2,70 +2,103 @@
 
 import functools
 import itertools
-import json
+import shutil
 
 import jax
 import numpy as np
 
 from gan_jax import data
 from gan_jax.game import rng
-from gan_jax.run import health, log, mesh, plots, signals
-
-SHOWN = {"points": 2500}  # samples of an evaluation, by what they are; of all else 64
+from gan_jax.run import health, log, mesh, plots, rundir, signals
 
 
 def evaluate(sample, measure, source, seeds, state, keys, real, train, test):
-    """Return (scores, pictures, samples): what `measure` finds too, and 2,500 points of a toy or 64 images.
+    """Return (scores, pictures, samples): what `measure` finds too, and as many samples as are drawn of their kind.
 
     The scores are mode coverage, where the data's modes are known, and the signs of health.
     """
 
     def one(state, key):
         draw = functools.partial(sample, state)
-        x = draw(rng.at(key, state.step, "evaluate"), SHOWN.get(source.kind, 64))
+        x = draw(rng.at(key, state.step, "evaluate"), plots.KINDS[source.kind].drawn)
         scores = source.modes.coverage(x, draw, rng.at(key, state.step, "modes")) if source.modes else {}
         scores |= health.signs(x, **real)
         found = measure(state, rng.at(key, state.step, "measure"), train, test) if measure else {}
-        scores |= {name: value for name, value in found.items() if not value.ndim}
-        return scores, {name: value for name, value in found.items() if value.ndim}, x
+        pictures = {name: found.pop(name) for name in list(found) if _is_picture(found[name])}
+        pictures = {k: p if isinstance(p, plots.Picture) else plots.Picture(p) for k, p in pictures.items()}
+        return scores | found, pictures, x
 
     return mesh.over_seeds(one, seeds)(state, keys)
 
 
-def evaluator(run, source, sample, measure, devices, feed, folder):
-    """Return (state, keys, name, stop) -> scores, which draws the pictures samples/NAME.png in the run's folder too.
+def _is_picture(found):
+    return isinstance(found, plots.Picture) or np.ndim(found) > 0
 
-    feed: the resident arrays of the training split; without them, or a test split, `measure` is left out. The scores
-    are None where a signal came into the list `stop` meanwhile.
+
+class Evaluator:
+    """Evaluates states: gives their scores and draws pictures into the run's folder `samples`.
+
+    feed: the resident arrays of the training split, {} where it is streamed. `measure` is handed them, and those of
+    the test split, {} where there is none or it has no room on the device.
     """
-    measure = measure if source.test and feed else None
-    train, test = (feed, mesh.put(devices, data.resident(source.test))) if measure else ({}, {})
-    real = mesh.put(devices, data.reference(source))
-    parts = functools.partial(evaluate, sample, measure, source, run.seeds)
-    scored = jax.jit(parts, out_shardings=mesh.replicated(devices))
 
-    def evaluated(state, keys, name, stop):
-        found = signals.unless_stopped(stop, lambda: mesh.to_host(scored(state, keys, real, train, test)))
+    def __init__(self, run, source, sample, measure, devices, feed, recorder):
+        test = source.test if measure and source.test and source.test.fits else None
+        self._splits = feed if measure else {}, mesh.put(devices, data.resident(test)) if test else {}
+        self._real = mesh.put(devices, data.reference(source))
+        parts = functools.partial(evaluate, sample, measure, source, run.seeds)
+        self._scored = jax.jit(parts, out_shardings=mesh.replicated(devices))
+        self._run, self._source, self._recorder = run, source, recorder
+        self._beside = plots.reals(source) if mesh.is_first() else None
+        self._last = None, None  # the step that was evaluated last, and its scores
+
+    def __call__(self, state, keys, at: int, stop, name: str = ""):
+        """Return the scores of the state of step `at`; None where a signal came into the list `stop` meanwhile.
+
+        The pictures are called samples/NAME.png and so on, by default after the step.
+        """
+        found = signals.unless_stopped(stop, lambda: mesh.to_host(self._scored(state, keys, self._real, *self._splits)))
         if found is None:
             return None
         scores, pictures, x = found
         if mesh.is_first():
-            (folder / "samples").mkdir(exist_ok=True)
-            plots.samples(folder / "samples" / f"{name}.png", x, source, run.seed + np.arange(run.seeds))
-            for kind, images in pictures.items():
-                plots.rows(folder / "samples" / f"{kind}-{name}.png", images if run.seeds == 1 else images[0])
+            with rundir.writing(self._run.folder):
+                drawn = self._draw(name or f"{at:08d}", x, pictures)
+            self._recorder.show(at, drawn)
+        self._last = at, scores
         return scores
 
-    return evaluated
+    def final(self, state, keys, at: int, stop):
+        """Return what a call with the name "final" does, without doing again what was done at this step."""
+        if self._last[0] != at or stop:
+            return self(state, keys, at, stop, "final")
+        folder = self._run.folder / "samples"
+        if mesh.is_first():
+            with rundir.writing(self._run.folder):
+                for file in folder.glob(f"*{at:08d}.*"):
+                    shutil.copyfile(file, folder / file.name.replace(f"{at:08d}", "final"))
+        return self._last[1]
+
+    def _draw(self, name, x, pictures):
+        """Draw samples and what `measure` returned, of the first seed, and return {name: picture}."""
+        run, folder = self._run, self._run.folder / "samples"
+        folder.mkdir(exist_ok=True)
+        seeds = run.seed + np.arange(run.seeds)
+        drawn = {"samples": plots.samples(folder / f"{name}.png", x, self._source, seeds, self._beside)}
+        for kind, picture in pictures.items():
+            first = picture if run.seeds == 1 else jax.tree.map(lambda a: a[0], picture)
+            file = folder / f"{kind.replace('/', '-')}-{name}.png"
+            drawn[kind] = plots.table(file, first, self._source, self._beside)
+        return drawn
 
 
 def conclusion(folder, results, scores, seeds):
     """Return the results with a word on the game's health, as they are written to results.json."""
-    past = [json.loads(row) for row in (folder / "metrics.jsonl").read_text().splitlines()]
-    found = {k: v for k, v in results.items() if k != "labels"}
-    found["health"] = health.diagnose([*past, scores], seeds)
-    text = {k: np.asarray(v).tolist() for k, v in found.items()}
-    log.write_whole(folder / "results.json", json.dumps(text) + "\n")
+    with rundir.writing(folder):
+        past = log.read_rows(folder / "metrics.jsonl")
+        found = {k: v for k, v in results.items() if k != "labels"}
+        found["health"] = health.diagnose([*past, scores], seeds)
+        log.write_whole(folder / "results.json", log.as_json(found) + "\n")
     return found
 
 

@@ -1,9 +1,10 @@
 """Two drivers of the same step: `fit`, a run with checkpoints, rows and pictures; `scan_fit`, a run inside one jit."""
 
 import contextlib
+import dataclasses
 import functools
+import shlex
 import signal
-import sys
 
 import jax
 import numpy as np
@@ -34,42 +35,44 @@ def fit(run, setup, init, step, sample, measure=None):
     """Train, with checkpoints, rows and pictures in the run's folder, and return (state, results).
 
     run: what `cli.parse` returned. setup: a `program.Setup`. init: key -> state. step: (state, batch) -> (state,
-    metrics). sample: (state, key, n) -> x. measure: (state, key, train, test) -> {name: number, or images [rows,
-    columns, h, w, c]}, called beside sample where the set has a test split and fits on the device; train and test are
-    the raw records of whole splits (`data.decode`). A metric called "stop" that is 1 in a row ends the run there.
-    results: the row that is printed at the end and written to results.json, a list a name where there are several
-    seeds. Ctrl-C and SIGTERM save and exit (130, 143) within seconds, a second Ctrl-C stops at once; an evaluation that
-    was under way is made up for when the run goes on. Raises UserError where something that the user can mend is wrong,
-    and where a metric stops being finite.
+    metrics). sample: (state, key, n) -> x. measure: (state, key, train, test) -> {name: number, or what is drawn
+    (`plots.Picture`, or an array [rows, columns, ...])}, called beside sample; train and test are the raw records of
+    whole splits (`data.decode`), {} where they are not on the device. A metric called "stop" that is 1 in a row ends
+    the run there. results: the row that is printed at the end and written to results.json, a list a name where there
+    are several seeds. Ctrl-C and SIGTERM save and exit (130, 143) within seconds, a second Ctrl-C stops at once; an
+    evaluation that was under way is made up for when the run goes on. Raises UserError where something that the user
+    can mend is wrong, and where a metric stops being finite.
     """
     data.check_batch(setup.source, setup.batch_size)
     devices = mesh.make(setup.batch_size, run.seeds)
     train_classifiers(setup)
-    with rundir.opened(run, mesh.is_first()) as folder, contextlib.ExitStack() as stack:
+    with rundir.opened(run, mesh.is_first(), setup.source.content) as folder, contextlib.ExitStack() as stack:
+        run = dataclasses.replace(run, out=str(folder))
         checkpoints = stack.enter_context(contextlib.closing(Checkpoints(folder / "checkpoints", run.keep)))
         state, keys = states.begun(run, init, devices, checkpoints)
         at = int(mesh.to_host(state.step).ravel()[0])
-        recording = Recorder if mesh.is_first() else Silent
-        recorder = recording(folder, at, setup.steps, run.resume)
+        if at > setup.steps:
+            log.tell(f"{folder} is at step {at} already, past --steps {setup.steps}: nothing to do")
+            return state, rundir.results(folder)
+        recorder = (Recorder if mesh.is_first() else Silent)(run, at, setup.steps)
         if mesh.is_first():
-            print(f"{describe(run, setup.source, devices)} -> {folder}", file=sys.stderr)
+            log.tell(f"{describe(run, setup.source, devices)} -> {folder}")
         feeder = Feeder(run, setup.source, setup.batch_size, devices, keys, at)
         given = setup.source, setup.batch_size, devices, run.seeds, feeder.length, feeder.streamed
-        evaluated = evaluate.evaluator(run, setup.source, sample, measure, devices, feeder.records, folder)
+        evaluated = evaluate.Evaluator(run, setup.source, sample, measure, devices, feeder.records, recorder)
         stop = stack.enter_context(signals.caught())
         stepper = Stepper(advancer(step, *given), feeder, keys, stop)
         stack.enter_context(recorder)
         state, at, end = train(run, setup, state, keys, at, stepper, recorder, evaluated, checkpoints, stop, folder)
         seconds = recorder.seconds
         checkpoints.wait()
-        scores = evaluated(state, keys, "final", stop) if at == end else None
+        scores = evaluated.final(state, keys, at, stop) if at == end else None
         if scores is None:
-            recorder.end(f"stopped at step {at}, saved; to go on: python -m {run.experiment} --resume --out {folder}")
-            raise SystemExit(128 + (stop[0] if stop else signal.SIGTERM))
+            stop_here(run, at, stop, recorder)
         results = scores | {"steps": at, "seconds": seconds}
-        recorder.curves()
         if mesh.is_first():
             results = evaluate.conclusion(folder, results, scores, run.seeds)
+        recorder.conclude(at, ended=True)
     if mesh.is_first():
         evaluate.say(results, run.seed, folder)
     return state, results
@@ -91,7 +94,7 @@ def train(run, setup, state, keys, at, stepper, recorder, evaluated, checkpoints
 
     undone, ended = agreed(recorder.undone, recorder.ended)
     if undone:
-        scores = evaluated(state, keys, f"{at:08d}", stop)
+        scores = evaluated(state, keys, at, stop)
         if scores is not None:
             recorder.redo(at, scores)
     end = at if ended else setup.steps
@@ -107,7 +110,7 @@ def train(run, setup, state, keys, at, stepper, recorder, evaluated, checkpoints
             recorder.say(at, now)
             row = now if at % run.log_every == 0 else {}
             if run.eval_every and at % run.eval_every == 0:
-                scores = evaluated(state, keys, f"{at:08d}", stop)
+                scores = evaluated(state, keys, at, stop)
                 row = row | ({"evaluated": False} if scores is None else scores)
             recorder.write(at, row)
             if at % run.save_every == 0:
@@ -121,6 +124,14 @@ def train(run, setup, state, keys, at, stepper, recorder, evaluated, checkpoints
     return state, at, end
 
 
+def stop_here(run, at, stop, recorder):
+    """End the program after a signal: the state is saved, and how to go on is said."""
+    go_on = f"python -m {run.experiment} --resume --out {shlex.quote(run.out)}"
+    recorder.end(f"stopped at step {at}, saved; to go on: {go_on}")
+    recorder.conclude(at, ended=False)
+    raise SystemExit(128 + (stop[0] if stop else signal.SIGTERM))
+
+
 def train_classifiers(setup):
     """Train the classifiers that the run will ask, where there are none yet: not in the middle of a trace."""
     modes = setup.source.modes
@@ -132,7 +143,8 @@ def describe(run, source, devices) -> str:
     """Return what is trained, on what data and devices."""
     kind = devices.devices.flat[0].device_kind
     seeds = f"{run.seeds} seed{'s' * (run.seeds > 1)}"
-    return f"{run.experiment.rpartition('.')[2]} on {source.name}: {seeds}, {devices.size} x {kind}"
+    taken = f"{source.says}\n" if source.says else ""
+    return f"{taken}{run.experiment.rpartition('.')[2]} on {source.name}: {seeds}, {devices.size} x {kind}"
 
 
 def agreed(*values):

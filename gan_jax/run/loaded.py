@@ -2,9 +2,7 @@
 
 import importlib
 import importlib.util
-import json
 import types
-import typing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,9 +36,10 @@ def load(folder, experiment=None, first: bool = False) -> Loaded:
     """
     saved = rundir.read(folder)
     experiment = experiment or _experiment(folder, saved["experiment"])
-    config.check_types(saved["config"], typing.get_type_hints(experiment.Config), Path(folder) / "config.json")
+    file = Path(folder) / "config.json"
+    config.check_types(saved["config"], experiment.Config, file)
     try:
-        cfg = experiment.Config(**saved["config"])
+        cfg = experiment.Config(**config.known(saved["config"], experiment.Config, file))
         shapes = jax.eval_shape(
             lambda: states.initial(lambda key: experiment.init(cfg, key), saved["seed"], saved["seeds"])
         )
@@ -48,12 +47,12 @@ def load(folder, experiment=None, first: bool = False) -> Loaded:
         raise UserError(f"{folder} is not a run of {experiment.__name__} as it is now: {first_line(error)}.") from None
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     like = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=device), shapes)
-    checkpoints = Checkpoints(Path(folder) / "checkpoints")
+    checkpoints = Checkpoints(Path(folder) / "checkpoints", read_only=True)
     state = checkpoints.restore(like, first)
     checkpoints.close()
     if state is None:
         raise UserError(f"{folder} holds no checkpoint yet.")
-    return Loaded(experiment, cfg, state, saved["seeds"], Path(folder), _results(folder))
+    return Loaded(experiment, cfg, state, saved["seeds"], Path(folder), rundir.results(folder))
 
 
 def _experiment(folder, name):
@@ -62,10 +61,3 @@ def _experiment(folder, name):
     if not name.startswith("experiments.") or rundir.stem(name) not in known:
         raise UserError(f"{folder} was trained by {name!r}: pass that module, load(folder, experiment).")
     return importlib.import_module(known[rundir.stem(name)])
-
-
-def _results(folder):
-    try:
-        return json.loads((Path(folder) / "results.json").read_text())
-    except (OSError, ValueError):
-        return None

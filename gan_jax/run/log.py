@@ -1,6 +1,8 @@
 """What a run says: rows in metrics.jsonl, and a live line on the terminal."""
 
+import contextlib
 import json
+import math
 import os
 import sys
 import time
@@ -14,26 +16,25 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 class Rows:
     """`metrics.jsonl`: one JSON object a row. Rows after `step` are cut off, so that a resumed run repeats none.
 
-    last: the row of `step`, {} where there is none; another one of that step takes its place.
+    last: the row of `step`, {} where there is none; another one of that step takes its place. A line that is no row is
+    left out, and said.
     """
 
     def __init__(self, file: Path, step: int = 0):
         self._file, self._step, self.last, kept = file, step, {}, []
-        for line in file.read_text().splitlines(keepends=True) if file.exists() else []:
-            try:
-                row = json.loads(line)
-                if not line.endswith("\n") or row["step"] > step:
-                    break
-            except (ValueError, KeyError, TypeError):  # cut short by a crash
-                break
-            self.last = row if row["step"] == step else {}
-            kept.append(line)
+        for number, line in enumerate(file.read_text().splitlines(keepends=True) if file.exists() else [], 1):
+            row = _row(line)
+            if row is None:
+                print(f"{file}: line {number} is no row, left out", file=sys.stderr)
+            elif row["step"] <= step:
+                self.last = row if row["step"] == step else {}
+                kept.append(line)
         write_whole(file, "".join(kept))
         self._before = "".join(kept[:-1])
 
-    def write(self, step: int, metrics: dict):
+    def write(self, step: int, metrics: dict) -> None:
         """Append one row: numbers as they are, one for each seed as a list."""
-        row = json.dumps({"step": step} | {k: np.asarray(v).tolist() for k, v in metrics.items()}) + "\n"
+        row = as_json({"step": step} | metrics) + "\n"
         if self.last and step == self._step:
             write_whole(self._file, self._before + row)
             return
@@ -41,11 +42,50 @@ class Rows:
             file.write(row)
 
 
-def write_whole(file: Path, text: str):
-    """Write a text file whole or not at all, whenever the process is killed."""
+def _row(line: str) -> dict | None:
+    """Return a line as a row; None where it is none, or was cut short by a crash."""
+    try:
+        row = json.loads(line)
+        return row if line.endswith("\n") and type(row["step"]) is int else None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def read_rows(file: Path) -> list[dict]:
+    """Return the rows of a metrics.jsonl; numbers that were not finite are nan. [] where there is no file."""
+    lines = file.read_text().splitlines(keepends=True) if file.exists() else []
+    return [{k: _number(v) for k, v in row.items()} for row in map(_row, lines) if row is not None]
+
+
+def _number(value):
+    if isinstance(value, list):
+        return [_number(v) for v in value]
+    return math.nan if value is None else value
+
+
+def as_json(values: dict) -> str:
+    """Return values, arrays among them, as JSON that every reader takes: what is not finite is null."""
+
+    def plain(value):
+        if isinstance(value, list):
+            return [plain(v) for v in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps({name: plain(np.asarray(value).tolist()) for name, value in values.items()}, allow_nan=False)
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write a text file whole or not at all, whenever the process is killed. No link is followed."""
     new = file.with_name(f".{file.name}.new")
-    new.write_text(text)
-    os.replace(new, file)
+    new.unlink(missing_ok=True)  # of a process that was killed
+    try:
+        with new.open("x") as opened:
+            opened.write(text)
+        os.replace(new, file)
+    except OSError:
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
+        raise
 
 
 def number(file: Path) -> float:
@@ -68,6 +108,12 @@ def spread(value) -> str:
     return f"{value.mean():.4g} ± {std:g}"  # 230, not 2.3e+02
 
 
+def tell(line: str):
+    """Print a line to the user; where nobody listens any more (a broken pipe), the work goes on unheard."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+
+
 class Live:
     """A live line: bar, step, rate, metrics, time left. Off a terminal, a plain line every ten seconds."""
 
@@ -75,9 +121,9 @@ class Live:
         console = Console(stderr=True)
         self._plain, self._title = not console.is_terminal, title
         if title:
-            print(f"training {title}", file=sys.stderr)
+            tell(f"training {title}")
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),  # a data set may be called [/x]
             BarColumn(bar_width=24),
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             TextColumn("{task.fields[says]}"),
@@ -105,4 +151,4 @@ class Live:
         self._bar.update(self._task, completed=step, description=f"training {self._title}".strip(), says=says)
         if self._plain and now - self._said > 10:
             self._said = now
-            print(f"step {step}/{self._total}  {says}", file=sys.stderr, flush=True)
+            tell(f"step {step}/{self._total}  {says}")

@@ -72,7 +72,7 @@ def over_seeds(f, seeds: int, at_once: bool | None = None):
     """Return f over a leading axis of seeds; f itself for one seed.
 
     at_once: vmap instead of lax.map. By default so on accelerators. On a CPU one after another: a vmapped matmul is
-    slower there than the same matmuls in turn, a vmapped convolution much slower (`python -m benchmarks.speed.seeds`). The
+    slower there than the same matmuls in turn, a vmapped convolution much slower (`python -m benchmarks seeds`). The
     cores are then shared out by `by_seed`.
     """
     if seeds == 1:

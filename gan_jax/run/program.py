@@ -3,17 +3,18 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from gan_jax import data
 from gan_jax.errors import UserError
-from gan_jax.run import cli, config
+from gan_jax.run import cli, config, rundir
 from gan_jax.run.fit import fit as trained
 from gan_jax.run.loaded import Loaded
 
 Step = Callable[[Any, Any, Any], tuple[Any, dict]]  # (cfg, state, batch) -> (state, {name: number})
 Sample = Callable[[Any, Any, Any, int], Any]  # (cfg, state, key, n) -> x [n, ...]
-Measure = Callable[[Any, Any, Any, Any, Any], dict]  # (cfg, state, key, train, test) -> {name: number, or images}
+Measure = Callable[[Any, Any, Any, Any, Any], dict]  # (cfg, state, key, train, test) -> {name: number, or a Picture}
 
 
 class Setup(NamedTuple):
@@ -32,7 +33,7 @@ class Game(NamedTuple):
     init: Callable  # key -> state
     step: Callable  # (state, batch) -> (state, {name: number})
     sample: Callable  # (state, key, n) -> x [n, ...]
-    measure: Callable | None  # (state, key, train, test) -> {name: number, or images [rows, columns, h, w, c]}
+    measure: Callable | None  # (state, key, train, test) -> {name: number, or what is drawn}
 
 
 def program(Config, presets: dict, setup, init, step: Step, sample: Sample, measure: Measure | None = None):
@@ -73,7 +74,8 @@ def fit(experiment, cfg=None, **options) -> Loaded:
     cfg = dataclasses.replace(cfg, **of_cfg)
     config.check_types(dataclasses.asdict(cfg), type(cfg))
     run = cli.Run(**{name: value for name, value in options.items() if name in known})
+    cfg = cli.named(cfg, run)
     run = cli.settled(cfg, run, cli.name_of(experiment))
-    parts = game(experiment, cfg)
-    state, results = trained(run, *parts)
-    return Loaded(experiment, cfg, state, run.seeds, run.folder, results)
+    run = dataclasses.replace(run, out=run.out or str(rundir.claimed(run.experiment)))
+    state, results = trained(run, *game(experiment, cfg))
+    return Loaded(experiment, cfg, state, run.seeds, Path(run.out), results)

@@ -1,10 +1,14 @@
-"""A run's folder: config.json, metrics.jsonl, seconds, checkpoints/, samples/, results.json."""
+"""A run's folder: config.json, metrics.jsonl, curves.png, seconds, checkpoints/, samples/, results.json."""
 
 import contextlib
 import datetime
 import fcntl
 import importlib.metadata
+import itertools
 import json
+import os
+import platform
+import subprocess
 from pathlib import Path
 from typing import Literal
 
@@ -14,10 +18,15 @@ from jax.experimental import multihost_utils
 from gan_jax.errors import UserError
 from gan_jax.run import config, log
 
-FREE = {"steps", "rekey"}  # what a resumed run may say anew: when to stop; and, with another key, its rates
-# What the bits of a run depend on besides its Config: these too are those of the run that is resumed.
+# What a run keeps of its flags besides its Config: a resumed run has them too.
 KEPT = {"seed": int, "seeds": int, "rekey": int, "deterministic": bool}
-KEPT |= {"precision": Literal["default", "high", "highest"]}
+KEPT |= {"precision": Literal["default", "high", "highest"]}  # up to here, what its bits depend on
+PACE = {"log_every": int, "eval_every": int, "save_every": int, "keep": int, "stream": bool}
+# What a resumed run may say anew: when to stop and how often to look; and, with another key, its rates.
+FREE = {"steps", "rekey", *PACE}
+KEPT |= PACE
+SINCE = {"rekey": 0, "precision": "default", "deterministic": False}  # of runs from before a flag was kept
+SINCE |= {"log_every": 100, "eval_every": 1000, "save_every": 1000, "keep": 3, "stream": False}
 
 
 def stem(experiment: str) -> str:
@@ -25,24 +34,30 @@ def stem(experiment: str) -> str:
     return experiment.rpartition(".")[2]
 
 
-def fresh(experiment: str) -> Path:
-    """Return the folder of a new run, named by date and time."""
-    return Path("runs", stem(experiment), datetime.datetime.now().strftime("%Y%m%d-%H%M%S"))
+def claimed(experiment: str) -> Path:
+    """Return the folder of a new run, named by date and time, made here: no other process gets the same."""
+    stamp = Path("runs", stem(experiment), datetime.datetime.now().strftime("%Y%m%d-%H%M%S"))
+    for n in itertools.count(1):
+        folder = stamp if n == 1 else stamp.with_name(f"{stamp.name}-{n}")
+        with writing(folder), contextlib.suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            return folder
 
 
 def newest(experiment: str) -> Path:
-    """Return the newest run folder of an experiment under runs/."""
-    runs = sorted(Path("runs", stem(experiment)).glob("*/config.json"))
-    if not runs:
+    """Return the run folder of an experiment under runs/ in which was trained last."""
+    runs = Path("runs", stem(experiment)).glob("*/config.json")
+    newest = max(runs, key=lambda file: file.stat().st_mtime_ns, default=None)
+    if newest is None:
         raise UserError(f"there is no run to resume under runs/{stem(experiment)}; name one with --out.")
-    return runs[-1].parent
+    return newest.parent
 
 
 def read(folder, experiment: str | None = None) -> dict:
     """Return a run's config.json; with `experiment`, of a run of that experiment only."""
     file = Path(folder) / "config.json"
     try:
-        saved = {"rekey": 0, "precision": "default", "deterministic": False} | json.loads(file.read_text())
+        saved = SINCE | json.loads(file.read_text())
         config.check_types(
             {k: saved[k] for k in ("experiment", "config", *KEPT)}, {"experiment": str, "config": dict} | KEPT, file
         )
@@ -56,23 +71,33 @@ def read(folder, experiment: str | None = None) -> dict:
     return saved
 
 
+def results(folder) -> dict | None:
+    """Return what a run ended with; None where it has not ended."""
+    try:
+        return json.loads((Path(folder) / "results.json").read_text())
+    except (OSError, ValueError):
+        return None
+
+
 @contextlib.contextmanager
-def opened(run, first: bool = True):
+def opened(run, first: bool = True, content: str = ""):
     """Make or take up the run's folder, alone, and give its path; `first`: whether this process writes.
 
-    Raises UserError where a run is already there and --resume was not said, where its config differs (naming the
-    field), where another process trains in it, and where it can't be written. The lock goes with the process, however
+    content: the digest of data whose name does not say which they are; a run goes on with the same ones only. Raises
+    UserError where a run is already there and --resume was not said, where its config differs (naming the field) or its
+    data do, where another process trains in it, and where it can't be written. The lock goes with the process, however
     it ends.
     """
-    several = jax.process_count() > 1
-    folder = run.folder
+    folder = Path(run.out) if run.out else claimed(run.experiment)
     asked = {"experiment": run.experiment, "config": run.config} | {name: getattr(run, name) for name in KEPT}
+    asked |= {"data": content} if content else {}
     asked = json.loads(json.dumps(asked))
+    check_whole(folder)
     if (folder / "config.json").exists():
         if not run.resume:
             raise UserError(f"{folder} already holds a run: --resume goes on with it, another --out begins anew.")
         check_same(folder, read(folder, run.experiment), asked)
-    if several:  # every process has looked before the first one writes
+    if jax.process_count() > 1:  # every process has looked before the first one writes
         multihost_utils.sync_global_devices("run folder")
     with contextlib.ExitStack() as stack:
         if first:
@@ -81,16 +106,34 @@ def opened(run, first: bool = True):
         yield folder
 
 
+def check_whole(folder: Path) -> None:
+    """Raise UserError where a part of the run in this folder is missing, or is a link to somewhere else."""
+    for file in (*folder.glob("*"), *folder.glob("samples/*")):
+        if file.is_symlink():
+            raise UserError(f"{file} is a link: what is written into a run's folder must stay there. Remove the link.")
+    saved = [int(f.name) for f in folder.glob("checkpoints/*") if f.name.isdecimal()]
+    rows = (folder / "metrics.jsonl").exists() and (folder / "metrics.jsonl").stat().st_size > 0
+    begin = "put it back, or begin anew with another --out."
+    if (saved or rows) and not (folder / "config.json").exists():
+        raise UserError(f"{folder} holds a run whose config.json is missing: {begin}")
+    if rows and not saved:
+        raise UserError(f"{folder} holds rows of a run, and no checkpoint in {folder / 'checkpoints'}: {begin}")
+    if any(saved) and not (folder / "metrics.jsonl").exists():
+        raise UserError(f"{folder} holds checkpoints of a run whose metrics.jsonl is missing: {begin}")
+
+
 def check_same(folder, saved: dict, asked: dict):
     """Raise UserError where a run that is asked for is not the one that was saved, naming the field."""
     was, now = ({**c["config"], **{name: c[name] for name in KEPT}} for c in (saved, asked))
-    for name in {**was, **now}:
+    for name in now:  # what Config lacks `config.known` has looked at
         other_rate = was["rekey"] != now["rekey"] and isinstance(was.get(name), float)
         if name not in FREE and not other_rate and was.get(name) != now.get(name):
             raise UserError(
                 f"--{name.replace('_', '-')} differs: the run in {folder} has {was.get(name)}, asked for is "
                 f"{now.get(name)}.\nLeave it out to resume, or begin anew with another --out."
             )
+    if saved.get("data", "") != asked.get("data", ""):
+        raise UserError(f"the data of the run in {folder} changed since it began: begin anew with another --out.")
 
 
 def take(folder: Path, asked: dict, stack):
@@ -101,8 +144,39 @@ def take(folder: Path, asked: dict, stack):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise UserError(f"another process is training in {folder}: wait for it, or choose another --out.") from None
-    versions = {p: importlib.metadata.version(p) for p in ("gan_jax", "jax", "flax", "optax")}
-    log.write_whole(folder / "config.json", json.dumps(asked | {"versions": versions}, indent=1) + "\n")
+    log.write_whole(folder / "config.json", json.dumps(asked | origin(), indent=1) + "\n")
+
+
+def origin() -> dict:
+    """Return what bits and times depend on besides a config: {"versions", "machine", "commit"}."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return {
+        "versions": {p: importlib.metadata.version(p) for p in ("gan_jax", "jax", "flax", "optax")},
+        "machine": {
+            "device": jax.devices()[0].device_kind,
+            "devices": jax.device_count(),
+            "cpu": next((l.split(":")[1].strip() for l in lines if l.startswith("model name")), platform.machine()),
+            "threads": len(os.sched_getaffinity(0)),
+            "python": platform.python_version(),
+        },
+        "commit": commit(Path(__file__)),
+    }
+
+
+def commit(file: Path) -> str | None:
+    """Return the git commit that a file stands at, with "-dirty" where Python files of its repository differ from it.
+
+    None where no repository has the file: an installed package may lie in one that ignores it.
+    """
+    git = lambda *words: subprocess.run(["git", "-C", str(file.parent), *words], capture_output=True, text=True)
+    try:
+        if git("ls-files", "--error-unmatch", file.name).returncode:
+            return None
+        changed = git("diff", "--quiet", "HEAD", "--", ":(top)*.py").returncode
+        return git("rev-parse", "HEAD").stdout.strip() + "-dirty" * bool(changed)
+    except OSError:  # there is no git
+        return None
 
 
 @contextlib.contextmanager
@@ -111,4 +185,6 @@ def writing(folder):
     try:
         yield
     except OSError as error:
-        raise UserError(f"{error.filename or folder}: {error.strerror}. Free it, or choose another --out.") from None
+        raise UserError(
+            f"{error.filename or folder}: {error.strerror or error}. Free it, or choose another --out."
+        ) from None

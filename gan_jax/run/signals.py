@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, heard within seconds whatever goes on."""
+"""Ctrl-C, SIGTERM and the end of a terminal, heard within seconds whatever goes on."""
 
 import contextlib
 import signal
@@ -13,7 +13,10 @@ GRACE = 2  # seconds that work goes on after a signal before it is left undone
 
 @contextlib.contextmanager
 def caught():
-    """Give a list that holds the signal once Ctrl-C or SIGTERM came; a second Ctrl-C raises KeyboardInterrupt."""
+    """Give a list that holds the signal once Ctrl-C, SIGTERM or SIGHUP came.
+
+    A second Ctrl-C raises KeyboardInterrupt.
+    """
     numbers = []
 
     def handler(number, _):
@@ -23,7 +26,7 @@ def caught():
             print("stopping after this stretch of steps; once more stops at once", file=sys.stderr)
 
     try:
-        before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     except ValueError:  # not the main thread: signals are somebody else's
         before = {}
     try:

@@ -1,6 +1,7 @@
 """The state of a run: made anew or restored, and never saved with a number in it that is not finite."""
 
 import os
+import shlex
 
 import jax
 import jax.numpy as jnp
@@ -38,13 +39,13 @@ def begun(run, init, devices, checkpoints):
     """
     placed = NamedSharding(devices, mesh.seed_spec(devices, run.seeds))
     begin, begin_keys = (starter(f, run.seed, run.seeds, run.rekey, placed) for f in (init, lambda key: key))
-    if run.resume:
-        like = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=placed), jax.eval_shape(begin))
-        state = checkpoints.restore(like)
-        if state is not None:  # with the key that it had, unless there is a new --rekey
-            return state._replace(key=begin_keys()), begin_keys()
+    like = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=placed), jax.eval_shape(begin))
+    state = checkpoints.restore(like) if run.resume else None
+    if state is not None:  # with the key that it had, unless there is a new --rekey
+        return state._replace(key=begin_keys()), begin_keys()
     state = begin()
     checkpoints.save(0, state)
+    checkpoints.try_out(0, like)
     return state, begin_keys()
 
 
@@ -66,5 +67,6 @@ def check_metrics(metrics, at: int, n: int, saved: int, folder):
 def _diverged(name, step, saved, folder):
     raise UserError(
         f"{name} is not finite at step {step}; the last good checkpoint, of step {saved}, is in {folder}.\n"
-        f"To go on from there with other noise, add --resume --out {folder} --rekey 1, and lower rates if you like."
+        f"To go on from there with other noise, and with lower rates if you like, add --resume --rekey 1 --out "
+        f"{shlex.quote(str(folder))}."
     )

@@ -1,7 +1,7 @@
 """Every benchmark runs, with a few steps, and records what it measured."""
 
-import functools
 import json
+import sys
 import types
 
 import jax
@@ -10,29 +10,24 @@ import numpy as np
 import pytest
 
 import gan_jax.data.cache
-from benchmarks import (
-    compare,
-    defaults,
-    health,
-    measure,
-    mode_collapse,
-    ring,
-    roofline,
-    scaling,
-    seeds,
-    step_time,
-    trajectories,
-    unroll_cost,
-)  # fmt: skip
+from benchmarks import measure
+from benchmarks.quality import compare, defaults, health, mode_collapse, ring, trajectories
+from benchmarks.reliability import kills, long_run
+from benchmarks.speed import roofline, scaling, seeds, step_time, unroll_cost
 from experiments import unrolled, vanilla
-from gan_jax import UserError, data
+from gan_jax import UserError
 from gan_jax.metrics import classifier
-from gan_jax.run import evaluate, log, rundir
+from gan_jax.run import cli, evaluate, log, states
 
 
 def lines(file):
     """Return the JSON lines of a file."""
     return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def no_training(monkeypatch):
+    """Let every run that is trained from here on fail."""
+    monkeypatch.setattr(sys.modules["gan_jax.run.program"], "trained", lambda *_: pytest.fail("trained again"))
 
 
 def test_step_time(tmp_path, capsys):
@@ -45,6 +40,26 @@ def test_step_time(tmp_path, capsys):
     assert line["jax"] and line["cpu"] and line["threads"] >= 1 and min(line["rows"][0]["ms"]) > 0
     assert capsys.readouterr().out.count("| vanilla | ring |") == 2
     assert [len(r.get("alone", [])) for r in line["rows"]] == [3, 0]
+    assert (tmp_path / "step_time.png").stat().st_size > 1000
+
+
+def test_the_chart_of_step_times_keeps_what_was_timed_before(tmp_path, monkeypatch):
+    """A run over some experiments adds to it; the last timing counts, and what is no more is left out."""
+    row = lambda name, preset, ms, seeds=1: {
+        "experiment": name,
+        "preset": preset,
+        "seeds": seeds,
+        "ms": [ms, 2 * ms, ms],
+    }
+    measure.record("step_time", [row("lsgan", "images", 5), row("vanilla", "ring", 9)], str(tmp_path))
+    measure.record("step_time", [row("lsgan", "nosuch", 1), row("nosuch", "ring", 1)], str(tmp_path))
+    measured = {"cpu_ms": [3.0], "compile": 1.0, "temporary": 0, "peak": None, "steps": 1}
+    monkeypatch.setattr(measure, "times", lambda *_: row("vanilla", "ring", 3) | measured)
+    drawn, draw = [], step_time.draw
+    monkeypatch.setattr(step_time, "draw", lambda file, rows: drawn.extend(rows) or draw(file, rows))
+    step_time.main(("vanilla",), "ring", out=str(tmp_path))
+    found = [(r["experiment"], r["preset"], r["ms"][0]) for r in drawn]
+    assert found == [("lsgan", "images", 5), ("vanilla", "ring", 3)]
     assert (tmp_path / "step_time.png").stat().st_size > 1000
 
 
@@ -70,7 +85,7 @@ def test_compare(tmp_path, monkeypatch, capsys):
     given = {"out": str(tmp_path), "runs": str(tmp_path / "runs"), "samples": 60}
     monkeypatch.setattr(gan_jax.data.cache, "FOLDER", tmp_path / "cache")
     monkeypatch.setattr(classifier, "LEAST_STEPS", 50)
-    monkeypatch.setattr(classifier, "load", classifier.load.__wrapped__)
+    monkeypatch.setattr(classifier, "_LOADED", {})
     compare.main(("vanilla", "lsgan"), "ring8", 2, 2, **given)
     compare.main(("vanilla",), "digits", 2, 1, **given)
     table = (tmp_path / "compare-ring8.md").read_text()
@@ -80,7 +95,7 @@ def test_compare(tmp_path, monkeypatch, capsys):
     assert "60 samples a seed against the first 60 images" in protocol["protocol"]
     assert 1 <= row["modes"] <= 10 and row["frechet"] > 0 and 0 <= row["precision"] <= 1 and row["config"]["steps"] == 2
     assert all((tmp_path / f"compare-{name}.png").stat().st_size > 1000 for name in ("ring8", "digits"))
-    monkeypatch.setattr(vanilla, "fit", lambda *_, **__: pytest.fail("trained again"))
+    no_training(monkeypatch)
     compare.main(("vanilla",), "digits", 2, 1, **given)
     with pytest.raises(UserError, match="no experiment 'nosuch'"):
         compare.main(("nosuch",), **given)
@@ -162,8 +177,17 @@ def test_mode_collapse_on_the_ring(tmp_path, monkeypatch):
     assert seen["step"] == [2, 4] and np.shape(seen["modes"]) == (2, 2)
     assert all((tmp_path / f"mode_collapse-ring-4x2{end}.png").stat().st_size > 1000 for end in ("", "-samples"))
 
-    monkeypatch.setattr(vanilla, "fit", lambda *_, **__: pytest.fail("trained again"))
+    no_training(monkeypatch)
     mode_collapse.main(("vanilla",), flags=small, **given)
+    table = (tmp_path / "mode_collapse-ring-4x2.md").read_text()  # the other way stays in it
+    assert "vanilla unrolled0 --size=ring --steps=4" in table and "| vanilla | " in table and "| unrolled0 | " in table
+    (tmp_path / "runs" / "ring-4x2" / "unrolled0").rename(tmp_path / "elsewhere")
+    picture = (tmp_path / "mode_collapse-ring-4x2-samples.png").read_bytes()
+    mode_collapse.main(("vanilla",), flags=small, **given)
+    assert [row["way"] for row in lines(tmp_path / "mode_collapse-ring-4x2.jsonl")[-1]["rows"][1:]] == [
+        "vanilla", "unrolled0"
+    ]  # fmt: skip
+    assert (tmp_path / "mode_collapse-ring-4x2-samples.png").read_bytes() == picture  # of both
     with pytest.raises(UserError, match="holds a run with another width"):
         mode_collapse.main(("vanilla",), flags=f"{small} --width=16", **given)
     with pytest.raises(UserError, match="nosuch: no such way at size ring"):
@@ -182,7 +206,6 @@ def test_mode_collapse_goes_on(tmp_path):
 @pytest.mark.slow
 def test_mode_collapse_of_stacked_digits(tmp_path, monkeypatch):
     """The nets of the 1000 modes, on small stacks, scored by a stand-in."""
-    monkeypatch.setitem(data.DATASETS, "stacked_digits", functools.partial(data.stacked, of="digits"))
     scores = {"labels": jnp.zeros(1), "modes": jnp.int32(30), "reverse_kl": jnp.float32(5.5)}
     monkeypatch.setattr(evaluate, "evaluate", lambda sample, measure, source, *_: (scores, {}, jnp.zeros((2, 8, 8, 3))))
     mode_collapse.main(
@@ -204,9 +227,10 @@ def test_the_ways_are_flags_of_their_experiments(size, tfds_dir):
     dataset = {"ring": "ring8_unit", "grid": "grid25"}.get(size, "stacked_mnist")
     for way in ways.values():
         name, *flags = way.format(size=size, dataset=dataset, burn_in=4, half_life=1).split()
-        cfg = rundir.handed(measure.experiment(name), flags)["run"].config
+        module = measure.experiment(name)
+        cfg = cli.parse(module.Config, module.PRESETS, flags)[1].config
         assert cfg["dataset"] == dataset and cfg["batch_size"] % cfg.get("pack", 1) == 0, way
-        assert dataset != "stacked_mnist" or name == "r3gan" or cfg["nets"] == "stacked"
+        assert dataset != "stacked_mnist" or name in ("r3gan", "unrolled_modes") or cfg["nets"] == "stacked"
 
 
 @pytest.mark.slow
@@ -219,8 +243,8 @@ def test_seeds(tmp_path, monkeypatch):
     assert ways == [(1, "in turn"), (4, "in turn"), (4, "vmap"), (4, "lax.map"), (4, "fit, 4 devices")]
     assert all(r["apart"] <= 1e-5 and len(r["ms"]) == 2 and r["compile"] > 0 for r in line["rows"])
     assert (tmp_path / "seeds-vanilla-ring.png").stat().st_size > 1000
-    other = lambda init, seed, n: rundir.initial(init, seed + 1, n)
-    monkeypatch.setattr(seeds, "rundir", types.SimpleNamespace(initial=other))
+    other = lambda init, seed, n: states.initial(init, seed + 1, n)
+    monkeypatch.setattr(seeds, "states", types.SimpleNamespace(initial=other))
     with pytest.raises(UserError, match=r"4 seeds by vmap are \S+ from 4 runs in turn after 2 steps"):
         seeds.main("vanilla", "ring", seeds=(4,), check=2, **timed)
 
@@ -324,3 +348,28 @@ def test_trajectories(tmp_path, capsys):
     assert ends["bilinear game", "extragradient"] == pytest.approx(1.25**0.5 * (1 - 0.01 + 0.0001) ** 3, rel=1e-5)
     assert ends["Dirac-GAN", "simultaneous"] > ends["Dirac-GAN", "alternating"] > ends["Dirac-GAN", "consensus"]
     assert (tmp_path / "trajectories.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_kills(tmp_path):
+    """A run that is killed while it trains and again at a random moment ends as the one that was left alone."""
+    flags = "--save-every=5 --eval-every=0 --log-every=5 --keep=2 --batch-size=8 --width=8 --unroll=1"
+    kills.main(kills=2, flags=flags, out=str(tmp_path))
+    (line,) = lines(tmp_path / "kills.jsonl")
+    (row,) = line["rows"]
+    assert row["same state"] and row["same rows"] and row["kills"] == 2 and row["steps"] >= 40
+
+
+def test_kills_of_a_run_that_fails(tmp_path):
+    """What it said is passed on."""
+    with pytest.raises(UserError, match=r"(?s)the run ended by itself:.*there is no experiment 'nosuch'"):
+        kills.main(kills=2, experiment="nosuch", out=str(tmp_path))
+
+
+@pytest.mark.slow
+def test_long_run(tmp_path):
+    """Memory and open files at three moments, and the size of a row."""
+    long_run.main(3000, "--unroll=0 --batch-size=8 --width=8 --eval-every=0 --save-every=1000", out=str(tmp_path))
+    (line,) = lines(tmp_path / "long_run.jsonl")
+    (row,) = line["rows"]
+    assert len(row["resident MB"]) == len(row["open files"]) == 3 and 50 < row["bytes a row"] < 300

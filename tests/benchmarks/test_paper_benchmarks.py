@@ -1,7 +1,7 @@
 """The benchmarks of the unrolled GAN's own experiments run, with a few steps, and their numbers are what they say."""
 
-import functools
 import json
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ import scipy.stats
 from benchmarks import measure
 from benchmarks.quality import ablation, colour_mnist, lstm_mnist, reconstruct
 from gan_jax import UserError, data
+from gan_jax.data import composed
 from gan_jax.run import rundir
 
 
@@ -24,8 +25,8 @@ def rows_of(file):
 @pytest.fixture
 def small_sets(monkeypatch):
     """The sets that are made of MNIST's digits, made of 8x8 ones."""
-    for name, make in {"stacked_mnist": data.stacked, "coloured_mnist": data.coloured}.items():
-        monkeypatch.setitem(data.DATASETS, name, functools.partial(make, of="digits"))
+    for name, make in {"stacked_mnist": composed.stacked, "coloured_mnist": composed.coloured}.items():
+        monkeypatch.setitem(data.DATASETS, name, lambda name, make=make: make(name, data.load("digits")))
     data.load.cache_clear()
     yield
     data.load.cache_clear()
@@ -44,8 +45,30 @@ def test_ablation(tmp_path, monkeypatch):
     table = (tmp_path / "ablation-ring8.md").read_text()
     assert "| way | modes | high quality | reverse kl | seconds |" in table and "| averaged | " in table
     assert (tmp_path / "ablation-ring8.png").stat().st_size > 1000
-    monkeypatch.setattr(ablation.ablation, "fit", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(sys.modules["gan_jax.run.program"], "trained", lambda *_: pytest.fail("trained again"))
+    config = tmp_path / "runs" / "ring8-2x2" / "averaged" / "config.json"
+    saved = json.loads(config.read_text())
+    saved["versions"]["jax"], saved["machine"]["cpu"], saved["commit"] = "0.9", "another", "abc"
+    config.write_text(json.dumps(saved))
     ablation.main(("averaged",), **given)
+    line = json.loads((tmp_path / "ablation-ring8.jsonl").read_text().splitlines()[-1])
+    _, plain, averaged = line["rows"]  # a way that was not asked for stays
+    table = (tmp_path / "ablation-ring8.md").read_text()
+    assert plain["way"] == "plain" and "| plain | " in table and "| averaged | " in table
+    assert averaged["trained"]["jax"] == "0.9" and averaged["trained"]["cpu"] == "another"
+    assert plain["trained"]["jax"] == jax.__version__ and plain["trained"]["devices"] == jax.device_count()
+    # of the line itself, what all its runs have in common, whoever recorded it
+    assert "jax" not in line and "cpu" not in line and "commit" not in line and line["flax"] == plain["trained"]["flax"]
+
+
+def test_ways_of_other_flags_are_not_carried_over(tmp_path):
+    """Lines of other flags, or that don't say their flags, are of another protocol."""
+    protocol = {"protocol": "ring8, 2 updates", "flags": ""}
+    row = lambda way: {"way": way, "trained": {"jax": "0.9"}}
+    measure.record("ablation-ring8", [protocol, row("plain"), row("sgd")], str(tmp_path))
+    measure.record("ablation-ring8", [protocol | {"flags": "--width=8"}, row("delayed")], str(tmp_path))
+    measure.record("ablation-ring8", [{"protocol": protocol["protocol"]}, row("averaged")], str(tmp_path))
+    assert list(ablation.carried("ablation-ring8", tmp_path, protocol)) == ["plain", "sgd"]
 
 
 @pytest.mark.slow
@@ -139,8 +162,8 @@ def test_colour_mnist(tmp_path, small_sets):
 
 def test_coloured_digits():
     """Paper stays near black, ink has the colour; each digit is one image, its colour another one each time."""
-    source = data.coloured("coloured", "digits", std=0.3, noise=0.0)
-    drawn = source.draw(jax.random.key(0), 2000)
+    source = composed.coloured("coloured", data.load("digits"), std=0.3, noise=0.0)
+    drawn = data.draw(source, jax.random.key(0), 2000)
     x, y = np.asarray(drawn["x"]), np.asarray(drawn["y"])
     assert x.shape == (2000, 8, 8, 3) and sorted(np.unique(y)) == list(range(10)) and np.abs(x).max() <= 1
     image = data.load("digits").read(np.arange(1000))

@@ -39,7 +39,7 @@ def test_equal(name):
 def test_differs(monkeypatch):
     """A step that is not ours is refused, and the message says where."""
     pytest.importorskip("torch", reason=REASON)
-    from benchmarks.speed import torch_steps
+    from benchmarks import torch_steps
 
     monkeypatch.setattr(torch_steps, "_cross_entropy", lambda real, fake: (fake - real).mean())
     with pytest.raises(

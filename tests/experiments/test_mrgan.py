@@ -10,7 +10,7 @@ import numpy as np
 import oracle
 import pytest
 
-from experiments import mrgan, unrolled
+from experiments import mrgan, unrolled_modes
 from gan_jax.game import rng
 
 B = 3
@@ -82,14 +82,14 @@ def test_the_error_of_reconstruction(monkeypatch):
     monkeypatch.setattr(mrgan.jax.lax, "map", lambda f, x, batch_size: np.concatenate([x[:1] + 1, x[1:]]))
     found = mrgan.measure(cfg, state, jax.random.key(0), None, test)
     np.testing.assert_allclose(found["test/distance"], 1 / 20, rtol=1e-5)
-    shown, again = found["reconstructions"]
+    shown, again = found["reconstructions"].x
     np.testing.assert_allclose(shown, test["x"][:16] / 127.5 - 1, atol=1e-6)
     np.testing.assert_allclose(again[1:], shown[1:])
 
 
-@pytest.mark.parametrize("preset", ["stacked_quarter", "stacked_half"])
-def test_stacked_presets_are_those_of_unrolled(preset):
+@pytest.mark.parametrize("preset", ["quarter", "half"])
+def test_stacked_presets_are_those_of_unrolled_modes(preset):
     """The same G and D, batch, rates and decays."""
-    ours, theirs = mrgan.PRESETS[preset], unrolled.PRESETS[preset]
-    same = ("dataset", "steps", "batch_size", "z_dim", "nets", "width", "d_width", "g_lr", "d_lr", "b1", "b2")
+    ours, theirs = mrgan.PRESETS[f"stacked_{preset}"], unrolled_modes.PRESETS[preset]
+    same = ("dataset", "steps", "batch_size", "z_dim", "width", "d_width", "g_lr", "d_lr", "b1", "b2")
     assert all(getattr(ours, name) == getattr(theirs, name) for name in same)

@@ -9,7 +9,7 @@ import numpy as np
 import oracle
 import pytest
 
-from experiments import pacgan, unrolled
+from experiments import pacgan, unrolled_modes
 from gan_jax import UserError
 from gan_jax.game import rng
 from gan_jax.nets import maxout
@@ -80,18 +80,18 @@ def test_maxout_by_hand():
     assert sum(p.size for p in jax.tree.leaves(G)) == 2 * 400 + 3 * 400 * 400 + 4 * 2 * 400 + 802
 
 
-@pytest.mark.parametrize("module", [pacgan, unrolled])
+@pytest.mark.parametrize("module", [pacgan, unrolled_modes])
 def test_packs_that_do_not_fit_are_refused(module, tmp_path):
     """In one or two lines, before anything is written."""
-    for flags, says in (("--pack=3", "a batch of 256 can't be cut into packs of 3"), ("--pack=0", "--pack is 0")):
+    for flags, says in (("--pack=3", "a batch of 128 can't be cut into packs of 3"), ("--pack=0", "--pack is 0")):
         with pytest.raises(UserError, match=says) as refused:
-            module.main([flags, "--cpu", f"--out={tmp_path / 'run'}"])
+            module.main([flags, "--batch-size=128", "--cpu", f"--out={tmp_path / 'run'}"])
         assert len(str(refused.value).splitlines()) <= 2 and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("preset", ["stacked_quarter", "stacked_half"])
-def test_stacked_presets_are_those_of_unrolled(preset):
+@pytest.mark.parametrize("preset", ["quarter", "half"])
+def test_stacked_presets_are_those_of_unrolled_modes(preset):
     """The same nets, batch, rates and decays."""
-    ours, theirs = pacgan.PRESETS[preset], unrolled.PRESETS[preset]
-    same = ("dataset", "steps", "batch_size", "z_dim", "nets", "width", "d_width", "g_lr", "d_lr", "b1", "b2")
+    ours, theirs = pacgan.PRESETS[f"stacked_{preset}"], unrolled_modes.PRESETS[preset]
+    same = ("dataset", "steps", "batch_size", "z_dim", "width", "d_width", "g_lr", "d_lr", "b1", "b2")
     assert all(getattr(ours, name) == getattr(theirs, name) for name in same) and ours.pack == 2

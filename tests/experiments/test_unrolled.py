@@ -2,18 +2,21 @@
 
 import dataclasses
 import functools
+import json
+import shutil
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gan_jax.run.loop import scan_fit
 
+import gan_jax
 from experiments import unrolled
-from gan_jax import data
+from gan_jax import UserError, data
 from gan_jax.game import losses, rng
 from gan_jax.run import mesh
+from gan_jax.run.fit import scan_fit
 
 CFG = dataclasses.replace(
     unrolled.PRESETS["paper"], batch_size=8, width=8, z_dim=4, unroll=3, g_lr=1e-2, d_lr=2e-2, ema=0.9
@@ -139,16 +142,54 @@ def test_zero_updates_ahead_is_the_plain_gan():
 
 
 @pytest.mark.parametrize("loss", losses.PAIRS)
-def test_every_loss_and_net_trains(loss):
-    """A step with each loss, and with each family of nets, is finite and moves both players."""
-    nets = {"minimax": ("dcgan", "digits"), "hinge": ("lstm", "digits")}.get(loss, ("mlp", "ring8"))
-    cfg = dataclasses.replace(CFG, loss=loss, nets=nets[0], dataset=nets[1], unroll=1)
+def test_every_loss_trains(loss):
+    """A step with each loss, one of them on images, is finite and moves both players."""
+    cfg = dataclasses.replace(CFG, loss=loss, dataset="digits" if loss == "minimax" else "ring8", unroll=1)
     x = jnp.ones((8, *data.load(cfg.dataset).shape)) / 2
     state = jax.jit(lambda: unrolled.init(cfg, jax.random.key(0)))()
     after, metrics = jax.jit(lambda s: unrolled.step(cfg, s, {"x": x}))(state)
     assert all(np.isfinite(m) for m in metrics.values())
     for a, b in ((state.g, after.g), (state.d, after.d)):
         assert any(not np.array_equal(p, q) for p, q in zip(*map(jax.tree.leaves, (a.params, b.params)), strict=True))
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory):
+    """Return a function that gives the folder of a run of before, when one file had all nets, with these fields too."""
+    flags = ["--batch-size=8", "--width=8", "--unroll=2", "--steps=2", "--eval-every=0", "--log-every=2"]
+    run = tmp_path_factory.mktemp("runs") / "run"
+    unrolled.main([*flags, f"--out={run}"])
+
+    def aged(**fields):
+        folder = tmp_path_factory.mktemp("before") / "run"
+        shutil.copytree(run, folder)
+        saved = json.loads((folder / "config.json").read_text())
+        saved["config"] |= {"nets": "auto", "d_width": 2, "std": False, "pack": 1} | fields
+        (folder / "config.json").write_text(json.dumps(saved))
+        return folder
+
+    return aged
+
+
+def test_a_run_of_before_on_these_nets_goes_on(before):
+    """Fields that are gone, with the values that this file still has, don't matter."""
+    state, _ = unrolled.main(["--resume", f"--out={before()}", "--steps=4"])
+    assert state.step == 4 and gan_jax.load(before()).state.step == 2
+
+
+@pytest.mark.parametrize("field", [{"nets": "stacked"}, {"nets": "lstm"}, {"pack": 2}, {"lost": 1}], ids=str)
+def test_a_run_of_before_on_other_nets_is_refused(before, field):
+    """It is not resumed as something else, from the command line or a notebook, nor loaded: the field is named."""
+    ((name, value),) = field.items()
+    folder = before(**field)
+    refused = functools.partial(pytest.raises, UserError, match=f"^.*config.json: {name} is {value!r}, and .* any more")
+    for flags in ([], ["--preset=default"]):
+        with refused():
+            unrolled.main(["--resume", f"--out={folder}", "--steps=4", *flags])
+    with refused():
+        gan_jax.fit(unrolled, gan_jax.load(before()).cfg, out=str(folder), resume=True, steps=4)
+    with refused():
+        gan_jax.load(folder)
 
 
 @pytest.mark.slow

@@ -91,7 +91,7 @@ RULES = {
     "symplectic": dynamics.symplectic(*SGD, align=False),
     "aligned": dynamics.symplectic(*SGD),
     "competitive": dynamics.competitive(RATE),
-    "lookahead": dynamics.lookahead(dynamics.simultaneous(*SGD), 3, 0.4),
+    "lookahead": dynamics.lookahead_minmax(dynamics.simultaneous(*SGD), 3, 0.4),
 }
 
 

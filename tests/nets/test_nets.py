@@ -57,15 +57,6 @@ def test_shapes(module, shape):
     assert score.shape == (4,) and score.dtype == jnp.float32
 
 
-def test_levels():
-    assert dcgan.levels((28, 28, 1), 64) == ([(28, 28), (14, 14), (7, 7), (4, 4)], [64, 128, 256])
-    assert dcgan.levels((64, 64, 3), 64)[1] == [64, 128, 256, 512]  # the paper's G and D, at half the width of its G
-    assert dcgan.levels((105, 20, 3), 8) == (
-        [(105, 20), (53, 10), (27, 5), (14, 3), (7, 2), (4, 1)],
-        [8, 16, 32, 64, 64],
-    )
-
-
 def test_dcgan_layers():
     kernels = lambda params: {p["kernel"].shape for name, p in params.items() if "Norm" not in name}
     biased = lambda params: {name for name, p in params.items() if "bias" in p and "Norm" not in name}
@@ -198,12 +189,3 @@ def test_spectral_norm():
         np.testing.assert_allclose(sigmas[name], sigma, rtol=1e-2)
     _, kept = jit(lambda v, x: D.apply(v, x, train=False, mutable=["batch_stats"]))(now, x)
     assert jax.tree.all(jax.tree.map(np.array_equal, kept["batch_stats"], now["batch_stats"]))
-
-
-def test_minibatch_std():
-    """One more channel holds the mean over pixels and channels of the standard deviation over the batch."""
-    x = np.asarray(normal(0, 6, 3, 4, 5))
-    seen = np.asarray(dcgan.minibatch_std(x))
-    np.testing.assert_array_equal(seen[..., :5], x)
-    np.testing.assert_allclose(seen[..., 5], np.full((6, 3, 4), np.std(x, axis=0).mean()), rtol=1e-5)
-    assert run(dcgan.D(width=4, std=True), normal(1, 4, 9, 9, 1))[1].shape == (4,)

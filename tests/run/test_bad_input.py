@@ -172,7 +172,7 @@ def a_data_set(draw, folder, _, records):
             text = text.replace(what, other)
         file.write_text(text)
     data.load.cache_clear()
-    tried(unrolled.main, [*RING, "--preset=default", "--dataset=strokes", "--nets=mlp", "--unroll=0"], folder)
+    tried(unrolled.main, [*RING, "--preset=default", "--dataset=strokes", "--unroll=0"], folder)
 
 
 @pytest.mark.parametrize(

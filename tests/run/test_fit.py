@@ -15,7 +15,7 @@ import gan_jax
 from experiments import unrolled
 from gan_jax import UserError, data
 from gan_jax.game import rng
-from gan_jax.run import fit, plots
+from gan_jax.run import fit, log, plots
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +34,15 @@ def test_files(whole):
     config = json.loads((out / "config.json").read_text())
     cfg = dataclasses.replace(unrolled.PRESETS["default"], steps=7, batch_size=8, width=8, unroll=2)
     assert config.pop("versions").keys() == {"gan_jax", "jax", "flax", "optax"}
+    assert config.pop("machine").keys() == {"device", "devices", "cpu", "threads", "python"}
+    config.pop("commit")
     assert config == {
         "experiment": "experiments.unrolled", "config": dataclasses.asdict(cfg), "seed": 0, "seeds": 1, "rekey": 0,
-        "precision": "default", "deterministic": False,
+        "precision": "default", "deterministic": False, "log_every": 2, "eval_every": 0, "save_every": 2, "keep": 3,
+        "stream": False,
     }  # fmt: skip
     written = json.loads((out / "results.json").read_text())
-    assert written == results and list(written) == [
+    assert written == json.loads(log.as_json(results)) and list(written) == [
         "diversity", "high_quality", "modes", "reverse_kl", "steps", "seconds", "health"
     ]  # fmt: skip
     assert len(written["health"]) == 1

@@ -108,5 +108,5 @@ def test_accuracy_is_that_of_the_nearest_code(monkeypatch):
     test = {"x": at([20, 30, 74, 76, 180] * 4), "y": np.array([0, 1, 1, 1, 3] * 4, np.int32)}
     found = jax.jit(functools.partial(bigan.measure, cfg))(state, jax.random.key(0), train, test)
     np.testing.assert_allclose(found["accuracy"], 4 / 5)
-    assert found["reconstruction"].shape == (2, 16, 8, 8, 1)
-    np.testing.assert_allclose(found["reconstruction"][0, 0], 20 / 127.5 - 1, rtol=1e-5)
+    assert found["reconstruction"].x.shape == (2, 16, 8, 8, 1)
+    np.testing.assert_allclose(found["reconstruction"].x[0, 0], 20 / 127.5 - 1, rtol=1e-5)

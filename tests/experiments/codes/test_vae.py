@@ -104,5 +104,5 @@ def test_measure_is_the_mean_bound_of_the_test_split():
     np.testing.assert_allclose(found["test/elbo"], -minus_elbo.mean(), rtol=2e-2)
     np.testing.assert_allclose(found["test/kl"], kl.mean(), rtol=1e-4)
     np.testing.assert_allclose(found["test/pixels"], ((vae.expected(out) - x) ** 2).mean(), rtol=2e-2)
-    assert found["reconstructions"].shape == (2, 16, 8, 8, 1)
-    np.testing.assert_allclose(found["reconstructions"][0], x[:16], atol=1e-6)
+    assert found["reconstructions"].x.shape == (2, 16, 8, 8, 1)
+    np.testing.assert_allclose(found["reconstructions"].x[0], x[:16], atol=1e-6)

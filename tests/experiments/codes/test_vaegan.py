@@ -108,7 +108,7 @@ def test_errors_of_reconstruction(monkeypatch):
         state, test
     )
     found = measure()
-    assert found["reconstructions"].shape == (2, 16, 8, 8, 1) and found["test/pixels"] > 0
+    assert found["reconstructions"].x.shape == (2, 16, 8, 8, 1) and found["test/pixels"] > 0
     mean = test["x"].astype(np.float32).mean(0, keepdims=True) / 127.5 - 1
     monkeypatch.setattr(vaegan.jax.lax, "map", lambda f, rows, batch_size: jnp.repeat(mean, 30, 0))
     np.testing.assert_allclose(measure()["test/features"], 1, rtol=1e-4)

@@ -103,13 +103,16 @@ def test_measure_asks_for_every_label(monkeypatch):
     cfg = cgan.PRESETS["images"]
     written = lambda cfg, state, key, y: jnp.broadcast_to(y[:, None, None, None] / 10, (y.size, 8, 8, 1))
     monkeypatch.setattr(cgan, "draw", written)
+    y = jnp.arange(10)
     read = lambda x: jax.nn.one_hot(jnp.round(x[:, 0, 0, 0] * 10).astype(int), 10)
     for judge, agreement in ((read, 1.0), (lambda x: read(x).at[:, 7].set(0), 0.9)):
         monkeypatch.setattr(cgan.classifier, "load", lambda name: judge)
-        found = cgan.measure(cfg, None, jax.random.key(0), {}, {})
+        found = cgan.measure(cfg, None, jax.random.key(0), {}, {"y": y})
         np.testing.assert_allclose(found["agreement"], agreement, rtol=1e-6)
-    assert found["labels"].shape == (10, 10, 8, 8, 1)
-    np.testing.assert_allclose(found["labels"][:, :, 0, 0, 0] * 10, np.arange(10)[:, None] * np.ones(10), rtol=1e-6)
+    assert found["each_label"].x.shape == (10, 10, 8, 8, 1)
+    np.testing.assert_allclose(
+        found["each_label"].x[:, :, 0, 0, 0] * 10, np.arange(10)[:, None] * np.ones(10), rtol=1e-6
+    )
 
 
 def test_a_set_without_labels_is_refused(monkeypatch):

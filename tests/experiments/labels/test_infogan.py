@@ -111,5 +111,5 @@ def test_the_error_is_that_of_the_best_assignment(monkeypatch):
     monkeypatch.setattr(infogan, "forward", reads_the_pixel)
     found = jax.jit(functools.partial(infogan.measure, cfg))(state, jax.random.key(0), {}, {"x": x, "y": y})
     np.testing.assert_allclose(found["error"], 2 / 40, rtol=1e-5)
-    assert found["code1"].shape == found["code2"].shape == (10, 10, 8, 8, 1)
+    assert found["code1"].x.shape == found["code2"].x.shape == (10, 10, 8, 8, 1)
     assert data.load("digits").classes == 10

@@ -1,4 +1,4 @@
-"""CycleGAN's step against the paper's objective row by row and its history as a list."""
+"""CycleGAN's step against the paper's objective row by row and its pool as a list."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ import oracle
 import pytest
 
 from experiments.pairs import cyclegan
-from gan_jax.game import history, rng
+from gan_jax.game import pool, rng
 from gan_jax.nets import translate
 
 CFG = dataclasses.replace(
@@ -75,7 +75,7 @@ def paper(state, xs, cycle):
 
 
 def test_step_is_the_paper_s():
-    """Four steps equal the paper in float64, histories too; with another lambda they would not."""
+    """Four steps equal the paper in float64, pools too; with another lambda they would not."""
     with jax.enable_x64(True):
         xs = np.random.default_rng(0).normal(size=(4, 2, 2, 2))
         start, end, _ = oracle.played(cyclegan, CFG, [{"x": {"x": b}, "source": {"x": a}} for a, b in xs])
@@ -84,13 +84,13 @@ def test_step_is_the_paper_s():
         oracle.differ(ours, paper(start, xs, CFG.cycle * 2))
 
 
-def test_the_history_fills_and_then_is_shown_half_the_time():
+def test_the_pool_fills_and_then_is_shown_half_the_time():
     """Each new fake is a number of its own, so what is shown says where it comes from."""
-    mixed = jax.jit(history.mixed)
+    query = jax.jit(pool.query)
     old, seen, late = jnp.zeros((50, 1)), 0, []
     for i in range(40):
         fakes = 1.0 + jnp.arange(seen, seen + 25.0)[:, None]
-        shown, old = mixed(jax.random.key(i), old, seen, fakes)
+        shown, old = query(jax.random.key(i), old, seen, fakes)
         seen += 25
         assert set(np.ravel(shown)) <= set(range(1, seen + 1))
         if seen <= 50:

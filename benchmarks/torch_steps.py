@@ -1,4 +1,4 @@
-"""The updates of experiments/ as a careful PyTorch user writes them, for benchmarks/vs_torch.py to hold ours against.
+"""The updates of experiments/ as a careful PyTorch user writes them, for speed/vs_torch.py to hold ours against.
 
 Nets are functions of {name: tensor}, since a lookahead scores with weights that are no parameters of a module; the
 names are those of our nets. Images are NCHW by their indices and channels_last in memory, which is the faster one.
@@ -84,13 +84,22 @@ def difference(cfg, state, g, d):
 
 def drawer(source, images):
     """Return a function of a shape of batch: points of a mixture, or images out of uint8 [n, h, w, c] in [-1, 1]."""
-    if source.modes:
-        means, std = torch.tensor(source.modes[0], device=DEVICE), source.modes[1]
-        centres = lambda shape: means[torch.randint(len(means), shape, device=DEVICE)]
-        return lambda shape: centres(shape) + std * torch.randn(*shape, 2, device=DEVICE)
+    return DRAWERS[source.kind](source, images)
+
+
+def _points(source, _):
+    means, std = torch.tensor(source.modes.means, device=DEVICE), source.modes.std
+    centres = lambda shape: means[torch.randint(len(means), shape, device=DEVICE)]
+    return lambda shape: centres(shape) + std * torch.randn(*shape, 2, device=DEVICE)
+
+
+def _images(_, images):
     images = torch.from_numpy(images).to(DEVICE)
     rows = lambda shape: images[torch.randint(len(images), shape, device=DEVICE)].movedim(-1, -3)
     return lambda shape: (rows(shape).float() * 2 - 255) / 255
+
+
+DRAWERS = {"points": _points, "image": _images}
 
 
 # Nets

@@ -1,0 +1,209 @@
+"""What is in a folder of pictures: which files, in which split, with which label and caption. No picture is opened."""
+
+import json
+import os
+import posixpath
+from collections import Counter
+from typing import NamedTuple
+
+from gan_jax.errors import UserError
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+SYSTEM = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r"}  # what systems leave behind, unasked
+METADATA = "metadata.jsonl"
+TEST = ("test", "val", "valid", "validation")  # the first of these that is there is held out
+
+
+class Item(NamedTuple):
+    """One picture."""
+
+    file: str  # its path
+    name: str  # the same, below the folder
+    label: str | int | None = None
+    caption: str | None = None
+
+
+class Listing(NamedTuple):
+    """What is in a folder."""
+
+    splits: dict[str, list[Item]]  # train, and test where there is one
+    notes: list[str]  # what a user may wonder at, a line each
+    bad: list[tuple[str, str]]  # (what can't be read, why)
+
+
+def listed(root: str) -> Listing:
+    """Return what is in the folder `root`: flat, a folder a class, with train/ and test/, or with metadata.jsonl.
+
+    The label of a picture is what metadata.jsonl says, else the folder below the root (below train/, test/) that it is
+    in. Raises UserError where the folder can't be read, or labels are of several types.
+    """
+    files, regular, folders = _walk(root)
+    pictures, notes, bad = [f for f in files if f.lower().endswith(ENDINGS)], [], []
+    about = _metadata(root, files, regular, bad)
+    if about is None:
+        notes += _others(f for f in files if not f.lower().endswith(ENDINGS))
+        bad += [(f, "is not a file") for f in pictures if f not in regular]
+        pictures, about = [f for f in pictures if f in regular], {}
+    else:
+        over = sum(f not in about for f in pictures)
+        notes += [f"{METADATA} does not name {_count(over)}: left out"] * (over > 0)
+        pictures = [f for f in files if f in about]
+    splits = _splits(pictures, notes)
+    labels = {f: label for f, (label, _) in about.items() if label is not None} or _labels(splits, folders, notes)
+    item = lambda f: Item(os.path.join(root, f), f, labels.get(f), about[f][1] if about else None)
+    return Listing({split: [item(f) for f in names] for split, names in splits.items()}, notes, bad)
+
+
+def _walk(root) -> tuple[list[str], set[str], list[str]]:
+    """Return the names below root, in order, of all that is no folder, those of them that are files, and all folders.
+
+    What is hidden is left out. Links are followed, but for those to a folder that they are in.
+    """
+    files, regular, folders = [], set(), []
+
+    def walk(folder, above):
+        try:
+            with os.scandir(os.path.join(root, folder)) as opened:
+                entries = sorted(opened, key=lambda entry: os.fsencode(entry.name))
+            found = os.stat(os.path.join(root, folder))
+        except OSError as error:
+            raise UserError(f"{printable(os.path.join(root, folder))} can't be read: {error.strerror}.") from None
+        here = (found.st_dev, found.st_ino)
+        if here in above:
+            return
+        for entry in entries:
+            if entry.name.startswith(".") or entry.name.lower() in SYSTEM:
+                continue
+            name, link = posixpath.join(folder, entry.name), entry.is_symlink()
+            if os.path.isdir(entry.path) if link else entry.is_dir():
+                folders.append(name)
+                walk(name, {*above, here})
+                continue
+            files.append(name)
+            if os.path.isfile(entry.path) if link else entry.is_file():
+                regular.add(name)
+
+    walk("", set())
+    return files, regular, folders
+
+
+def _others(files) -> list[str]:
+    """Return a line on files that are no pictures by their endings."""
+    endings = Counter(os.path.splitext(f)[1].lower() or "(no ending)" for f in files)
+    kinds = ", ".join(f"{n:,} {printable(ending)}" for ending, n in endings.most_common(5))
+    return [f"no pictures by their endings: {kinds}: left out"] if kinds else []
+
+
+def _splits(pictures, notes) -> dict[str, dict[str, str]]:
+    """Return {split: {picture: its name below that split's folder}}."""
+    names = _below({f: f for f in pictures})
+    tops = {name.split("/")[0].lower() for name in names.values() if "/" in name}
+    held = next((top for top in TEST if top in tops), None)
+    if "train" not in tops or held is None:
+        return {"train": names}
+    of = lambda top: {f: name[len(top) + 1 :] for f, name in names.items() if name.lower().startswith(f"{top}/")}
+    splits = {"train": of("train"), "test": of(held)}
+    over = len(pictures) - sum(map(len, splits.values()))
+    notes += [f"{_count(over)} in neither train/ nor {held}/: left out"] * (over > 0)
+    return splits
+
+
+def _labels(splits, folders, notes) -> dict[str, str]:
+    """Return {picture: its class}, the folder that it is in; {} where not every picture is in one of at least two."""
+    names = _below({f: name for of_split in splits.values() for f, name in of_split.items()})
+    flat = sum("/" not in name for name in names.values())
+    if flat:
+        notes += [f"no labels: {_count(flat)} in no folder of a class, though others are"] * (flat < len(names))
+        return {}
+    labels = {f: name.split("/")[0] for f, name in names.items()}
+    used = {f[: len(f) - len(name)] + labels[f] for f, name in names.items()}
+    empty = [f for f in folders if posixpath.dirname(f) in set(map(posixpath.dirname, used)) - {f} and f not in used]
+    notes += [f"folders without pictures: {shown(empty)}"] * (len(empty) > 0)
+    nested = any(name.count("/") > 1 for name in names.values())
+    notes += ["folders in the folders of classes make no classes of their own"] * nested
+    return labels
+
+
+def _below(names: dict[str, str]) -> dict[str, str]:
+    """Return the names without the folders that all of them are in."""
+    common = posixpath.commonpath([posixpath.dirname(name) for name in names.values()]) if names else ""
+    return {f: name[len(common) :].lstrip("/") for f, name in names.items()}
+
+
+def _metadata(root, files, regular, bad) -> dict[str, tuple] | None:
+    """Return {picture: (label, caption)} as the files called metadata.jsonl say, None where there are none.
+
+    What is wrong with a line is added to `bad`. Raises UserError where labels are of several types.
+    """
+    tables = [f for f in files if posixpath.basename(f) == METADATA]
+    if not tables:
+        return None
+    about, lines = {}, {}
+    for table in tables:
+        try:
+            with open(os.path.join(root, table), "rb") as opened:
+                text = opened.read().removeprefix(b"\xef\xbb\xbf")
+        except OSError as error:
+            raise UserError(f"{printable(os.path.join(root, table))} can't be read: {error.strerror}.") from None
+        for number, line in enumerate(text.split(b"\n"), 1):
+            if line.strip():
+                where = f"{table} line {number}"
+                try:
+                    name, label, caption = _line(line, posixpath.dirname(table), regular)
+                    if name in about:
+                        raise ValueError(f"names {name} again, after {lines[name]}")
+                    about[name], lines[name] = (label, caption), where
+                except ValueError as error:
+                    bad.append((where, str(error)))
+    types = {type(label): lines[name] for name, (label, _) in about.items() if label is not None}
+    if len(types) > 1:
+        where = " and ".join(f"{of.__name__} in {printable(line)}" for of, line in types.items())
+        raise UserError(f"labels are of several types: {where}. Make all of them words, or all whole numbers.")
+    for which, what in enumerate(("label", "caption")):
+        lacking = [name for name, of in about.items() if of[which] is None]
+        if len(lacking) < len(about):
+            bad += [(lines[name], f"has no {what}, though others have") for name in lacking]
+            about = {name: of for name, of in about.items() if of[which] is not None}
+    return about
+
+
+def _line(line, folder, regular) -> tuple[str, str | int | None, str | None]:
+    """Return (picture, label, caption) of a line of metadata.jsonl. Raises ValueError where it is wrong."""
+    try:
+        told = json.loads(line)
+    except (ValueError, RecursionError):
+        raise ValueError("is not JSON") from None
+    if not isinstance(told, dict) or not isinstance(told.get("file_name"), str):
+        raise ValueError("has no file_name")
+    name = posixpath.normpath(posixpath.join(folder, told["file_name"]))
+    if name not in regular:
+        raise ValueError(f"names {told['file_name']}, which is not there")
+    label, caption = told.get("label"), told.get("text", told.get("caption"))
+    if label is not None and type(label) not in (int, str):
+        raise ValueError(f"has the label {json.dumps(label)[:40]}, which is neither a word nor a whole number")
+    if caption is not None and type(caption) is not str:
+        raise ValueError(f"has the caption {json.dumps(caption)[:40]}, which is no text")
+    return name, label, caption
+
+
+def in_order(labels) -> list:
+    """Return the different labels in order: numbers, and words that are all numbers, as such."""
+    labels = set(labels)
+    numbers = all(type(label) is int or (label.isascii() and label.isdigit()) for label in labels)
+    return sorted(labels, key=lambda label: (int(label), str(label)) if numbers else os.fsencode(str(label)))
+
+
+def printable(name) -> str:
+    """Return a name as it can be shown in one line: control characters and undecodable bytes escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(name))
+
+
+def shown(names, most: int = 5) -> str:
+    """Return the first few of some names in one line, and how many more there are."""
+    names = list(names)
+    more = len(names) - most
+    return ", ".join(map(printable, names[:most])) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _count(n) -> str:
+    return f"{n:,} picture{'s' * (n > 1)}"

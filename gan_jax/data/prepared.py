@@ -1,0 +1,109 @@
+"""Records of one shape, prepared once: pictures as array_record, which is read at random without TensorFlow.
+
+A prepared folder holds `info.json` and, for each split, SPLIT.array_record (a picture a record: its pixels) or, of
+points and rows, SPLIT.npy.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+
+from gan_jax.data import cache
+
+SAY_EVERY = 10  # seconds, while pictures are prepared
+
+
+def kept(digest: str, make: Callable[[Path], dict]) -> tuple[Path, dict]:
+    """Return (folder, info) of what is prepared under this digest, made first where it is not there.
+
+    make: fills an empty folder and returns its info, a dict that JSON can hold.
+    """
+    name = f"folders/{digest}"
+    found = _info(cache.FOLDER / name)
+    if found is not None:
+        return cache.FOLDER / name, found
+
+    def made(place):
+        folder = place / name
+        info = _info(folder)  # another process may have made it meanwhile
+        if info is None:
+            info = _made(folder, make)
+        return folder, info
+
+    return cache.prepared("folders", made)
+
+
+def _info(folder) -> dict | None:
+    """Return what info.json says; None where it says nothing, or not all files are there as they were written."""
+    try:
+        info = json.loads((folder / "info.json").read_text())
+        return info if info["files"] == _sizes(folder) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _sizes(folder) -> dict[str, int]:
+    return {file.name: file.stat().st_size for file in folder.iterdir() if file.name != "info.json"}
+
+
+def _made(folder, make) -> dict:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new-"))
+    try:
+        info = make(new)
+        info["files"] = _sizes(new)
+        (new / "info.json").write_text(json.dumps(info))
+        shutil.rmtree(folder, ignore_errors=True)  # what is there can't be read
+        os.rename(new, folder)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+    return info
+
+
+def write_pictures(file: Path, pictures: Iterable[np.ndarray], total: int, name: str):
+    """Write pictures [h, w, c], one a record. A grey one may have one channel where others have three.
+
+    total, name: how many, and of what, for a line on stderr now and then. Raises OSError where the disk is full.
+    """
+    from array_record.python.array_record_module import ArrayRecordWriter
+
+    said, n = time.monotonic(), 0
+    try:
+        writer = ArrayRecordWriter(str(file), "group_size:1")  # each record can be read alone
+        with contextlib.closing(writer):
+            for n, picture in enumerate(pictures, 1):
+                writer.write(picture.tobytes())
+                if time.monotonic() > said + SAY_EVERY:
+                    said = time.monotonic()
+                    print(f"preparing {name}: {n:,} of {total:,}", file=sys.stderr, flush=True)
+    except RuntimeError as error:
+        raise OSError(f"{file} can't be written: {error}") from None
+
+
+def reader(file: Path, shape, dtype) -> Callable[[Iterable[int]], np.ndarray]:
+    """Return (indices [k]) -> x [k, *shape] of a split, `file` being its name without an ending."""
+    rows = file.with_name(f"{file.name}.npy")
+    if rows.exists():
+        x = np.load(rows, mmap_mode="r", allow_pickle=False)
+        return lambda indices: np.asarray(x[np.asarray(indices, int)])
+    from array_record.python.array_record_data_source import ArrayRecordDataSource
+
+    records = ArrayRecordDataSource(f"{file}.array_record")
+
+    def read(indices):
+        indices = [int(i) for i in indices]
+        out = np.empty((len(indices), *shape), dtype)
+        for row, raw in zip(out, records.__getitems__(indices) if indices else [], strict=True):
+            row[...] = np.frombuffer(raw, dtype).reshape(*shape[:-1], -1)  # one channel, or all
+        return out
+
+    return read

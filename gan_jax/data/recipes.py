@@ -1,0 +1,454 @@
+"""Recipes: the data of other tasks, made of sets that are there. Each takes a `Source` and returns another one.
+
+A recipe wraps `make`, that of the held-out split too. Records, their order and what the cache keeps of them stay, so
+that one copy serves all recipes. What a recipe adds leaves x and y alone, and so the fingerprint stays: a classifier of
+x is the same with and without a mask beside it. A recipe that changes x says so in the fingerprint, and drops the modes
+where they are those of the old x. Equal calls return the same Source.
+
+Chance is a function of (key, i) and the row; of the records that are held out, of the record alone, so that a hole is
+where it was in every evaluation, however the split is cut into batches.
+
+Pictures are worked on in whole numbers, their 8-bit levels, and what comes out is 8-bit, too, as if it had been saved:
+floats would round differently in the different programs that XLA makes of one formula, and a resident batch has to have
+the bits of a streamed one.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gan_jax.data.source import Field, Source, decode
+from gan_jax.errors import UserError
+from gan_jax.game import rng
+
+PICTURES = "image", "video"  # what has pixels: [..., h, w, c]
+
+
+@functools.cache
+def masked(
+    source: Source, hole: Literal["centre", "box", "pixels"] = "centre", part: float = 0.5, least: float = 0
+) -> Source:
+    """Return the source for in-painting: `source` is x with a hole of 0, mid-grey; `mask` [h, w, 1] is 1 there.
+
+    hole: a box in the middle, a box anywhere, or single pixels. part: of each side that a box takes away, in (0, 1); of
+    pixels, their probability. least: the sides of a box that is anywhere are drawn evenly from `least` to `part`, each
+    on its own; by default all are `part`. Context encoders (Pathak et al. 2016, arXiv 1604.07379) have ("centre", 0.5),
+    GLCIC (Iizuka et al. 2017) ("box", 0.5, 0.375), semantic in-painting (Yeh et al. 2017, arXiv 1607.07539) ("pixels",
+    0.8), too. Raises UserError where there are no images, or the hole is none.
+    """
+    _suit(source, "masked", ("image",), "source", "mask")
+    least = least or part
+    if not 0 < least <= part < 1:
+        raise UserError(f"a hole takes a part between 0 and 1 of a picture, not {least} to {part}.")
+
+    def change(batch, uniform, _):
+        x = batch["x"]  # [b, h, w, c]
+        missing = HOLES[hole](uniform, *x.shape[1:3], least, part)[..., None]  # [b or 1, h, w, 1]
+        mask = jnp.broadcast_to(missing, (*x.shape[:3], 1)).astype(np.float32)
+        return {"source": jnp.where(missing, np.float32(0), x), "mask": mask}
+
+    fields = lambda split: {"source": split.fields["x"], "mask": Field((*split.shape[:2], 1), "image")}
+    return _wrapped(source, "masked", fields, change)
+
+
+def _centre(uniform, h, w, least, part):
+    sides = _sides(h, w, part)
+    return _inside((np.array([h, w]) - sides) // 2, sides, h, w)
+
+
+def _box(uniform, h, w, least, part):
+    u, low, high = uniform(4), _sides(h, w, least), _sides(h, w, part)
+    sides = low + below(u[:, :2], high - low + 1)
+    return _inside(below(u[:, 2:], np.array([[h, w]]) - sides + 1), sides, h, w)
+
+
+def _pixels(uniform, h, w, least, part):
+    return uniform(h, w) < part
+
+
+def _sides(h, w, part):
+    return np.array([[max(1, round(part * h)), max(1, round(part * w))]])
+
+
+def _inside(starts, sides, h, w):
+    """Return where the boxes are that begin at `starts` [b, (y, x)], of `sides` [b, (y, x)]: [b, h, w], true inside."""
+    along = lambda axis, size: (
+        (starts[:, axis, None] <= np.arange(size)[None]) & (np.arange(size)[None] < (starts + sides)[:, axis, None])
+    )
+    return along(0, h)[:, :, None] & along(1, w)[:, None]
+
+
+HOLES = {"centre": _centre, "box": _box, "pixels": _pixels}  # (uniform, h, w, least, part) -> [b or 1, h, w]
+
+
+@functools.cache
+def shrunk(source: Source, factor: int, way: Literal["area", "bicubic"] = "area") -> Source:
+    """Return the source for super-resolution: `source` [h / factor, w / factor, c] is x made smaller.
+
+    "area" is the mean of the pixels that fall together, rounded (half up). "bicubic" is Pillow's, bit for bit: Keys'
+    kernel with a = -1/2, widened by `factor` against aliasing, which is MATLAB's `imresize`, too, but for the border
+    (Pillow leaves out what lies beyond, MATLAB mirrors) and for being rounded after each axis instead of once. Raises
+    UserError where x is no picture, or its sides aren't whole multiples of `factor`.
+    """
+    _suit(source, "shrunk", PICTURES, "source")
+
+    def fields(split):
+        *frames, h, w, c = split.shape
+        if factor < 2 or h % factor or w % factor:
+            raise UserError(f"{source.name} is {h}x{w}: a factor of 2 or more has to divide both; data.cut cuts it so.")
+        return {"source": Field((*frames, h // factor, w // factor, c), split.kind)}
+
+    smaller = {"area": _area, "bicubic": _bicubic}[way]
+    change = lambda batch, *_: {"source": _decoded(smaller(levels(batch["x"]), factor))}
+    return _wrapped(source, "shrunk", fields, change)
+
+
+def _area(v, factor):
+    *others, h, w, c = v.shape
+    total = v.reshape(*others, h // factor, factor, w // factor, factor, c).sum((-4, -2))
+    return (2 * total + factor**2) // (2 * factor**2)
+
+
+def _bicubic(v, factor):
+    for axis in (-2, -3):  # Pillow's order
+        at, weights = _taps(v.shape[axis], factor)
+        near = jnp.moveaxis(v, axis, -1)[..., at]  # [..., smaller, taps]
+        v = jnp.moveaxis((near * _beside(weights, near)).sum(-1), -1, axis)
+        v = jnp.clip((v + (1 << 21)) >> 22, 0, 255)
+    return v
+
+
+def _taps(size, factor):
+    """Return which pixels make each smaller one, and their weights in units of 2^-22: [size / factor, taps] of both."""
+    offsets = np.arange(4 * factor + 1) - 2 * factor
+    centres = (np.arange(size // factor) + 0.5) * factor
+    at = np.int32(centres)[:, None] + offsets
+    t = np.abs(at + 0.5 - centres[:, None]) / factor
+    near, far = 1.5 * t**3 - 2.5 * t**2 + 1, -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2
+    weights = np.where(t < 1, near, np.where(t < 2, far, 0)) * ((at >= 0) & (at < size))
+    weights /= weights.sum(1, keepdims=True)
+    return at.clip(0, size - 1), np.int32(np.trunc(weights * 2**22 + np.copysign(0.5, weights)))
+
+
+@functools.cache
+def grey(source: Source) -> Source:
+    """Return the source for colouring: `source` [h, w, 1] is the luma of x (ITU-R BT.601, as Pillow's mode "L").
+
+    Raises UserError where x has no colours.
+    """
+    _suit(source, "made grey", PICTURES, "source")
+    if source.shape[-1] != 3:
+        raise UserError(f"{source.name} has no colours that could be taken out; choose a set that has.")
+    change = lambda batch, *_: {"source": _decoded(luma(levels(batch["x"])))}
+    return _wrapped(source, "grey", lambda split: {"source": Field((*split.shape[:-1], 1), split.kind)}, change)
+
+
+@functools.cache
+def edges(source: Source, thin: bool = False) -> Source:
+    """Return the source for edges to photographs: `source` [h, w, 1] is the edges of x, -1 where there are none.
+
+    They are the length of the Sobel gradient of the luma, 1 for a step from black to white. thin: lines of one pixel, 1
+    on them, in Canny's way (1986): blurred with 1 4 6 4 1, kept where the length is above 200 / 1020 and the largest
+    across the edge, and where it is above 100 / 1020 and such a line goes on. Raises UserError where x is no image.
+    """
+    _suit(source, "drawn as edges", ("image",), "source")
+    change = lambda batch, *_: {"source": _decoded((_thin if thin else _sobel)(luma(levels(batch["x"]))[..., 0]))}
+    return _wrapped(source, "edges", lambda split: {"source": Field((*split.shape[:2], 1), "image")}, change)
+
+
+def _sobel(v):
+    dy, dx = _gradient(v)
+    return jnp.minimum(jnp.round(jnp.sqrt((dy**2 + dx**2).astype(np.float32)) / 4), 255)[..., None]
+
+
+def _thin(v, low=100, high=200):
+    blurred = (_filtered(_filtered(v, (1, 4, 6, 4, 1), -2), (1, 4, 6, 4, 1), -1) + 8) >> 4  # in 1/16 of a level
+    dy, dx = _gradient(blurred)
+    length = dy**2 + dx**2  # at most 2 * 16,320^2, which is less than 2^31
+    around = _neighbours(length)
+    # the tangent of 22.5 degrees is 408 / 985
+    flat, steep = 985 * abs(dy) < 408 * abs(dx), 985 * abs(dx) < 408 * abs(dy)
+    falling = (dy > 0) == (dx > 0)  # the gradient goes to the lower right, or to the upper left
+    across = lambda y, x: (length > around[-y, -x]) & (length >= around[y, x])
+    diagonal = jnp.where(falling, across(1, 1), across(1, -1))
+    ridge = jnp.where(flat, across(0, 1), jnp.where(steep, across(1, 0), diagonal))
+    weak, strong = (ridge & (length > (16 * bound) ** 2) for bound in (low, high))
+
+    def grown(state):
+        lines, _ = state
+        return weak & _dilated(_dilated(lines, -2), -1), lines
+
+    lines, _ = jax.lax.while_loop(lambda state: (state[0] != state[1]).any(), grown, (strong, jnp.zeros_like(strong)))
+    return lines[..., None] * 255
+
+
+def _gradient(v):
+    """Return Sobel's derivatives down and to the right of v [..., h, w]; the border is repeated."""
+    derivative = lambda along, across: _filtered(_filtered(v, (-1, 0, 1), along), (1, 2, 1), across)
+    return derivative(-2, -1), derivative(-1, -2)
+
+
+def _filtered(v, taps, axis):
+    reach, size = len(taps) // 2, v.shape[axis]
+    widths = [(0, 0)] * v.ndim
+    widths[axis] = (reach, reach)
+    padded = jnp.pad(v, widths, "edge")
+    return sum(tap * jax.lax.slice_in_dim(padded, k, k + size, axis=axis % v.ndim) for k, tap in enumerate(taps))
+
+
+def _dilated(lines, axis):
+    widths = [(1, 1) if k == axis % lines.ndim else (0, 0) for k in range(lines.ndim)]
+    padded, size = jnp.pad(lines, widths), lines.shape[axis]
+    a, b, c = (jax.lax.slice_in_dim(padded, k, k + size, axis=axis % lines.ndim) for k in range(3))
+    return a | b | c
+
+
+def _neighbours(v):
+    """Return {(y, x): what stands y below and x to the right of each place of v [b, h, w]}, itself too; 0 outside."""
+    padded = jnp.pad(v, ((0, 0), (1, 1), (1, 1)))
+    h, w = v.shape[1:]
+    return {(y, x): padded[:, 1 + y : 1 + y + h, 1 + x : 1 + x + w] for y in (-1, 0, 1) for x in (-1, 0, 1)}
+
+
+@functools.cache
+def paired(a: Source, b: Source) -> Source:
+    """Return b with the x of a as `source`: record k of a belongs to record k of b, held out or not.
+
+    Everything but `source` is b's: the order, labels, modes, name, fingerprint. Sets without pairs are for `join`.
+    Raises UserError where the two haven't as many records.
+    """
+    _suit(a, "paired")
+    _suit(b, "paired", None, "source")
+    if not a.n or a.n != b.n:
+        raise UserError(f"{a.name} has {a.n} records and {b.name} has {b.n}: they can't be paired one by one.")
+
+    def make(raw, *key_i_b):
+        rest = {name: value for name, value in raw.items() if name != "source"}
+        return b.make(rest, *key_i_b) | {"source": a.make(raw["source"], *key_i_b)["x"]}
+
+    return dataclasses.replace(
+        b,
+        fields=b.fields | {"source": a.fields["x"]},
+        read=lambda indices: b.read(indices) | {"source": a.read(indices)},
+        whole=lambda: b.whole() | {"source": a.whole()},
+        make=make,
+        test=paired(a.test, b.test) if a.test and b.test else None,
+        nbytes=a.nbytes + b.nbytes,
+    )
+
+
+@functools.cache
+def cut(source: Source, size: int, flip: bool = False) -> Source:
+    """Return the source whose pictures are squares of `size` pixels, cut out anywhere; held out, out of the middle.
+
+    flip: every second picture is mirrored, of those that aren't held out. All pictures of a row, and labels of its
+    pixels, are cut and mirrored alike; what is shrunk is to be shrunk afterwards. Raises UserError where x is no
+    picture, or too small, or another picture of the row has other sides.
+    """
+    _suit(source, "cut", PICTURES)
+
+    def fields(split):
+        found = {name: field for name, field in split.fields.items() if _has_pixels(field)}
+        for name, field in found.items():
+            (h, w), _ = sides = _sides_of(field), _sides_of(split.fields["x"])
+            if min(h, w) < size:
+                raise UserError(f"{source.name} is {h}x{w}, too small to cut {size} out.")
+            if len(set(sides)) > 1:
+                raise UserError(f"{source.name} has pictures x and {name} of two sizes: cut first, then shrink.")
+        squares = {name: _at_sides(field, field.shape, (size, size)) for name, field in found.items()}
+        return {name: dataclasses.replace(field, shape=squares[name]) for name, field in found.items()}
+
+    def change(batch, uniform, held_out):
+        h, w = batch["x"].shape[-3:-1]
+        alike = {name: field for name, field in source.fields.items() if _has_pixels(field)}
+
+        def one(u, row):
+            top, left, mirror = below(u[0], h - size + 1), below(u[1], w - size + 1), flip & (u[2] < 0.5)
+            if held_out:
+                top, left, mirror = (h - size) // 2, (w - size) // 2, False
+
+            def square(field, a):
+                starts = _at_sides(field, (0,) * a.ndim, (top, left))
+                a = jax.lax.dynamic_slice(a, starts, _at_sides(field, a.shape, (size, size)))
+                return jnp.where(mirror, jnp.flip(a, a.ndim - 1 - (field.kind in PICTURES)), a)
+
+            return {name: square(field, row[name]) for name, field in alike.items()}
+
+        return jax.vmap(one)(uniform(3), {name: batch[name] for name in alike})
+
+    return _wrapped(source, "cut", fields, change, f"cut{size}{'-flip' * flip}", modes=None)
+
+
+def _has_pixels(field):
+    return field.kind in PICTURES or (field.kind == "label" and len(field.shape) == 2)
+
+
+def _sides_of(field):
+    """Return (h, w) of a picture, a video or the labels of pixels."""
+    return field.shape[-3:-1] if field.kind in PICTURES else field.shape
+
+
+def _at_sides(field, values, sides):
+    """Return the values, one for each axis of such a field, with those of its height and width replaced."""
+    return (*values[:-3], *sides, values[-1]) if field.kind in PICTURES else sides
+
+
+@functools.cache
+def dequantised(source: Source) -> Source:
+    """Return the source whose pictures have lost their levels: x is 2 (v + u) / 256 - 1, u uniform in [0, 1).
+
+    v is the level, 0 to 255. What has a density asks for it (Uria, Murray and Larochelle 2013, arXiv 1306.0186). Raises
+    UserError where x is no picture.
+    """
+    _suit(source, "dequantised", PICTURES)
+
+    def change(batch, uniform, _):
+        v = levels(batch["x"])
+        u = uniform(*v.shape[1:])
+        return {"x": (2 * jnp.minimum(v + u, np.nextafter(np.float32(256), np.float32(0))) - 256) * np.float32(1 / 256)}
+
+    return _wrapped(source, "dequantised", lambda split: {}, change, "dequantised")
+
+
+@functools.cache
+def standardised(source: Source) -> Source:
+    """Return the source of rows whose columns have mean 0 and deviation 1 over the training split.
+
+    Those that are held out are moved and scaled alike; a column that never changes becomes 0. The field's `undo` takes
+    x [..., c] back to the units of the records. Raises UserError where x is no row.
+    """
+    _suit(source, "standardised", ("row",))
+
+    @functools.cache
+    def statistics():
+        with jax.ensure_compile_time_eval():
+            x = np.asarray(source.make(source.whole(), jax.random.key(0), 0, source.n)["x"], np.float64)
+        return np.float32(x.mean(0)), np.float32(np.where(np.ptp(x, 0) > 0, x.std(0), 1))
+
+    def change(batch, *_):
+        mean, deviation = (_beside(a, batch["x"]) for a in statistics())
+        return {"x": (batch["x"] - mean) / deviation}
+
+    def undo(x):
+        mean, deviation = (_beside(a, x) for a in statistics())
+        return x * deviation + mean
+
+    fields = lambda split: {"x": dataclasses.replace(split.fields["x"], dtype=np.float32, undo=undo)}
+    return _wrapped(source, "standardised", fields, change, "standardised", modes=None)
+
+
+# Colours
+
+
+def to_lab(x):
+    """Return sRGB x [..., 3] in [-1, 1] in CIE Lab (1976) under D65: L / 50 - 1, a / 110, b / 110, all in [-1, 1].
+
+    sRGB is that of IEC 61966-2-1; the scale is that of pix2pix (Isola et al. 2017, arXiv 1611.07004).
+    """
+    x = (x + 1) / 2
+    linear = jnp.where(x > 0.04045, ((jnp.maximum(x, 0.04045) + 0.055) / 1.055) ** 2.4, x / 12.92)
+    t = linear @ (XYZ / XYZ.sum(1, keepdims=True)).T.astype(np.float32)
+    f = jnp.where(t > KNEE**3, jnp.cbrt(jnp.maximum(t, KNEE**3)), t / (3 * KNEE**2) + 4 / 29)
+    X, Y, Z = (f[..., i] for i in range(3))
+    return jnp.stack([(116 * Y - 16) / 50 - 1, 500 / 110 * (X - Y), 200 / 110 * (Y - Z)], -1)
+
+
+def from_lab(lab):
+    """Return what `to_lab` gave as sRGB again; colours that sRGB hasn't got are cut to [-1, 1]."""
+    Y = ((lab[..., 0] + 1) * 50 + 16) / 116
+    f = jnp.stack([Y + lab[..., 1] * 110 / 500, Y, Y - lab[..., 2] * 110 / 200], -1)
+    t = jnp.where(f > KNEE, f**3, 3 * KNEE**2 * (f - 4 / 29))
+    linear = t @ np.linalg.inv(XYZ / XYZ.sum(1, keepdims=True)).T.astype(np.float32)
+    x = jnp.where(linear > 0.0031308, 1.055 * jnp.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055, 12.92 * linear)
+    return jnp.clip(2 * x - 1, -1, 1)
+
+
+XYZ = np.array(
+    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+)
+KNEE = 6 / 29  # below which the cube root is replaced by a line
+
+
+def levels(x):
+    """Return x in [-1, 1] as whole numbers, 0 to 255: int32."""
+    return jnp.clip(jnp.round(x * 127.5 + 127.5), 0, 255).astype(np.int32)
+
+
+def luma(v):
+    """Return the luma [..., 1] of levels v [..., c]: of three channels Pillow's mode "L", of one themselves."""
+    if v.shape[-1] == 1:
+        return v
+    return (19595 * v[..., :1] + 38470 * v[..., 1:2] + 7471 * v[..., 2:] + 2**15) >> 16
+
+
+def _decoded(v):
+    return decode(v.astype(np.uint8))
+
+
+def _beside(a, of):
+    """Return a with axes of 1 in front, as many axes as `of` has."""
+    return a.reshape((1,) * (of.ndim - a.ndim) + a.shape)
+
+
+# What recipes share
+
+
+def uniform_of_batch(key, i, name: str, b: int) -> Callable:
+    """Return the function (*shape) -> numbers [b, *shape], uniform in [0, 1), of batch i, for the noise `name`."""
+    return lambda *shape: jax.random.uniform(rng.at(key, i, name), (b, *shape))
+
+
+def uniform_of_records(name: str, values) -> Callable:
+    """Return such a function whose numbers are, row for row, a function of `values` [b, ...], whole numbers."""
+
+    def uniform(*shape):
+        key = rng.at(jax.random.key(0), 0, name)
+        salt = jax.random.bits(key, values.shape[1:])[None]
+        digests = (values.astype(np.uint32) * salt).reshape(len(values), -1).sum(1, dtype=np.uint32)
+        return jax.vmap(lambda digest: jax.random.uniform(jax.random.fold_in(key, digest), shape))(digests)
+
+    return uniform
+
+
+def below(u, n):
+    """Return whole numbers out of [0, n), for u uniform in [0, 1)."""
+    return jnp.minimum((u * n).astype(np.int32), n - 1)
+
+
+def _wrapped(source: Source, name: str, fields: Callable, change: Callable, said="", **others) -> Source:
+    """Return the source whose batches are the old ones and what `change` makes of them; held-out ones likewise.
+
+    fields: split -> the fields that are new. change: (batch, uniform, whether the split is held out) -> what is new;
+    uniform is what `uniform_of_batch` returns, or `uniform_of_records`. said: what the fingerprint says of it. others:
+    more of the new source.
+    """
+
+    def of(split, held_out):
+        def make(raw, key, i, b):
+            batch = split.make(raw, key, i, b)
+            x = batch["x"]
+            uniform = uniform_of_records(name, levels(x)) if held_out else uniform_of_batch(key, i, name, len(x))
+            return batch | change(batch, uniform, held_out)
+
+        fingerprint = f"{split.fingerprint}-{said}" if split.fingerprint and said else split.fingerprint
+        return dataclasses.replace(
+            split, fields=split.fields | fields(split), make=make, fingerprint=fingerprint, **others
+        )
+
+    return dataclasses.replace(of(source, False), test=source.test and of(source.test, True))
+
+
+def _suit(source: Source, recipe: str, kinds=None, *new):
+    """Raise UserError where a recipe doesn't suit a source, or would take the place of one of its fields."""
+    if isinstance(source.fields["x"], dict):
+        raise UserError(f"{source.name} is several sets side by side, which can't be {recipe}: do so before data.join.")
+    if kinds and source.kind not in kinds:
+        raise UserError(f"{source.name} can't be {recipe}: its x is of kind {source.kind}, not {' or '.join(kinds)}.")
+    for name in new:
+        if name in source.fields:
+            raise UserError(f"{source.name} can't be {recipe}: it has a field called {name} already.")

@@ -1,0 +1,93 @@
+"""Music: whole numbers that are a piano roll [t, 88] or the notes of four voices [t, 4], as pictures and MIDI files."""
+
+import itertools
+
+import numpy as np
+
+from gan_jax.run.plots import page
+
+KEYS, LOWEST = 88, 21  # of a piano; MIDI pitch of the first, an A
+VOICES = 4  # soprano, alto, tenor, bass
+STEPS_A_BEAT, TICKS, BEATS_A_MINUTE, REST = 4, 120, 90, 16  # TICKS a step; REST: silent steps between two samples
+PLAYED = 16  # samples of a MIDI file, at most
+
+
+def is_music(field) -> bool:
+    """Return whether a field of whole numbers is a roll of 88 keys, or the pitches of four voices."""
+    return len(field.shape) == 2 and field.shape[1] in (KEYS, VOICES) and np.issubdtype(field.dtype, np.integer)
+
+
+def pitches(x, field) -> np.ndarray:
+    """Return the MIDI pitch [t, v] of each voice (or key), -1 where it is silent.
+
+    x [t, v]: of a roll, 1 where a key is down; of voices, a pitch, or the number of the token whose name is one. What
+    is no pitch from 1 to 127 (a rest, padding) is silence.
+    """
+    x = np.asarray(x)
+    if field.shape[1] == KEYS:
+        return np.where(x > 0.5, LOWEST + np.arange(KEYS), -1)
+    found = np.rint(x).astype(int)
+    if field.names:
+        of_name = np.array([int(name) if name.isdecimal() else -1 for name in field.names])
+        found = of_name[np.clip(found, 0, len(of_name) - 1)]
+    return np.where((found > 0) & (found < 128), found, -1)
+
+
+def notes(x, field) -> list[tuple[int, int, int, int]]:
+    """Return the notes of one sample [t, v] as (start, end, pitch, voice), in order; a pitch held is one note.
+
+    A roll is a single voice, 0, that sounds many keys at once.
+    """
+    found, alone = [], field.shape[1] == KEYS
+    for voice, line in enumerate(pitches(x, field).T):
+        cuts = np.flatnonzero(np.diff(line, prepend=-2, append=-2))
+        found += [(a, b, line[a], 0 if alone else voice) for a, b in itertools.pairwise(cuts) if line[a] >= 0]
+    return sorted((int(a), int(b), int(pitch), voice) for a, b, pitch, voice in found)
+
+
+def picture(panels, given) -> np.ndarray:
+    """Return the samples of each panel as piano rolls: time to the right, pitch upwards, a colour a voice."""
+    before = {title: "" if len(panels) == 1 else f"{title}, " for title in panels}
+    every = {f"{before[title]}sample {i + 1}": one for title, x in panels.items() for i, one in enumerate(x)}
+    return _rolls({title: (notes(one, given.field), len(one)) for title, one in every.items()})
+
+
+def _rolls(panels):
+    from matplotlib.collections import PolyCollection
+
+    every = [pitch for found, _ in panels.values() for _, _, pitch, _ in found] or [60]
+    low, high = min(every) - 2, max(every) + 3
+    fig, axes = page.figure(len(panels), 5, 2.1, across=2)
+    for axis, (title, (found, length)) in zip(axes, panels.items(), strict=True):
+        boxes = [[(a, p - 0.2), (a, p + 1.2), (b - 0.15, p + 1.2), (b - 0.15, p - 0.2)] for a, b, p, _ in found]
+        colours = [f"C{voice}" for *_, voice in found]
+        axis.add_collection(PolyCollection(boxes, facecolors=colours or None))
+        octaves = range(-(-low // 12) * 12, high + 1, 12)
+        axis.set(xlim=(0, length), ylim=(low, high))
+        axis.set_yticks([c + 0.5 for c in octaves], [f"C{c // 12 - 1}" for c in octaves])
+        axis.grid(axis="y", linewidth=0.5)
+        axis.set_title(title if found else f"{title}: silence", fontsize=9)
+    axes[-1].set_xlabel("steps")
+    return page.rendered(fig)
+
+
+def files(file, panels, given):
+    """Write FILE.mid: the first samples of all panels, one after the other; 4 steps a beat."""
+    each = max(1, PLAYED // len(panels))
+    midi([one for x in panels.values() for one in x[:each]], given.field).save(file.with_suffix(".mid"))
+
+
+def midi(samples, field):
+    """Return the mido.MidiFile in which samples [t, v] follow one another, with a pause between."""
+    import mido
+
+    events, at = [], 0
+    for x in samples:
+        for start, end, pitch, voice in notes(x, field):
+            events += [((at + end) * TICKS, 0, pitch, voice), ((at + start) * TICKS, 64, pitch, voice)]
+        at += len(x) + REST
+    track, now = mido.MidiTrack([mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(BEATS_A_MINUTE))]), 0
+    for tick, loud, pitch, voice in sorted(events):  # what ends does so before what begins
+        track.append(mido.Message("note_on", note=pitch, velocity=loud, channel=voice, time=tick - now))
+        now = tick
+    return mido.MidiFile(type=0, ticks_per_beat=STEPS_A_BEAT * TICKS, tracks=[track])

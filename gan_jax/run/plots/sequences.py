@@ -1,0 +1,36 @@
+"""Series: rows over time as lines, a panel each, samples beside real ones; where they are music, as music."""
+
+import numpy as np
+
+from gan_jax.run.plots import music, page
+
+REAL, LINES = 4, 12  # real ones that are shown, and columns that are drawn, at most
+
+
+def picture(panels, given) -> np.ndarray:
+    """Return series [n, t, c] of each panel, below some real ones: all on one scale, a colour a column."""
+    if music.is_music(given.field):
+        return music.picture(panels, given)
+    real = [] if given.real is None else [("data", one) for one in given.units(given.real[:REAL])]
+    before = {title: "" if len(panels) == 1 else f"{title}, " for title in panels}
+    drawn = [(f"{before[t]}sample {i + 1}", one) for t, x in panels.items() for i, one in enumerate(given.units(x))]
+    c, names = (real + drawn)[0][1].shape[1], given.field.names
+    fig, axes = page.figure(len(real + drawn), 3.2, 1.9)
+    low, high = np.quantile([one for _, one in real or drawn], (0.001, 0.999))
+    for axis, (title, one) in zip(axes, real + drawn, strict=True):
+        for j in range(min(c, LINES)):
+            axis.plot(one[:, j], linewidth=1, color=f"C{j}", label=names[j] if names else f"column {j + 1}")
+        pad = 0.15 * (high - low) + 1e-6
+        axis.set(ylim=(low - pad, high + pad))
+        axis.set_title(title, fontsize=9, color="0.4" if title == "data" else "black")
+        axis.tick_params(labelsize=7)
+    axes[-1].set_xlabel("steps" + (f"; the first {LINES} of {c} columns" if c > LINES else ""), fontsize=8)
+    if c > 1:
+        fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize="small")
+    return page.rendered(fig)
+
+
+def files(file, panels, given):
+    """Write FILE.mid where the series are music."""
+    if music.is_music(given.field):
+        music.files(file, panels, given)

@@ -1,0 +1,54 @@
+"""Benchmarks by their names, wherever they stand."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+import benchmarks
+from benchmarks import __main__ as command
+from benchmarks import measure
+from gan_jax import UserError
+
+
+def test_all_are_listed(capsys):
+    """Each file of a kind once, under its kind, with what it measures; helpers are none."""
+    command.main([])
+    said = capsys.readouterr().out
+    quality, speed, reliability = (said.index(f"{kind}\n") for kind in ("quality", "speed", "reliability"))
+    assert quality < said.index("  ring ") < reliability < said.index("  kills ") < speed < said.index("  step_time ")
+    assert "\n  ring            what a preset of the unrolled GAN covers" in said
+    files = {f.stem for f in Path(benchmarks.__file__).parent.glob("*/*.py")} - {"__init__"}
+    assert set(benchmarks.modules()) == files and not {"measure", "torch_steps"} & files
+
+
+@pytest.mark.parametrize("stem", benchmarks.modules())
+def test_a_docstring_says_the_command(stem):
+    """Its first line is the command and what it measures, no longer than a line of code."""
+    text = Path(benchmarks.__file__).parent.parent.joinpath(*benchmarks.modules()[stem].split(".")).with_suffix(".py")
+    first = text.read_text().splitlines()[0]
+    assert first.startswith(f'"""`python -m benchmarks {stem}') and "`: " in first and len(first) <= 120
+    assert "main" in {node.name for node in ast.parse(text.read_text()).body if isinstance(node, ast.FunctionDef)}
+
+
+def test_a_name_runs(monkeypatch, capsys):
+    """As a program of its own, by its short name, with the flags that follow."""
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "ring"])
+    with pytest.raises(SystemExit) as end:
+        command.main(["ring", "--help"])
+    said = capsys.readouterr().out
+    assert end.value.code == 0 and "usage: python -m benchmarks ring " in said and "the last of the moments" in said
+    with pytest.raises(SystemExit) as end:
+        command.main(["ring", "--sees=3"])
+    assert end.value.code == 2 and "--sees" in capsys.readouterr().err
+
+
+def test_unknown_names(capsys):
+    """Of a benchmark, with what may be meant, and of an experiment."""
+    with pytest.raises(SystemExit) as end:
+        command.main(["step_tme"])
+    assert end.value.code == 2 and "no benchmark 'step_tme'.\nDid you mean step_time?" in capsys.readouterr().err
+    with pytest.raises(UserError, match="no experiment 'step_time'; python -m experiments lists all"):
+        measure.experiment("step_time")
+    assert measure.experiment("cyclegan").__name__ == "experiments.pairs.cyclegan"

@@ -1,0 +1,69 @@
+"""What would be ignored in silence: the shares of the data's modes, `--precision`, the devices of the mesh."""
+
+import dataclasses
+import re
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import vanilla
+from experiments.images import dcgan
+from gan_jax import data
+from gan_jax.run import cli, evaluate, mesh, stepper
+from gan_jax.run.program import game
+
+
+class State(NamedTuple):
+    step: int = 0
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_evaluation_knows_the_shares_of_the_modes(exact):
+    """Draws of an unbalanced set are at no distance from it; draws of the even one are, as the formula says."""
+    source = data.load("ring8_unbalanced")
+    drawn = source if exact else data.load("ring8")
+    sample = lambda state, key, n: data.draw(drawn, key, n)["x"]
+    real = jax.tree.map(jnp.asarray, data.reference(source))
+    shares = np.arange(1, 9) / 36
+    score = jax.jit(lambda key: evaluate.evaluate(sample, None, source, 1, State(), key, real, {}, {})[0]["reverse_kl"])
+    np.testing.assert_allclose(
+        score(jax.random.key(0)), 0 if exact else np.mean(np.log(1 / 8 / shares)), atol=0.01 if exact else 0.04
+    )
+
+
+@pytest.fixture
+def precision():
+    """Leave the precision of products as it was before the test."""
+    before = jax.config.jax_default_matmul_precision
+    yield
+    jax.config.update("jax_default_matmul_precision", before)
+
+
+@pytest.mark.parametrize("module", [vanilla, dcgan])
+def test_precision_is_that_of_every_product(module, precision):
+    """Each matrix product and each convolution of the step has what --precision says, gradients included."""
+    for said in ("default", "highest"):
+        cfg, _ = cli.parse(module.Config, module.PRESETS, ["--preset=tiny", f"--precision={said}", "--out=unused"])
+        parts = game(module, cfg)
+        batch = {"x": jnp.zeros((cfg.batch_size, *parts.setup.source.shape))}
+        state = jax.eval_shape(parts.init, jax.random.key(0))
+        text = str(jax.make_jaxpr(parts.step)(state, batch))
+        products = len(re.findall(r"\b(?:dot_general|conv_general_dilated)\[", text))
+        highest = text.count("precision=(Precision.HIGHEST, Precision.HIGHEST)")
+        assert products >= 10 and highest == (products if said == "highest" else 0)
+
+
+def test_the_rows_are_divided_over_the_devices():
+    """In the compiled step each device has a part of the rows, and the gradients are summed over all of them."""
+    cfg = dataclasses.replace(vanilla.PRESETS["tiny"], width=12)
+    parts = game(vanilla, cfg)
+    source, b, *_ = parts.setup
+    devices = mesh.make(b)
+    put = lambda tree: jax.device_put(tree, mesh.replicated(devices))
+    given = (put(tree) for tree in (jax.jit(parts.init)(jax.random.key(0)), jax.random.key(0), data.resident(source)))
+    text = stepper.advancer(parts.step, source, b, devices, 1, 4, False).lower(*given, 1).compile().as_text()
+    hidden = lambda rows: f"f32[{rows},{cfg.width}]"
+    assert "all-reduce" in text and hidden(b // devices.size) in text and hidden(b) not in text
