@@ -226,7 +226,7 @@ def measured(name, cfg, kinds, steps, repeats) -> list[dict]:
     """Return a row for each step of PyTorch's: milliseconds a step (per seed) of both sides, wall and CPU."""
     import torch
 
-    data.DATASETS |= NOISE
+    data.DATASETS.update(NOISE)
     threads = len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
     case = CASES[name]
