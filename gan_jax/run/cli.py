@@ -177,7 +177,8 @@ def run(main, compile_cache: bool = True):
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
-    sys.stdout, sys.stderr = Unbroken(sys.stdout), Unbroken(sys.stderr)
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = map(Unbroken, before)
     try:
         main()
     except UserError as error:
@@ -201,6 +202,10 @@ def run(main, compile_cache: bool = True):
         if end.code in (129, 130, 143):
             _leave(end.code)
         raise
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        sys.stdout, sys.stderr = before
 
 
 class Unbroken:
