@@ -28,7 +28,7 @@ from gan_jax.data.source import Field
 from gan_jax.game import player
 from gan_jax.metrics import classifier
 from gan_jax.nets import dcgan
-from gan_jax.run import cli, sharding, stepper
+from gan_jax.run import Picture, cli, sharding, stepper
 from gan_jax.run.checkpoint import Checkpoints
 from gan_jax.run.program import Game, game
 
@@ -285,6 +285,7 @@ def test_what_it_measures(name, monkeypatch):
     found = jax.jit(parts.measure)(begun(name), jax.random.key(0), *splits)
     assert found
     for what, value in found.items():
+        value = value.x if isinstance(value, Picture) else value
         assert np.isfinite(value).all() and value.ndim in (0, 5), what
         assert value.ndim == 0 or np.abs(value).max() <= 1.001, what
 
