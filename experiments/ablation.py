@@ -6,7 +6,7 @@ Differences from the paper: those of `unrolled.py`, whose step the way "unrolled
 appendix, G faces an ensemble of past Ds there; here it is the average of their parameters, or one of them.
 
     python -m experiments.ablation --way first_order       the ring of eight Gaussians
-    python -m benchmarks.quality.ablation                          all ways, compared
+    python -m benchmarks ablation                          all ways, compared
 """
 
 import dataclasses
