@@ -18,7 +18,7 @@ import experiments
 import gan_jax
 from gan_jax import data
 from gan_jax.errors import UserError
-from gan_jax.run import cli, log, mesh, rundir, states
+from gan_jax.run import cli, log, rundir, sharding, states
 from gan_jax.run.program import game
 from gan_jax.run.stepper import advancer
 
@@ -36,11 +36,11 @@ def prepared(module, cfg, seeds=1, devices=None, at_once=None):
     """Return (state, keys, feed, advance, mesh, game): an experiment's run as `fit` has it before the first step."""
     played = game(module, cfg)
     source, b = played.setup.source, played.setup.batch_size
-    devices = mesh.make(b, seeds, devices)
-    placed = jax.sharding.NamedSharding(devices, mesh.seed_spec(devices, seeds))
+    mesh = sharding.make(b, seeds, devices)
+    placed = jax.sharding.NamedSharding(mesh, sharding.seed_spec(mesh, seeds))
     keys, state = (states.starter(init, 0, seeds, 0, placed)() for init in (lambda key: key, played.init))
-    feed = mesh.put(devices, data.resident(source))
-    return state, keys, feed, advancer(played.step, source, b, devices, seeds, 1, False, at_once), devices, played
+    feed = sharding.put(mesh, data.resident(source))
+    return state, keys, feed, advancer(played.step, source, b, mesh, seeds, 1, False, at_once), mesh, played
 
 
 def built(advance, *args):

@@ -31,7 +31,8 @@ def main(argv=None):
         tfds_set(name)
     if flags.folder:
         choices = ({"size": str(flags.size)} if flags.size else {}) | ({"skip_bad": "yes"} if flags.skip_bad else {})
-        data.load(data.settled(os.path.join(flags.folder, ""), **choices))  # a path, whatever it is called
+        source = data.load(data.settled(os.path.join(flags.folder, ""), **choices))  # a path, whatever it is called
+        print(source.says)
 
 
 def tfds_set(name: str):

@@ -20,7 +20,8 @@ from jax.flatten_util import ravel_pytree
 from gan_jax import data
 from gan_jax.errors import UserError
 from gan_jax.game.player import Player
-from gan_jax.run import cli, loaded, plots, program, rundir
+from gan_jax.run import cli, loaded, plots, rundir
+from gan_jax.run.program import game as game_of
 
 
 def players(state):
@@ -117,7 +118,7 @@ def look(folder, n: int, batches: int) -> dict:
     run = loaded.load(folder)
     states = loaded.load(folder, first=True).state, run.state
     states = states if run.seeds == 1 else jax.tree.map(lambda a: a[0], states)
-    game = program.game(run.experiment, run.cfg)
+    game = game_of(run.experiment, run.cfg)
     source, b = game.setup.source, game.setup.batch_size
     draw = jax.jit(lambda records, key, i: data.batch(source, records, key, i, b))
     arrays = jax.device_put(data.resident(source))

@@ -13,7 +13,7 @@ import numpy as np
 
 import gan_jax
 from experiments import unrolled
-from gan_jax.run import mesh
+from gan_jax.run import sharding
 from gan_jax.run.program import program
 
 RING = ["--batch-size=8", "--width=8", "--unroll=2", "--log-every=2", "--save-every=2", "--eval-every=0"]
@@ -79,7 +79,7 @@ def steps(out):
 
 def same(a, b, rtol=0.0, atol=0.0):
     """Check that two states are equal leaf by leaf, keys and dtypes included; by default bit for bit."""
-    a, b = (jax.tree_util.tree_leaves_with_path(mesh.to_host(tree)) for tree in (a, b))
+    a, b = (jax.tree_util.tree_leaves_with_path(sharding.to_host(tree)) for tree in (a, b))
     assert [path for path, _ in a] == [path for path, _ in b]
     for (path, one), (_, other) in zip(a, b, strict=True):
         assert one.dtype == other.dtype and one.shape == other.shape, path

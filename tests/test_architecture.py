@@ -55,11 +55,9 @@ def test_experiments_do_not_import_one_another(file):
 
 def test_imports_are_found():
     """In all the ways to write one."""
-    text = (
-        "def f():\n from gan_jax.run import mesh\nimport gan_jax.run.cli as c\nfrom ..run import fit\nfrom . import x"
-    )
+    text = "def f():\n from gan_jax.run import sharding\nimport gan_jax.run.cli as c\nfrom ..run import fit\nfrom . import x"
     assert imported(text, "gan_jax.data") >= {
-        "gan_jax.run.mesh",
+        "gan_jax.run.sharding",
         "gan_jax.run.cli",
         "gan_jax.run.fit",
         "gan_jax.data.x",

@@ -28,7 +28,7 @@ from gan_jax.data.source import Field
 from gan_jax.game import player
 from gan_jax.metrics import classifier
 from gan_jax.nets import dcgan
-from gan_jax.run import cli, mesh, stepper
+from gan_jax.run import cli, sharding, stepper
 from gan_jax.run.checkpoint import Checkpoints
 from gan_jax.run.program import Game, game
 
@@ -165,10 +165,10 @@ def shared(name):
         return parts.step(state, batch)
 
     source, b, *_ = parts.setup
-    devices = mesh.make(b)
-    advance = stepper.advancer(counted, source, b, devices, 1, 4, False)  # 4: one program for all stretches
-    put = lambda tree: jax.device_put(tree, mesh.replicated(devices))
-    feed, key = mesh.put(devices, data.resident(source)), put(jax.random.key(0))
+    mesh = sharding.make(b)
+    advance = stepper.advancer(counted, source, b, mesh, 1, 4, False)  # 4: one program for all stretches
+    put = lambda tree: jax.device_put(tree, sharding.replicated(mesh))
+    feed, key = sharding.put(mesh, data.resident(source)), put(jax.random.key(0))
     first = lambda: put(jax.tree.map(jnp.copy, begun(name)))  # a step takes the memory of its state
     return traces, first, lambda state, n: advance(state, key, feed, n)
 
@@ -178,13 +178,13 @@ def after_three(name):
     """Return (state, metrics) after three steps in one go over four devices."""
     _, first, advance = shared(name)
     state, metrics = advance(first(), 3)
-    return mesh.to_host(state), {what: rows[:3] for what, rows in mesh.to_host(metrics).items()}
+    return sharding.to_host(state), {what: rows[:3] for what, rows in sharding.to_host(metrics).items()}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_three_steps(name):
     """The state keeps structure, shapes and dtypes; every player moves; the metrics are finite numbers."""
-    (state, metrics), start = after_three(name), mesh.to_host(begun(name))
+    (state, metrics), start = after_three(name), sharding.to_host(begun(name))
     chex.assert_trees_all_equal_shapes_and_dtypes(state, start)
     assert state.step == 3 and all(moved(start, state).values()) and players(start)
     assert metrics and all(rows.shape == (3,) and np.isfinite(rows).all() for rows in metrics.values())
@@ -200,7 +200,7 @@ def test_interrupted_steps_are_the_same(name, tmp_path):
     like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), first())
     checkpoints.wait()
     for state in (two, checkpoints.restore(like)):
-        chex.assert_trees_all_equal(mesh.to_host(advance(state, 1)[0]), after_three(name)[0])
+        chex.assert_trees_all_equal(sharding.to_host(advance(state, 1)[0]), after_three(name)[0])
     checkpoints.close()
     assert len(traces) == 1
 
@@ -209,7 +209,7 @@ def test_interrupted_steps_are_the_same(name, tmp_path):
 def test_one_device_equals_four(name):
     """The batch is one, however many devices share its rows, statistics and pairings included."""
     state = alone(name)(begun(name), 3)
-    chex.assert_trees_all_close(after_three(name)[0], mesh.to_host(state), atol=1e-4, rtol=1e-4)
+    chex.assert_trees_all_close(after_three(name)[0], sharding.to_host(state), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -33,7 +33,7 @@ def test_a_command_that_is_not_understood(command, monkeypatch):
     module = importlib.import_module(modules()[name.rpartition(".")[2]])
     image = data.Source("x", {"x": data.Field((28, 28, 1), "image"), "y": data.label(10)}, n=100)
     monkeypatch.setattr(cli.data, "load", lambda name: image)
-    monkeypatch.setattr("gan_jax.run.mesh.choose", lambda *args: None)
+    monkeypatch.setattr("gan_jax.run.sharding.choose", lambda *args: None)
     monkeypatch.setattr("gan_jax.run.rundir.newest", lambda name: pytest.skip("resumes a run"))
     if "--help" not in flags:
         cfg, _ = cli.parse(module.Config, module.PRESETS, flags)

@@ -18,7 +18,8 @@ from experiments.pairs import cyclegan
 from gan_jax import UserError, data, spectrum
 from gan_jax.game import dynamics
 from gan_jax.game.player import Player, descend
-from gan_jax.run import loaded, program
+from gan_jax.run import loaded
+from gan_jax.run.program import game as game_of
 
 RATE = 0.1
 
@@ -209,7 +210,7 @@ def test_spectral_norms():
 def test_every_experiment_has_a_spectrum(name):
     """Of its preset `tiny`, with convolutions where there are any: finite, and some directions do move."""
     module = importlib.import_module(name)
-    game = program.game(module, module.PRESETS["tiny"])
+    game = game_of(module, module.PRESETS["tiny"])
     source, records = game.setup.source, jax.tree.map(jnp.asarray, data.resident(game.setup.source))
     batch = jax.jit(lambda records: data.batch(source, records, jax.random.key(0), 0, game.setup.batch_size))(records)
     state, step = jax.jit(game.init)(jax.random.key(0)), jax.jit(game.step)
@@ -256,7 +257,7 @@ def test_command(runs, tmp_path, capsys):
 def test_parts():
     """What an experiment is with its Config put in, here of one with two sets and four players."""
     cfg = cyclegan.Config("ring8", source="grid25", batch_size=8, width=8)
-    game = program.game(cyclegan, cfg)
+    game = game_of(cyclegan, cfg)
     assert game.setup.batch_size == 8 and list(game.setup.source.fields) == ["x", "source"]
     assert game.step.args == (cfg,) and game.measure.func is cyclegan.measure
     shapes = jax.eval_shape(game.init, jax.random.key(0))

@@ -65,8 +65,7 @@ def main(
         row = {"k": k, "seconds": trained["seconds"], "trained": measure.trained_by(folder)}
         rows.append(row | scores(gan_jax.load(folder), x[:images], between, starts, iterations, samples))
         print(f"K {k}: MSE {log.spread(np.squeeze(rows[-1]['mse']))}", flush=True)
-    rows = compared(rows)
-    tell(rows, between)
+    tell(rows := compared(rows), between)
     protocol = f"{dataset}, {steps} steps, {seeds} seeds, {images} images, {starts} starts, {iterations} iterations"
     first = {"protocol": measure.with_flags(protocol, flags), "median": float(np.median(between))}
     measure.record("reconstruct", [first, *rows], out)

@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks import measure
 from experiments import unrolled
 from gan_jax import data
-from gan_jax.run import evaluate, log, mesh
+from gan_jax.run import evaluate, log, sharding
 
 
 def main(
@@ -61,7 +61,7 @@ def seen(cfg, seeds, moments):
             state, _ = advance(state, keys, feed, np.int32(n))
             jax.block_until_ready(state)
             at += n
-        scores, _, x = mesh.to_host(score(state, keys))
+        scores, _, x = sharding.to_host(score(state, keys))
         yield {n: v.tolist() for n, v in scores.items() if n != "labels"}, x[0] if seeds > 1 else x
 
 

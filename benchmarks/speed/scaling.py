@@ -23,7 +23,7 @@ import numpy as np
 
 from benchmarks import measure
 from gan_jax.errors import UserError
-from gan_jax.run import mesh
+from gan_jax.run import sharding
 
 
 def main(
@@ -86,7 +86,7 @@ def divided(name, preset, n, check, steps, repeats):
         state, keys, feed, advance, *_ = measure.prepared(module, cfg, devices=jax.devices()[:n])
         double = lambda a: a.astype(float) if jnp.issubdtype(a.dtype, jnp.floating) else a
         state, _ = advance(jax.tree.map(double, state), keys, feed, np.int32(check))
-        state = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(mesh.to_host(state))], dtype=float)
+        state = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(sharding.to_host(state))], dtype=float)
     row = {"compile": seconds, "kind": jax.devices()[0].device_kind, "bytes": exchanged(program.as_text(), n)}
     return row | measure.clock(run, steps, repeats), state
 

@@ -1,7 +1,7 @@
 """`python -m benchmarks seeds`: several seeds by `vmap`, by `lax.map`, one run after another, and as `fit` has them.
 
-`fit` shares the seeds out over the devices (a CPU has one for each core then), and on each `mesh.over_seeds` chooses
-between vmap and lax.map; the other ways have one device. That all make the same numbers is checked first.
+`fit` shares the seeds out over the devices (a CPU has one for each core then), and on each `sharding.over_seeds`
+chooses between vmap and lax.map; the other ways have one device. That all make the same numbers is checked first.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks import measure
 from gan_jax.errors import UserError
-from gan_jax.run import mesh, states
+from gan_jax.run import sharding, states
 
 
 def main(
@@ -37,7 +37,7 @@ def main(
         repeats: timings, of which median, least and most are shown.
         out: folder of seeds.jsonl and seeds-EXPERIMENT-PRESET.png.
     """
-    mesh.choose(seeds=max(seeds))
+    sharding.choose(seeds=max(seeds))
     module = measure.experiment(experiment)
     cfg = module.PRESETS[preset]
     cfg = dataclasses.replace(cfg, dataset=dataset) if dataset else cfg
@@ -75,7 +75,7 @@ def in_turn(module, cfg):
     state, key, feed, advance, devices, game = measure.prepared(module, cfg, devices=jax.devices()[:1])
     program, seconds = measure.built(advance, state, key, feed)
     fresh = lambda seed: (states.initial(game.init, seed, 1), jax.random.key(seed))
-    fresh = jax.jit(fresh, out_shardings=mesh.replicated(devices))
+    fresh = jax.jit(fresh, out_shardings=sharding.replicated(devices))
 
     def begin(seeds):
         runs = [fresh(seed) for seed in range(seeds)]
@@ -94,7 +94,7 @@ def numbers(states, seeds):
     """Return all numbers [seeds, n] of one state that holds all seeds, or of a list of a state for each."""
     states = states if isinstance(states, list) else [states]
     each = seeds // len(states)
-    rows = [[np.reshape(leaf, (each, -1)) for leaf in jax.tree.leaves(mesh.to_host(state))] for state in states]
+    rows = [[np.reshape(leaf, (each, -1)) for leaf in jax.tree.leaves(sharding.to_host(state))] for state in states]
     return np.concatenate([np.concatenate(row, 1, dtype=float) for row in rows])
 
 

@@ -30,7 +30,7 @@ from experiments.images import dcgan
 from gan_jax import data
 from gan_jax.errors import UserError, first_line
 from gan_jax.game import rng
-from gan_jax.run import mesh
+from gan_jax.run import sharding
 
 
 def noise_images(name) -> data.Source:
@@ -158,7 +158,7 @@ def updated(case, cfg, game, state, keys, feed):
     with jax.enable_x64(True):
         update, after = jax.jit(one if case.seeds == 1 else jax.vmap(one)), cast(state._replace(key=state.step), float)
         for _ in range(5):
-            before, (after, seen) = after, mesh.to_host(update(after, keys))
+            before, (after, seen) = after, sharding.to_host(update(after, keys))
     return before, after, seen
 
 
@@ -226,7 +226,7 @@ def measured(name, cfg, kinds, steps, repeats) -> list[dict]:
     """Return a row for each step of PyTorch's: milliseconds a step (per seed) of both sides, wall and CPU."""
     import torch
 
-    data.DATASETS |= NOISE
+    data.DATASETS.update(NOISE)
     threads = len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
     case = CASES[name]

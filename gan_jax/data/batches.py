@@ -99,14 +99,15 @@ def some(source: Source, n: int) -> dict[str, np.ndarray]:
 def examples(source: Source, key, n: int) -> dict:
     """Return n rows of the records that are held out, or of all where none are, for use inside jit.
 
-    They are drawn out of a thousand that stand evenly over the split. Of a toy, n new ones.
+    They are drawn out of a thousand, the same at every call, of the whole split. Of a toy, n new ones.
     """
     source = source.test or source
     if not source.n:
         return draw(source, key, n)
-    held = jax.tree.map(jnp.asarray, source.read(np.linspace(0, source.n - 1, min(1000, source.n)).astype(int)))
-    size = jax.tree.leaves(held)[0].shape[0]
-    return source.make(take(held, jax.random.choice(key, size, (n,), n > size)), key, 0, n)
+    size = min(1000, source.n)
+    raw = source.read(jax.tree.map(np.asarray, jax.jit(lambda: source.pick(jax.random.key(0), 0, size))()))
+    rows = jax.random.choice(key, size, (n,), n > size)
+    return source.make(jax.tree.map(lambda a: jnp.asarray(a)[rows], raw), key, 0, n)
 
 
 def reference(source: Source) -> dict[str, np.ndarray]:

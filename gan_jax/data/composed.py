@@ -32,6 +32,7 @@ def join(**parts: Source) -> Source:
         test=join(**test) if len(test) == len(parts) else None,
         modes=parts["x"].modes,
         content=" ".join(part.content for part in parts.values()).strip(),
+        says="\n".join(part.says for part in parts.values() if part.says),
         nbytes=sum(part.nbytes for part in parts.values()),
     )
 

@@ -3,7 +3,9 @@
 They are prepared once, as records of one shape, and kept in the cache under a digest of their contents.
 """
 
+import collections
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import itertools
@@ -20,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from gan_jax.data import arrays, cache, pictures, prepared, records
+from gan_jax.data import arrays, cache, choices, features, pictures, prepared, records, tokens
 from gan_jax.data.batches import order
 from gan_jax.data.listing import Item, Listing, in_order, listed, printable, shown
 from gan_jax.data.source import Field, Source
@@ -36,29 +38,36 @@ SETTLED = 2 * 10**9  # nanoseconds after which a change of a file shows in its t
 AT_ONCE = 256  # pictures, before they are written
 
 
-def load(path: str, size: str = "", skip_bad: str = "", **others) -> Source:
+def load(path: str, skip_bad: str = "", **chosen: str) -> Source:
     """Return the source of the pictures in the folder `path` (absolute), or of the arrays in an .npy or .npz.
 
-    Its fields are x and, where there are labels, y, with the names of their folders or of metadata.jsonl. x is an image
-    [size, size, 3], or [size, size, 1] where all pictures are grey; without a size pictures stay as they are, and must
-    be of one size. What can't be read is left out with skip_bad=yes. Without it, and where nothing is left, raises
-    UserError.
+    Its fields are x; y where there are labels, with the names of their folders or of metadata.jsonl; and `caption`,
+    tokens, where there are captions. x is an image, [h, w, 3], or [h, w, 1] where all are grey; points; or a row.
+    chosen:
+
+    - size: the side of the squares that pictures are cut and shrunk to. Without it they must be of one size, and stay.
+    - skip_bad=yes: what can't be read is left out. Otherwise, and where nothing is left, raises UserError.
+    - level, length: how captions are cut, and how many tokens of them are kept, as in `records.load`.
     """
-    if others or skip_bad not in ("", "yes") or not (size == "" or (size.isdecimal() and 0 < int(size) <= SIDE)):
-        raise UserError(f"{printable(path)} has the choices size (1 to {SIDE}) and skip_bad=yes, and no others.")
-    side = int(size or 0)
+    if chosen.keys() - {"size", "level", "length"} or skip_bad not in ("", "yes"):
+        raise UserError(f"{printable(path)} has the choices size, skip_bad=yes, level and length, and no others.")
+    asked = choices.asked(chosen)
+    if asked.size > SIDE:
+        raise UserError(f"size={asked.size}: pictures are cut to squares of up to {SIDE}.")
     name = printable(os.path.basename(path) or path)
     if os.path.isdir(path):
-        files, about, make = _of_folder(name, path, side, bool(skip_bad))
+        files, about, make = _of_folder(name, path, asked.size, bool(skip_bad))
     elif os.path.isfile(path):
-        files, about, make = [path], "arrays", functools.partial(_prepare_arrays, name, path, side)
+        files, about, make = [path], "arrays", functools.partial(_prepare_arrays, name, path, asked.size)
     else:
         raise UserError(f"there is no data set {printable(path)!r}: no such folder or file.")
-    content = _digest(path, files, [VERSION, about, side, skip_bad])
+    content = _digest(path, files, [VERSION, about, asked.size, skip_bad])
     folder, info = prepared.kept(content, make)
-    print("\n".join([_said(name, info), *(f"  {note}" for note in info["notes"])]), file=sys.stderr)
-    of = functools.partial(_source, name, path, folder, info, content)
-    return of("train", of("test") if "test" in info["splits"] else None)
+    captions = _captions(path, info, asked)
+    of = functools.partial(_source, name, folder, info, content, captions)
+    source = of("train", of("test") if "test" in info["splits"] else None)
+    says = [_said(name, info, captions), *(f"  {note}" for note in info["notes"])]
+    return dataclasses.replace(source, says="\n".join(says))
 
 
 def _of_folder(name, path, side, skip_bad) -> tuple[list[str], list, Callable[[Path], dict]]:
@@ -240,47 +249,70 @@ def _prepare_arrays(name, path, side, folder: Path) -> dict:
 # What is prepared, as a source
 
 
-def _source(name, path, folder, info, content, split, test=None) -> Source:
+def _captions(path, info, asked) -> tuple[Field, dict[str, np.ndarray]] | None:
+    """Return the field of captions and, of each split, their tokens [n, t]; None where there are none."""
+    texts = {split: of["captions"] for split, of in info["splits"].items()}
+    if texts["train"] is None:
+        if asked.level or asked.length:
+            raise UserError(f"{printable(path)} has no captions: it leaves no choice of level or length.")
+        return None
+    level = asked.level or ("word" if any(" " in text.strip() for text in texts["train"]) else "char")
+    counts, longest = collections.Counter(), 1
+    for text in texts["train"]:
+        pieces = tokens.pieces(text, level)
+        counts.update(pieces)
+        longest = max(longest, len(pieces) + 1)
+    names = tokens.vocabulary(counts)
+    length = asked.length or min(longest, features.LONGEST)
+    encode = tokens.encoder(names, level, length)
+    field = Field((length,), "tokens", np.int32, len(names), names)
+    return field, {split: np.stack([encode(text) for text in those]) for split, those in texts.items()}
+
+
+def _source(name, folder, info, content, captions, split, test=None) -> Source:
     """Return one split as a Source."""
     of_split, shape, dtype = info["splits"][split], tuple(info["shape"]), np.dtype(info["dtype"])
-    n, y = of_split["n"], None if of_split["y"] is None else np.asarray(of_split["y"], np.int32)
-    fields = {"x": Field(shape, info["kind"])} | (
-        {} if y is None else {"y": classes(len(info["names"]), info["names"])}
-    )
-    # Captions, of_split["captions"], are strings: a field of tokens, once words have numbers.
+    n, fields, said = of_split["n"], {"x": Field(shape, info["kind"])}, {}  # said: what stands beside the pictures
+    if of_split["y"] is not None:
+        fields["y"], said["y"] = classes(len(info["names"]), info["names"]), np.asarray(of_split["y"], np.int32)
+    if captions:
+        fields["caption"], said["caption"] = captions[0], captions[1][split]
     rows = functools.cache(functools.partial(prepared.reader, folder / split, shape, dtype))
+
+    def x_of(indices):
+        try:
+            return {"x": rows()(indices.ravel()).reshape(*indices.shape, *shape)}
+        except Exception as error:  # somebody emptied the cache, or it is on a disk that went away
+            again = "python -m gan_jax.cache --empty folders"
+            lost = first_line(error)
+            raise UserError(f"{name}, prepared in {folder}, can't be read: {lost}.\nPrepare it anew: {again}") from None
 
     def read(indices):
         indices = np.asarray(indices)
-        try:
-            x = rows()(indices.ravel())
-        except Exception as error:  # somebody emptied the cache, or it is on a disk that went away
-            lost = first_line(error)
-            again = "python -m gan_jax.cache --empty folders"
-            raise UserError(f"{name}, prepared in {folder}, can't be read: {lost}.\nPrepare it anew: {again}") from None
-        raw = {"x": x.reshape(*indices.shape, *shape)}
-        return raw if y is None else raw | {"y": y[indices]}
+        return x_of(indices) | {field: a[indices] for field, a in said.items()}
 
     fingerprint = f"folder-{content}-{split}"
+    kept = functools.partial(records.whole, name, n, x_of, fingerprint, {"x": (shape, dtype)})
     return Source(
         name,
         fields,
         n=n,
         pick=lambda key, i, b: order(rng.at(key, 0, "data"), i, b, n),
         read=read,
-        whole=functools.partial(records.whole, name, n, read, fingerprint),
+        whole=lambda: kept() | said,
         test=test,
         fingerprint=fingerprint,
         content=content,
-        nbytes=n * math.prod(shape) * dtype.itemsize,
+        nbytes=n * math.prod(shape) * dtype.itemsize + sum(a.nbytes for a in said.values()),
     )
 
 
-def _said(name, info) -> str:
+def _said(name, info, captions) -> str:
     """Return in a line what was found."""
     splits, names, shape = info["splits"], info["names"], "x".join(map(str, info["shape"]))
-    what = {"image": "pictures", "points": "points", "row": "rows"}[info["kind"]]
-    captions = " with captions" if splits["train"]["captions"] else ""
+    what = {"image": "picture", "points": "point", "row": "row"}[info["kind"]] + "s" * (splits["train"]["n"] != 1)
+    field = captions and captions[0]
+    text = f" with captions ({field.shape[0]} of {field.classes:,} {tokens.level(field.names)}s)" if field else ""
     labels = f" in {len(names):,} class{'es' * (len(names) != 1)}" if names else ""
     test = f"test split of {splits['test']['n']:,}" if "test" in splits else "no test split"
-    return f"{name}: {splits['train']['n']:,} {what}{captions}{labels}, {shape}; {test}"
+    return f"{name}: {splits['train']['n']:,} {what}{text}{labels}, {shape}; {test}"

@@ -67,7 +67,8 @@ def _walk(root) -> tuple[list[str], set[str], list[str]]:
                 entries = sorted(opened, key=lambda entry: os.fsencode(entry.name))
             found = os.stat(os.path.join(root, folder))
         except OSError as error:
-            raise UserError(f"{printable(os.path.join(root, folder))} can't be read: {error.strerror}.") from None
+            where = os.path.join(root, folder) if folder else root
+            raise UserError(f"{printable(where)} can't be read: {error.strerror}.") from None
         here = (found.st_dev, found.st_ino)
         if here in above:
             return

@@ -36,6 +36,8 @@ def load(name: str) -> Source:
     your own: a folder, an .npy or an .npz. Choices may follow, each with a comma:
 
         cmp_facades,x=photo,source=label_map       which feature is which field of a batch
+        camvid_small,y=label_map:label,size=64     a map of labels as whole numbers, squares of 64
+        jsb_chorales,length=128                    sequences cut or padded, with a mask; all choices: `records.load`
         omniglot_small,split=small1,test=small2    which split is trained on, which is held out
         pictures/cats,size=64                      the side of the squares that pictures are cut and shrunk to
 

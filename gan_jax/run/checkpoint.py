@@ -21,7 +21,7 @@ from pathlib import Path
 import jax
 
 from gan_jax.errors import UserError, first_line
-from gan_jax.run import mesh
+from gan_jax.run import sharding
 
 # What keeps a file from being read for a while: it says nothing of the file.
 PASSING = (errno.EIO, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ESTALE)
@@ -31,7 +31,7 @@ FULL = errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOENT
 
 def digests(state) -> dict[str, str]:
     """Return {path of leaf: digest of its dtype, shape and bytes}."""
-    leaves = jax.tree_util.tree_leaves_with_path(mesh.to_host(state))
+    leaves = jax.tree_util.tree_leaves_with_path(sharding.to_host(state))
     return {
         jax.tree_util.keystr(path): hashlib.blake2b(
             f"{leaf.dtype} {leaf.shape} ".encode() + leaf.tobytes(), digest_size=16
@@ -123,7 +123,7 @@ class Checkpoints:
                 _collect()
                 if self._read_only and self._steps(first) != steps:
                     return self.restore(like, first)  # its trainer took it away meanwhile
-                if mesh.is_first():
+                if sharding.is_first():
                     print(f"checkpoint {step} is bad: {reason}", file=sys.stderr)
                 bad.append(step)  # whatever is wrong with one checkpoint, an earlier one may be good
                 continue
@@ -173,7 +173,7 @@ class Checkpoints:
 
     def _set_aside(self, steps: list[int]) -> None:
         """Rename bad checkpoints, and forget them."""
-        for step in steps if mesh.is_first() else []:
+        for step in steps if sharding.is_first() else []:
             aside = self._folder / f"{step}.bad"
             while aside.exists():  # of an earlier time
                 aside = aside.with_name(f"{aside.name}.bad")

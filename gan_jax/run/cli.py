@@ -17,7 +17,7 @@ import tyro
 from gan_jax import data
 from gan_jax.data import cache
 from gan_jax.errors import UserError, first_line
-from gan_jax.run import config, mesh, rundir
+from gan_jax.run import config, rundir, sharding
 from gan_jax.run.config import Count
 
 
@@ -141,7 +141,7 @@ def settled(cfg, run: Run, experiment: str) -> Run:
     jax.config.update("jax_default_matmul_precision", run.precision)
     if run.deterministic:  # read when the backend starts
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true"
-    mesh.choose(platforms[0] if platforms else None, run.distributed, run.seeds)
+    sharding.choose(platforms[0] if platforms else None, run.distributed, run.seeds)
     if not run.out and jax.process_count() > 1:
         raise UserError("several processes need the same --out: a folder that all of them see.")
     out = run.out or (str(rundir.newest(experiment)) if run.resume else "")
@@ -177,7 +177,8 @@ def run(main, compile_cache: bool = True):
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
-    sys.stdout, sys.stderr = Unbroken(sys.stdout), Unbroken(sys.stderr)
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = map(Unbroken, before)
     try:
         main()
     except UserError as error:
@@ -201,6 +202,10 @@ def run(main, compile_cache: bool = True):
         if end.code in (129, 130, 143):
             _leave(end.code)
         raise
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        sys.stdout, sys.stderr = before
 
 
 class Unbroken:

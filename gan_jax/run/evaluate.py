@@ -9,7 +9,7 @@ import numpy as np
 
 from gan_jax import data
 from gan_jax.game import rng
-from gan_jax.run import health, log, mesh, plots, rundir, signals
+from gan_jax.run import health, log, plots, rundir, sharding, signals
 
 
 def evaluate(sample, measure, source, seeds, state, keys, real, train, test):
@@ -28,7 +28,7 @@ def evaluate(sample, measure, source, seeds, state, keys, real, train, test):
         pictures = {k: p if isinstance(p, plots.Picture) else plots.Picture(p) for k, p in pictures.items()}
         return scores | found, pictures, x
 
-    return mesh.over_seeds(one, seeds)(state, keys)
+    return sharding.over_seeds(one, seeds)(state, keys)
 
 
 def _is_picture(found):
@@ -42,14 +42,14 @@ class Evaluator:
     the test split, {} where there is none or it has no room on the device.
     """
 
-    def __init__(self, run, source, sample, measure, devices, feed, recorder):
+    def __init__(self, run, source, sample, measure, mesh, feed, recorder):
         test = source.test if measure and source.test and source.test.fits else None
-        self._splits = feed if measure else {}, mesh.put(devices, data.resident(test)) if test else {}
-        self._real = mesh.put(devices, data.reference(source))
+        self._splits = feed if measure else {}, sharding.put(mesh, data.resident(test)) if test else {}
+        self._real = sharding.put(mesh, data.reference(source))
         parts = functools.partial(evaluate, sample, measure, source, run.seeds)
-        self._scored = jax.jit(parts, out_shardings=mesh.replicated(devices))
+        self._scored = jax.jit(parts, out_shardings=sharding.replicated(mesh))
         self._run, self._source, self._recorder = run, source, recorder
-        self._beside = plots.reals(source) if mesh.is_first() else None
+        self._beside = plots.reals(source) if sharding.is_first() else None
         self._last = None, None  # the step that was evaluated last, and its scores
 
     def __call__(self, state, keys, at: int, stop, name: str = ""):
@@ -57,11 +57,13 @@ class Evaluator:
 
         The pictures are called samples/NAME.png and so on, by default after the step.
         """
-        found = signals.unless_stopped(stop, lambda: mesh.to_host(self._scored(state, keys, self._real, *self._splits)))
+        found = signals.unless_stopped(
+            stop, lambda: sharding.to_host(self._scored(state, keys, self._real, *self._splits))
+        )
         if found is None:
             return None
         scores, pictures, x = found
-        if mesh.is_first():
+        if sharding.is_first():
             with rundir.writing(self._run.folder):
                 drawn = self._draw(name or f"{at:08d}", x, pictures)
             self._recorder.show(at, drawn)
@@ -73,7 +75,7 @@ class Evaluator:
         if self._last[0] != at or stop:
             return self(state, keys, at, stop, "final")
         folder = self._run.folder / "samples"
-        if mesh.is_first():
+        if sharding.is_first():
             with rundir.writing(self._run.folder):
                 for file in folder.glob(f"*{at:08d}.*"):
                     shutil.copyfile(file, folder / file.name.replace(f"{at:08d}", "final"))

@@ -12,7 +12,7 @@ from jax import lax
 
 from gan_jax import data
 from gan_jax.metrics import classifier
-from gan_jax.run import evaluate, log, mesh, rundir, signals, states
+from gan_jax.run import evaluate, log, rundir, sharding, signals, states
 from gan_jax.run.checkpoint import Checkpoints
 from gan_jax.run.recorder import Recorder, Silent
 from gan_jax.run.stepper import Feeder, Stepper, Stopped, advancer
@@ -44,22 +44,22 @@ def fit(run, setup, init, step, sample, measure=None):
     can mend is wrong, and where a metric stops being finite.
     """
     data.check_batch(setup.source, setup.batch_size)
-    devices = mesh.make(setup.batch_size, run.seeds)
+    mesh = sharding.make(setup.batch_size, run.seeds)
     train_classifiers(setup)
-    with rundir.opened(run, mesh.is_first(), setup.source.content) as folder, contextlib.ExitStack() as stack:
+    with rundir.opened(run, sharding.is_first(), setup.source.content) as folder, contextlib.ExitStack() as stack:
         run = dataclasses.replace(run, out=str(folder))
         checkpoints = stack.enter_context(contextlib.closing(Checkpoints(folder / "checkpoints", run.keep)))
-        state, keys = states.begun(run, init, devices, checkpoints)
-        at = int(mesh.to_host(state.step).ravel()[0])
+        state, keys = states.begun(run, init, mesh, checkpoints)
+        at = int(sharding.to_host(state.step).ravel()[0])
         if at > setup.steps:
             log.tell(f"{folder} is at step {at} already, past --steps {setup.steps}: nothing to do")
             return state, rundir.results(folder)
-        recorder = (Recorder if mesh.is_first() else Silent)(run, at, setup.steps)
-        if mesh.is_first():
-            log.tell(f"{describe(run, setup.source, devices)} -> {folder}")
-        feeder = Feeder(run, setup.source, setup.batch_size, devices, keys, at)
-        given = setup.source, setup.batch_size, devices, run.seeds, feeder.length, feeder.streamed
-        evaluated = evaluate.Evaluator(run, setup.source, sample, measure, devices, feeder.records, recorder)
+        recorder = (Recorder if sharding.is_first() else Silent)(run, at, setup.steps)
+        if sharding.is_first():
+            log.tell(f"{describe(run, setup.source, mesh)} -> {folder}")
+        feeder = Feeder(run, setup.source, setup.batch_size, mesh, keys, at)
+        given = setup.source, setup.batch_size, mesh, run.seeds, feeder.length, feeder.streamed
+        evaluated = evaluate.Evaluator(run, setup.source, sample, measure, mesh, feeder.records, recorder)
         stop = stack.enter_context(signals.caught())
         stepper = Stepper(advancer(step, *given), feeder, keys, stop)
         stack.enter_context(recorder)
@@ -70,10 +70,10 @@ def fit(run, setup, init, step, sample, measure=None):
         if scores is None:
             stop_here(run, at, stop, recorder)
         results = scores | {"steps": at, "seconds": seconds}
-        if mesh.is_first():
+        if sharding.is_first():
             results = evaluate.conclusion(folder, results, scores, run.seeds)
         recorder.conclude(at, ended=True)
-    if mesh.is_first():
+    if sharding.is_first():
         evaluate.say(results, run.seed, folder)
     return state, results
 
@@ -139,12 +139,12 @@ def train_classifiers(setup):
         classifier.load(source, functools.partial(log.Live, title=f"the classifier of {source.name}"))
 
 
-def describe(run, source, devices) -> str:
+def describe(run, source, mesh) -> str:
     """Return what is trained, on what data and devices."""
-    kind = devices.devices.flat[0].device_kind
+    kind = mesh.devices.flat[0].device_kind
     seeds = f"{run.seeds} seed{'s' * (run.seeds > 1)}"
     taken = f"{source.says}\n" if source.says else ""
-    return f"{taken}{run.experiment.rpartition('.')[2]} on {source.name}: {seeds}, {devices.size} x {kind}"
+    return f"{taken}{run.experiment.rpartition('.')[2]} on {source.name}: {seeds}, {mesh.size} x {kind}"
 
 
 def agreed(*values):

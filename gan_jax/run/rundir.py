@@ -39,12 +39,9 @@ def claimed(experiment: str) -> Path:
     stamp = Path("runs", stem(experiment), datetime.datetime.now().strftime("%Y%m%d-%H%M%S"))
     for n in itertools.count(1):
         folder = stamp if n == 1 else stamp.with_name(f"{stamp.name}-{n}")
-        try:
-            with writing(folder):
-                folder.mkdir(parents=True)
+        with writing(folder), contextlib.suppress(FileExistsError):
+            folder.mkdir(parents=True)
             return folder
-        except FileExistsError:
-            continue
 
 
 def newest(experiment: str) -> Path:
@@ -184,11 +181,9 @@ def commit(file: Path) -> str | None:
 
 @contextlib.contextmanager
 def writing(folder):
-    """Turn what keeps a file of the run from being written into a UserError; that it is there already is left."""
+    """Turn what keeps a file of the run from being written into a UserError."""
     try:
         yield
-    except FileExistsError:
-        raise
     except OSError as error:
         raise UserError(
             f"{error.filename or folder}: {error.strerror or error}. Free it, or choose another --out."

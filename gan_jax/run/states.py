@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 
 from gan_jax.errors import UserError
-from gan_jax.run import mesh
+from gan_jax.run import sharding
 
 
 def initial(init, seed: int, seeds: int, rekey: int = 0):
@@ -23,21 +23,21 @@ def initial(init, seed: int, seeds: int, rekey: int = 0):
     return one(seed) if seeds == 1 else jax.lax.map(one, seed + jnp.arange(seeds))
 
 
-def starter(init, seed: int, seeds: int, rekey: int, sharding):
-    """Return the compiled () -> state of a new run, `initial` with this sharding."""
+def starter(init, seed: int, seeds: int, rekey: int, placed):
+    """Return the compiled () -> state of a new run, `initial` placed by this sharding."""
     # It runs once, and XLA's CPU compiler takes seconds to unroll what draws a kernel of four axes, unless told not to.
     # A level that XLA_FLAGS have stays.
     level, told = "xla_backend_optimization_level", os.environ.get("XLA_FLAGS", "")
     options = {level: 1} if jax.default_backend() == "cpu" and level not in told else None
-    return jax.jit(lambda: initial(init, seed, seeds, rekey), out_shardings=sharding, compiler_options=options)
+    return jax.jit(lambda: initial(init, seed, seeds, rekey), out_shardings=placed, compiler_options=options)
 
 
-def begun(run, init, devices, checkpoints):
+def begun(run, init, mesh, checkpoints):
     """Return (state, root keys): of the newest good checkpoint on --resume, else of a new run, which is saved.
 
     The keys are the state's own, in memory of their own: a step takes that of the state.
     """
-    placed = NamedSharding(devices, mesh.seed_spec(devices, run.seeds))
+    placed = NamedSharding(mesh, sharding.seed_spec(mesh, run.seeds))
     begin, begin_keys = (starter(f, run.seed, run.seeds, run.rekey, placed) for f in (init, lambda key: key))
     like = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=placed), jax.eval_shape(begin))
     state = checkpoints.restore(like) if run.resume else None
@@ -52,7 +52,7 @@ def begun(run, init, devices, checkpoints):
 def check_state(state, at: int, saved: int, folder):
     """Raise UserError where a number in the state is not finite: no such state is ever saved."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
-        if jnp.issubdtype(leaf.dtype, jnp.inexact) and not np.isfinite(mesh.to_host(leaf)).all():
+        if jnp.issubdtype(leaf.dtype, jnp.inexact) and not np.isfinite(sharding.to_host(leaf)).all():
             _diverged(f"state{jax.tree_util.keystr(path)}", at, saved, folder)
 
 

@@ -11,7 +11,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from gan_jax import data
-from gan_jax.run import mesh, signals
+from gan_jax.run import sharding, signals
 
 
 class Stopped(Exception):
@@ -22,12 +22,12 @@ class Stopped(Exception):
         self.state = state
 
 
-def advancer(step, source, batch_size, devices, seeds, length, streamed, at_once=None):
+def advancer(step, source, batch_size, mesh, seeds, length, streamed, at_once=None):
     """Return the compiled (state, keys, feed, n) -> (state, metrics [length, ...]) that makes n <= length steps.
 
     n is an argument, so one program serves every stretch between two events, and a run that was interrupted and
     resumed anywhere gives the same bits as one that was not. feed: the resident arrays, or raw batches [length, ...].
-    at_once: as `mesh.over_seeds` has it.
+    at_once: as `sharding.over_seeds` has it.
     """
 
     @functools.partial(jax.jit, inline=True)  # so that the step is traced once: for its metrics' shapes, and for good
@@ -35,10 +35,10 @@ def advancer(step, source, batch_size, devices, seeds, length, streamed, at_once
         def one(state, key, raw):
             i = state.step
             made = source.make(raw, key, i, batch_size) if streamed else data.batch(source, feed, key, i, batch_size)
-            return step(state, made if mesh.by_seed(devices, seeds) else mesh.split(devices, made))
+            return step(state, made if sharding.by_seed(mesh, seeds) else sharding.split(mesh, made))
 
         raw = jax.tree.map(lambda a: a[j], feed) if streamed else keys  # keys: a stand-in of the right length
-        return mesh.over_seeds(one, seeds, at_once)(state, keys, raw)
+        return sharding.over_seeds(one, seeds, at_once)(state, keys, raw)
 
     def advance(state, keys, feed, n):
         def body(j, carry):
@@ -49,36 +49,36 @@ def advancer(step, source, batch_size, devices, seeds, length, streamed, at_once
         rows = jax.tree.map(lambda m: jnp.zeros((length, *m.shape), m.dtype), shapes)
         return lax.fori_loop(0, n, body, (state, rows))
 
-    of_seed = mesh.seed_spec(devices, seeds)
-    in_feed = mesh.seed_spec(devices, seeds, axis=1) if streamed else P()
-    if mesh.by_seed(devices, seeds):
-        specs = (of_seed, of_seed, in_feed, P()), (of_seed, mesh.seed_spec(devices, seeds, axis=1))
-        advance = jax.shard_map(advance, mesh=devices, in_specs=specs[0], out_specs=specs[1], check_vma=False)
-    shardings = NamedSharding(devices, of_seed), NamedSharding(devices, mesh.seed_spec(devices, seeds, axis=1))
+    of_seed = sharding.seed_spec(mesh, seeds)
+    in_feed = sharding.seed_spec(mesh, seeds, axis=1) if streamed else P()
+    if sharding.by_seed(mesh, seeds):
+        specs = (of_seed, of_seed, in_feed, P()), (of_seed, sharding.seed_spec(mesh, seeds, axis=1))
+        advance = jax.shard_map(advance, mesh=mesh, in_specs=specs[0], out_specs=specs[1], check_vma=False)
+    shardings = NamedSharding(mesh, of_seed), NamedSharding(mesh, sharding.seed_spec(mesh, seeds, axis=1))
     return jax.jit(advance, donate_argnums=0, out_shardings=shardings)
 
 
 class Feeder:
     """What the steps are fed with: all records, on the device, or raw batches that are read ahead."""
 
-    def __init__(self, run, source, batch_size, devices, keys, at):
+    def __init__(self, run, source, batch_size, mesh, keys, at):
         self.streamed = source.n > 0 and (run.stream or not source.fits)
-        raw_bytes = run.seeds * batch_size * source.row_numbers
+        raw_bytes = run.seeds * batch_size * max(source.row_numbers, source.nbytes // max(source.n, 1))
         # steps a dispatch, at most
         self.length = min(run.log_every, max(1, 2**26 // raw_bytes) if self.streamed else 10_000)
-        self._devices, self._seeds = devices, run.seeds
+        self._mesh, self._seeds = mesh, run.seeds
         if self.streamed:
             self.records = {}
-            self._batches = data.stream(source, keys, batch_size, at, mesh.own_rows(batch_size))
+            self._batches = data.stream(source, keys, batch_size, at, sharding.own_rows(batch_size))
         else:
-            self.records = mesh.put(devices, data.resident(source))
+            self.records = sharding.put(mesh, data.resident(source))
 
     def __call__(self, n: int):
         """Return what the next n steps are fed with."""
         if not self.streamed:
             return self.records
         batches = [next(self._batches) for _ in range(n)]
-        return mesh.put_batches(self._devices, self._seeds, _stack(batches, self.length))
+        return sharding.put_batches(self._mesh, self._seeds, _stack(batches, self.length))
 
 
 def _stack(batches, length):
@@ -115,7 +115,7 @@ class Stepper:
                 raise Stopped(state)
         # A step takes the memory of the state before it. Where steps are slow, that state is kept on the host.
         slow = jax.process_count() == 1 and self._took > signals.GRACE / 2
-        kept = mesh.to_host(state)._replace(key=self._keys) if slow else None
+        kept = sharding.to_host(state)._replace(key=self._keys) if slow else None
         before = time.monotonic()
         found = signals.unless_stopped(self._stop if kept or safe else [], self._advanced, state, feed, n)
         if found is None:
@@ -128,4 +128,4 @@ class Stepper:
 
     def _advanced(self, state, feed, n):
         after, metrics = self._advance(state, self._keys, feed, n)
-        return after, mesh.to_host(metrics)
+        return after, sharding.to_host(metrics)

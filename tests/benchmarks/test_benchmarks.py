@@ -65,7 +65,7 @@ def test_the_chart_of_step_times_keeps_what_was_timed_before(tmp_path, monkeypat
 
 def test_unroll_cost(tmp_path):
     """More updates ahead take more temporary memory without remat, and a chart is drawn."""
-    unroll_cost.main("default", ks=(0, 4), steps=2, repeats=1, out=str(tmp_path))
+    unroll_cost.main(preset="default", ks=(0, 4), steps=2, repeats=1, out=str(tmp_path))
     (line,) = lines(tmp_path / "unroll_cost.jsonl")
     memory = {(r["k"], r["remat"]): r["temporary"] for r in line["rows"]}
     assert memory[4, False] > memory[4, True] > 0 and memory[4, False] > memory[0, False]

@@ -16,7 +16,8 @@ SMALL = {"width": 4, "batch_size": 8}
 @pytest.fixture(autouse=True)
 def noise(monkeypatch):
     """The sets of noise, for this file alone."""
-    monkeypatch.setattr(data, "DATASETS", data.DATASETS | vs_torch.NOISE)
+    for name, make in vs_torch.NOISE.items():
+        monkeypatch.setitem(data.DATASETS, name, make)
 
 
 def sides(name):

@@ -16,7 +16,7 @@ from PIL import Image
 import gan_jax.data.cache
 from experiments import vanilla
 from gan_jax import data
-from gan_jax.data import folder, prepared, sets
+from gan_jax.data import folder, prepared, sets, tokens
 from gan_jax.errors import UserError
 from gan_jax.run import cli
 
@@ -83,23 +83,23 @@ def test_a_flat_folder_has_no_labels(tmp_path):
         np.testing.assert_array_equal(whole(source)["x"], a)
 
 
-def test_pictures_beside_class_folders_leave_no_labels(tmp_path, capsys):
+def test_pictures_beside_class_folders_leave_no_labels(tmp_path):
     """Some pictures in folders and some not: none has a label, and that is said."""
     for name in ("a/1.png", "b/2.png", "3.png"):
         picture(tmp_path / "x" / name)
-    assert data.load(str(tmp_path / "x")).classes == 0
-    assert "no labels: 1 picture in no folder of a class, though others are" in capsys.readouterr().err
+    source = data.load(str(tmp_path / "x"))
+    assert source.classes == 0 and "no labels: 1 picture in no folder of a class, though others are" in source.says
 
 
-def test_nested_folders_and_folders_without_pictures(tmp_path, capsys):
+def test_nested_folders_and_folders_without_pictures(tmp_path):
     """The first folder is the class; one without pictures is named and is none."""
     for name in ("a/p/1.png", "a/q/2.png", "b/3.png"):
         picture(tmp_path / "x" / name)
     (tmp_path / "x" / "c").mkdir()
     source = data.load(str(tmp_path / "x"))
     assert source.fields["y"].names == ("a", "b") and whole(source)["y"].tolist() == [0, 0, 1]
-    said = capsys.readouterr().err
-    assert "x: 3 pictures in 2 classes, 8x8x3; no test split" in said and "folders without pictures: c" in said
+    assert source.says.splitlines()[0] == "x: 3 pictures in 2 classes, 8x8x3; no test split"
+    assert "folders without pictures: c" in source.says
 
 
 @pytest.mark.parametrize("held, said", [("test", 2), ("val", 2), ("Validation", 2), ("other", None)])
@@ -115,15 +115,15 @@ def test_train_and_test_are_splits(tmp_path, held, said):
     assert whole(source.test)["y"].tolist() == [1, 1] and source.test.fields == source.fields
 
 
-def test_what_is_no_picture_is_left_out(tmp_path, capsys):
+def test_what_is_no_picture_is_left_out(tmp_path):
     """Hidden files, what systems leave behind, and by their endings all else, counted; endings in any case."""
     picture(tmp_path / "x" / "A.PNG")
     picture(tmp_path / "x" / "b.JPeG")
     for name in (".hidden.png", "Thumbs.db", "desktop.ini", "__MACOSX/c.png", ".git/d.png", "notes.TXT", "e.heic"):
         (tmp_path / "x" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "x" / name).write_text("no picture")
-    assert data.load(str(tmp_path / "x")).n == 2
-    assert "no pictures by their endings: 1 .heic, 1 .txt: left out" in capsys.readouterr().err
+    source = data.load(str(tmp_path / "x"))
+    assert source.n == 2 and "no pictures by their endings: 1 .heic, 1 .txt: left out" in source.says
 
 
 ODD = [
@@ -139,7 +139,7 @@ ODD = [
 ]
 
 
-def test_odd_names(tmp_path, capsys):
+def test_odd_names(tmp_path):
     """Blanks, brackets, any letter, a newline, bytes that are no text: of a picture, of a class, of the folder."""
     root = tmp_path / "x,y=1 [\udcff]"
     of = {name: [picture(root / name / f"{i}{name}") for i in range(2)] for name in ODD}
@@ -150,9 +150,7 @@ def test_odd_names(tmp_path, capsys):
     x = whole(source)
     found = {tuple(sorted(a.tobytes() for a in x["x"][x["y"] == y])) for y in range(len(ODD))}
     assert found == {tuple(sorted(a.tobytes() for a in both)) for both in of.values()}
-    assert capsys.readouterr().err.splitlines()[-2:-1] == [
-        f"{source.name}: 18 pictures in 9 classes, 8x8x3; no test split"
-    ]
+    assert source.says == f"{source.name}: 18 pictures in 9 classes, 8x8x3; no test split"
 
 
 def test_links(tmp_path):
@@ -200,13 +198,12 @@ def lines(root, *told):
     (root / "metadata.jsonl").write_text("\n".join(one if isinstance(one, str) else json.dumps(one) for one in told))
 
 
-def captions(source_of):
-    """Return the captions as they are kept of the one set that is prepared."""
-    (info,) = (source_of / "folders").glob("*/info.json")
-    return [split["captions"] for split in json.loads(info.read_text())["splits"].values()]
+def captions(source):
+    """Return the captions of all records as texts, again."""
+    return [tokens.text(row, source.fields["caption"].names) for row in whole(source)["caption"]]
 
 
-def test_metadata_says_labels_and_captions(tmp_path, cache, capsys):
+def test_metadata_says_labels_and_captions(tmp_path):
     """By file name; what it does not name is left out, and blank lines, a BOM and other keys do no harm."""
     a, b, _ = (picture(tmp_path / "x" / name) for name in ("p/a.png", "b.png", "c.png"))
     say = [
@@ -219,9 +216,8 @@ def test_metadata_says_labels_and_captions(tmp_path, cache, capsys):
     source = data.load(str(tmp_path / "x"))
     np.testing.assert_array_equal(whole(source)["x"], [b, a])
     assert whole(source)["y"].tolist() == [0, 1] and source.fields["y"].names == ("cat", "dog")
-    assert captions(cache) == [["a cät", "dog"]]
-    said = capsys.readouterr().err
-    assert "x: 2 pictures with captions in 2 classes" in said and "does not name 1 picture: left out" in said
+    assert captions(source) == ["a cät", "dog"]
+    assert "does not name 1 picture: left out" in source.says
 
 
 def test_metadata_in_splits_and_labels_that_are_numbers(tmp_path):
@@ -235,13 +231,28 @@ def test_metadata_in_splits_and_labels_that_are_numbers(tmp_path):
     assert whole(source)["y"].tolist() == [1, 0] and whole(source.test)["y"].tolist() == [1]
 
 
-def test_captions_without_labels_leave_the_labels_of_folders(tmp_path, cache):
+def test_captions_without_labels_leave_the_labels_of_folders(tmp_path):
     """metadata.jsonl says captions alone: classes are the folders."""
     for name in ("a/1.png", "b/2.png"):
         picture(tmp_path / "x" / name)
     lines(tmp_path / "x", *({"file_name": name, "text": name} for name in ("b/2.png", "a/1.png")))
-    assert data.load(str(tmp_path / "x")).fields["y"].names == ("a", "b")
-    assert captions(cache) == [["a/1.png", "b/2.png"]]
+    source = data.load(str(tmp_path / "x"))
+    assert source.fields["y"].names == ("a", "b") and captions(source) == ["a/1.png", "b/2.png"]
+
+
+def test_captions_are_tokens_of_the_training_split(tmp_path):
+    """Words by default where texts have blanks, cut to the length asked for; what train does not say is unknown."""
+    say = {"train/1.png": "a red cat", "train/2.png": "a dog", "test/3.png": "a blue cat"}
+    for name in say:
+        picture(tmp_path / "x" / name)
+    lines(tmp_path / "x", *({"file_name": name, "text": text} for name, text in say.items()))
+    source = data.load(str(tmp_path / "x"))
+    field = source.fields["caption"]
+    assert field.kind == "tokens" and field.shape == (4,) and field.names[3:] == ("a", "cat", "dog", "red")
+    assert captions(source) == ["a red cat", "a dog"] and captions(source.test) == ["a <unk> cat"]
+    assert "x: 2 pictures with captions (4 of 7 words), 8x8x3; test split of 1" in source.says
+    other = data.load(data.settled(str(tmp_path / "x"), level="char", length="5"))
+    assert captions(other) == ["a red", "a dog"] and other.content == source.content
 
 
 WRONG = {
@@ -333,7 +344,7 @@ def _png(picture):
     return buffer.getvalue()
 
 
-def test_size_cuts_and_averages(tmp_path, capsys):
+def test_size_cuts_and_averages(tmp_path):
     """The middle square, each pixel the mean of its area; what is smaller is enlarged, and that is said."""
     a = picture(tmp_path / "x" / "a.png", DRAW.integers(0, 256, (8, 14, 3)))
     picture(tmp_path / "x" / "b.png", np.full((3, 2, 3), 9))
@@ -341,7 +352,7 @@ def test_size_cuts_and_averages(tmp_path, capsys):
     assert source.shape == (4, 4, 3)
     mean = np.array([[a[r : r + 2, c : c + 2].reshape(4, 3).mean(0) for c in range(3, 11, 2)] for r in range(0, 8, 2)])
     np.testing.assert_array_equal(whole(source)["x"], [np.floor(mean + 0.5), np.full((4, 4, 3), 9)])
-    assert "1 smaller than 4x4 and enlarged" in capsys.readouterr().err
+    assert "1 smaller than 4x4 and enlarged" in source.says
 
 
 def test_pictures_of_several_sizes_need_one(tmp_path):
@@ -367,7 +378,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_picture(tmp_path, capsys, name):
+def test_a_broken_picture(tmp_path, name):
     """It is named and ends the run in two lines; with skip_bad it is left out, and named at every start."""
     stored, why = BROKEN[name]
     picture(tmp_path / "x" / "a.png")
@@ -377,8 +388,8 @@ def test_a_broken_picture(tmp_path, capsys, name):
     first, second = told(tmp_path / "x")
     assert "1 can't be read: bro ken.png (" in first and why in first and "--skip-bad" in second
     for _ in range(2):
-        assert data.load(data.settled(str(tmp_path / "x"), skip_bad="yes")).n == 2
-        assert "left out, 1 can't be read: bro ken.png (" in capsys.readouterr().err
+        source = data.load(data.settled(str(tmp_path / "x"), skip_bad="yes"))
+        assert source.n == 2 and "left out, 1 can't be read: bro ken.png (" in source.says
         data.load.cache_clear()
 
 
@@ -427,11 +438,10 @@ def test_arrays_of_pictures(tmp_path, name):
     np.testing.assert_allclose(x, meant, rtol=0, atol=1e-6)
 
 
-def test_what_an_array_is_taken_for_is_said(tmp_path, capsys):
+def test_what_an_array_is_taken_for_is_said(tmp_path):
     """Channels in second place, the range of floats, and which array of several."""
     x = np.moveaxis(U8, -1, 1) / 255
-    data.load(saved(tmp_path, pictures=x, other=x))
-    said = capsys.readouterr().err
+    said = data.load(saved(tmp_path, pictures=x, other=x)).says
     assert "x [3, 3, 8, 6] is taken as [n, c, h, w]" in said and "floats in [0, 1]: black is 0, white is 1" in said
     assert (
         "pictures is taken as x" in said
@@ -468,12 +478,14 @@ def test_labels_of_an_npz(tmp_path, y):
     assert whole(source)["y"].tolist() == [1, 0, 1] and source.fields["y"].names in (("2", "5"), ("a", "b"))
 
 
-def test_splits_of_an_npz(tmp_path):
-    """x_train, y_train, x_test and y_test, as Keras keeps them; one range of numbers for both splits."""
-    x = U8 / 255 * 2 - 1
-    source = data.load(saved(tmp_path, x_train=x, y_train=[0, 1, 2], x_test=np.abs(x[:1]), y_test=[2]))
+@pytest.mark.parametrize("bright", ["train", "test"])
+def test_splits_of_an_npz(tmp_path, bright):
+    """x_train, y_train, x_test and y_test, as Keras keeps them; what floats mean is the same in both splits."""
+    x = {split: np.abs(U8 / 127.5 - 1) if split == bright else U8 / 127.5 - 1 for split in ("train", "test")}
+    source = data.load(saved(tmp_path, x_train=x["train"], y_train=[0, 1, 2], x_test=x["test"][:1], y_test=[2]))
     assert source.n == 3 and source.test.n == 1 and source.classes == 3 and whole(source.test)["y"].tolist() == [2]
-    np.testing.assert_allclose(whole(source.test)["x"], np.abs(x[:1]), atol=1e-6)
+    np.testing.assert_allclose(whole(source)["x"], x["train"], atol=1e-6)
+    np.testing.assert_allclose(whole(source.test)["x"], x["test"][:1], atol=1e-6)
 
 
 REFUSED = {
@@ -638,7 +650,8 @@ def test_what_is_prepared_and_spoilt_is_made_again(tmp_path, cache, how):
 def test_a_flipped_bit_is_found(tmp_path, cache):
     """What was prepared has check sums: two lines with the command that helps."""
     picture(tmp_path / "x" / "0.png", DRAW.integers(0, 256, (64, 64, 3)))
-    (made,) = [again(tmp_path / "x"), *(cache / "folders").glob("*/train.array_record")][1:]
+    again(tmp_path / "x")
+    (made,) = (cache / "folders").glob("*/train.array_record")
     stored = bytearray(made.read_bytes())
     there = np.flatnonzero(np.frombuffer(stored, np.uint8))
     stored[there[len(there) // 2]] ^= 1
@@ -705,17 +718,21 @@ def test_a_path_or_a_set(tmp_path, monkeypatch, capsys):
     assert data.settled("ring8") == "ring8" and data.settled("a,x=1") == "a,x=1"
 
 
-@pytest.mark.parametrize(
-    "choices", ["size=0", "size=-3", "size=x", "size=5000", "size=", "skip_bad=1", "skip_bad=", "x=y"]
-)
-def test_a_choice_that_there_is_not(tmp_path, choices):
-    """The two that there are, in a line."""
+NO_CHOICE = {
+    "size=0": "size=0: size is a whole number from 1 on.",
+    "size=x": "size=x: size is a whole number from 1 on.",
+    "size=5000": "size=5000: pictures are cut to squares of up to 4096.",
+    "skip_bad=1": "x has the choices size, skip_bad=yes, level and length, and no others.",
+    "x=y": "x has the choices size, skip_bad=yes, level and length, and no others.",
+    "level=word": "x has no captions: it leaves no choice of level or length.",
+}
+
+
+@pytest.mark.parametrize("choice", NO_CHOICE)
+def test_a_choice_that_there_is_not(tmp_path, choice):
+    """What there is to choose, in a line."""
     picture(tmp_path / "x" / "a.png")
-    if choices in ("size=", "skip_bad="):
-        return
-    assert told(f"{tmp_path}/x,{choices}") == [
-        f"{tmp_path}/x has the choices size (1 to 4096) and skip_bad=yes, and no others."
-    ]
+    assert told(f"{tmp_path}/x,{choice}")[0].removeprefix(f"{tmp_path}/") == NO_CHOICE[choice]
 
 
 TINY = ["--preset=images", "--batch-size=4", "--width=4", "--eval-every=0", "--steps=1"]
@@ -783,7 +800,7 @@ def test_a_broken_picture_ends_a_program(tmp_path):
         "Mend them, or leave them out with --skip-bad.",
     ]
     done = subprocess.run([*command, "--skip-bad"], env=env, capture_output=True, text=True)
-    assert done.returncode == 0 and "x: 1 pictures, 4x4x" in done.stderr
+    assert done.returncode == 0 and "x: 1 picture, 4x4x" in done.stdout
     assert len(list((tmp_path / "xdg" / "gan_jax" / "folders").glob("*/info.json"))) == 1
 
 

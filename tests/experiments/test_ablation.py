@@ -107,7 +107,12 @@ def data_of(way, k=K):
     return np.random.default_rng(0).normal(size=(3, B * (1 + k * (way in FRESH)), 2))
 
 
-@pytest.mark.parametrize("way", ablation.WAYS)
+DEAR = {"fresh_adam", "resampled"}  # what they do apart, "unrolled" and "extra_steps" do, too
+
+
+@pytest.mark.parametrize(
+    "way", [pytest.param(way, marks=pytest.mark.slow) if way in DEAR else way for way in ablation.WAYS]
+)
 def test_each_way_is_what_it_says(way):
     """Three steps equal the loops in float64."""
     with jax.enable_x64(True):
@@ -125,7 +130,7 @@ def test_ways_differ():
             np.testing.assert_allclose(flat(moved(way, **nothing)), ends["plain"], rtol=1e-9)
 
 
-@pytest.mark.parametrize("preset", ["default", "images"])
+@pytest.mark.parametrize("preset", [pytest.param("default", marks=pytest.mark.slow), "images"])
 def test_unrolled_is_unrolled(preset):
     """The way "unrolled" is the step of `unrolled.py`, batch statistics and metrics included."""
     with jax.enable_x64(True):

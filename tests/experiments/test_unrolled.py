@@ -15,7 +15,7 @@ import gan_jax
 from experiments import unrolled
 from gan_jax import UserError, data
 from gan_jax.game import losses, rng
-from gan_jax.run import mesh
+from gan_jax.run import sharding
 from gan_jax.run.fit import scan_fit
 
 CFG = dataclasses.replace(
@@ -115,9 +115,9 @@ def test_sharded_step_equals_pmap():
         one = jax.pmap(lambda x, z: paper(state, x, mean, z), axis_name="data", out_axes=None)
         expected = one(by_device(xs), by_device(noise))
 
-        devices = mesh.make(8)
-        step = jax.jit(lambda s, x: unrolled.step(CFG, s, mesh.split(devices, {"x": x}))[0])
-        now = jax.device_put(state, mesh.replicated(devices))
+        mesh = sharding.make(8)
+        step = jax.jit(lambda s, x: unrolled.step(CFG, s, sharding.split(mesh, {"x": x}))[0])
+        now = jax.device_put(state, sharding.replicated(mesh))
         for x in xs:
             now = step(now, x)
         chex.assert_trees_all_close((now.g.params, now.d.params, now.g_ema[0]), expected, rtol=1e-9, atol=1e-12)

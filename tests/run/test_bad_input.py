@@ -18,7 +18,7 @@ import experiments
 import gan_jax.data.cache
 from experiments import unrolled
 from gan_jax import UserError, data
-from gan_jax.run import fit, mesh
+from gan_jax.run import fit, sharding
 
 
 class Reached(Exception):
@@ -40,7 +40,7 @@ def run(tmp_path_factory):
     out = tmp_path_factory.mktemp("bad") / "run"
     states = {}
     for n in (2, 4, 6):
-        states[n] = mesh.to_host(train(out, f"--steps={n}", *["--resume"] * (n > 2))[0])
+        states[n] = sharding.to_host(train(out, f"--steps={n}", *["--resume"] * (n > 2))[0])
     return out, states
 
 
@@ -156,7 +156,7 @@ def a_checkpoint(draw, folder, run, _):
             spoilt(draw, file)
     state = tried(unrolled.main, [*RING, "--resume", f"--out={out}", "--steps=9"], folder)
     if state is not None and state.step:
-        chex.assert_trees_all_equal(mesh.to_host(state), run[1][int(state.step)])
+        chex.assert_trees_all_equal(sharding.to_host(state), run[1][int(state.step)])
 
 
 def a_data_set(draw, folder, _, records):

@@ -11,7 +11,7 @@ from jax.sharding import PartitionSpec as P
 from runs import same, steps
 
 from gan_jax import UserError
-from gan_jax.run import mesh
+from gan_jax.run import sharding
 from gan_jax.run.checkpoint import Checkpoints, digests
 
 # Orbax leaves its coroutines behind where a restore fails
@@ -31,7 +31,7 @@ def made(step, devices=1):
     noise = jax.random.bits(jax.random.key(step), (32, 32))  # incompressible, so that its bytes are found on disk
     players = {"p": params, "opt": optax.adam(0.1).init(params)}
     state = {"step": jnp.int32(step), "key": jax.random.key(step), "noise": noise, **players}
-    return jax.device_put(state, mesh.replicated(mesh.make(8, devices=jax.devices()[:devices])))
+    return jax.device_put(state, sharding.replicated(sharding.make(8, devices=jax.devices()[:devices])))
 
 
 def like(state):
@@ -179,7 +179,7 @@ def test_other_numbers_of_devices(tmp_path, writers, readers):
 
 def test_a_divided_state(tmp_path):
     """Leaves divided over four devices, as the seeds of a run are, come back whole on one."""
-    of_seed = jax.sharding.NamedSharding(mesh.make(8), P("data"))
+    of_seed = jax.sharding.NamedSharding(sharding.make(8), P("data"))
     state = {
         "w": jax.device_put(jnp.arange(8.0), of_seed),
         "key": jax.device_put(jax.random.split(jax.random.key(0), 4), of_seed),
@@ -187,7 +187,7 @@ def test_a_divided_state(tmp_path):
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     checkpoints.save(1, state)
     checkpoints.close()
-    one = mesh.replicated(mesh.make(8, devices=jax.devices()[:1]))
+    one = sharding.replicated(sharding.make(8, devices=jax.devices()[:1]))
     target = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=one), state)
     same(restored(tmp_path, target), state)
 

@@ -101,21 +101,27 @@ def test_flags_override_the_preset():
     """A flag that is said counts more; underscores and = are fine."""
     cfg, run = parsed("--preset", "paper", "--z_dim=3", "--no-remat", "--seed", "5")
     assert cfg == dataclasses.replace(unrolled.PRESETS["paper"], z_dim=3, remat=False)
-    assert run == cli.Run(seed=5, out=run.out, experiment="experiments.unrolled", config=dataclasses.asdict(cfg))
-    assert re.fullmatch(r"runs/unrolled/\d{8}-\d{6}", run.out)
+    assert run == cli.Run(seed=5, experiment="experiments.unrolled", config=dataclasses.asdict(cfg))
+
+
+def test_a_folder_of_its_own(tmp_path, monkeypatch):
+    """A run without --out gets one by its name, date and time."""
+    monkeypatch.chdir(tmp_path)
+    with rundir.opened(parsed()[1]) as folder:
+        assert re.fullmatch(r"runs/unrolled/\d{8}-\d{6}", str(folder)) and (folder / "config.json").exists()
 
 
 def test_resume_takes_the_config_of_the_run(tmp_path, monkeypatch):
-    """Config and seeds come from the folder, or that of the newest run; flags override them."""
+    """Config, seeds and pace come from the folder, or that of the newest run; flags override them."""
     cfg, run = parsed("--preset=paper", "--width=7", "--seed=3", "--seeds=2", "--save-every=5")
     monkeypatch.chdir(tmp_path)
     for stamp, width in (("20260102-000000", 9), ("20260101-000000", 8)):
         out = f"runs/unrolled/{stamp}"
-        with rundir.opened(dataclasses.replace(run, out=out, config=run.config | {"width": width})):
-            pass
+        with rundir.opened(dataclasses.replace(run, out=out, config=run.config | {"width": width})) as folder:
+            os.utime(folder / "config.json", (width, width))  # the newest by time, not by name
     again = parsed("--resume", "--out", out, "--steps", "9")
     assert again[0] == dataclasses.replace(cfg, width=8, steps=9)
-    assert (again[1].seed, again[1].seeds, again[1].save_every, again[1].resume) == (3, 2, 1000, True)
+    assert (again[1].seed, again[1].seeds, again[1].save_every, again[1].resume) == (3, 2, 5, True)
     assert parsed("--resume")[0].width == 9 and parsed("--resume")[1].out.endswith("20260102-000000")
     assert parsed("--resume", "--preset=default")[0] == unrolled.PRESETS["default"]
 

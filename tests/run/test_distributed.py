@@ -144,8 +144,8 @@ def test_no_cluster(tmp_path, environment):
 
 JOINED = """
 import signal
-from gan_jax.run import mesh
-mesh.choose("cpu", True)
+from gan_jax.run import sharding
+sharding.choose("cpu", True)
 signal.raise_signal(signal.SIGTERM)
 """
 

@@ -475,9 +475,8 @@ def test_one_picture_is_an_animation(tmp_path):
 def test_a_picture_that_can_not_be_written(tmp_path):
     """It ends the run in a line that names it, and what was saved stays."""
     out = tmp_path / "run"
-    out.mkdir()
-    (out / "samples").write_text("in the way")
-    with pytest.raises(UserError, match=r"samples: File exists\. Free it, or choose another --out"):
+    (out / "samples" / "00000002.png").mkdir(parents=True)  # in the way
+    with pytest.raises(UserError, match=r"00000002\.png: Is a directory\. Free it, or choose another --out"):
         trained(out, "--steps=2", "--eval-every=2")
 
 

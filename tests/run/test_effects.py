@@ -12,7 +12,7 @@ import pytest
 from experiments import vanilla
 from experiments.images import dcgan
 from gan_jax import data
-from gan_jax.run import cli, evaluate, mesh, stepper
+from gan_jax.run import cli, evaluate, sharding, stepper
 from gan_jax.run.program import game
 
 
@@ -61,9 +61,9 @@ def test_the_rows_are_divided_over_the_devices():
     cfg = dataclasses.replace(vanilla.PRESETS["tiny"], width=12)
     parts = game(vanilla, cfg)
     source, b, *_ = parts.setup
-    devices = mesh.make(b)
-    put = lambda tree: jax.device_put(tree, mesh.replicated(devices))
+    mesh = sharding.make(b)
+    put = lambda tree: jax.device_put(tree, sharding.replicated(mesh))
     given = (put(tree) for tree in (jax.jit(parts.init)(jax.random.key(0)), jax.random.key(0), data.resident(source)))
-    text = stepper.advancer(parts.step, source, b, devices, 1, 4, False).lower(*given, 1).compile().as_text()
+    text = stepper.advancer(parts.step, source, b, mesh, 1, 4, False).lower(*given, 1).compile().as_text()
     hidden = lambda rows: f"f32[{rows},{cfg.width}]"
-    assert "all-reduce" in text and hidden(b // devices.size) in text and hidden(b) not in text
+    assert "all-reduce" in text and hidden(b // mesh.size) in text and hidden(b) not in text

@@ -13,7 +13,7 @@ from runs import end, rows, same, same_run, start, steps, train
 
 import gan_jax
 from gan_jax import UserError
-from gan_jax.run import fit, mesh
+from gan_jax.run import fit, sharding
 
 
 @pytest.fixture(scope="module")
@@ -169,17 +169,17 @@ def test_one_process_a_folder(whole, tmp_path):
 def test_rekey(whole, tmp_path):
     """With --rekey a run goes on from its checkpoint with other noise and rates, says so, and then is one of its own."""
     train(tmp_path / "run", "--steps=4")
-    before = mesh.to_host(gan_jax.load(tmp_path / "run").state)
+    before = sharding.to_host(gan_jax.load(tmp_path / "run").state)
     with pytest.raises(UserError, match="--g-lr differs"):
         train(tmp_path / "run", "--steps=6", "--resume", "--g-lr=1e-5")
     with pytest.raises(UserError, match="--width differs"):
         train(tmp_path / "run", "--steps=6", "--resume", "--rekey=1", "--width=9")
     state, _ = train(tmp_path / "run", "--steps=6", "--resume", "--rekey=1", "--g-lr=0")
-    chex.assert_trees_all_equal(mesh.to_host(state.g.params), before.g.params)  # on from there, at the new rate
-    assert not (mesh.to_host(state.key) == before.key).all()
+    chex.assert_trees_all_equal(sharding.to_host(state.g.params), before.g.params)  # on from there, at the new rate
+    assert not (sharding.to_host(state.key) == before.key).all()
     saved = json.loads((tmp_path / "run" / "config.json").read_text())
     assert saved["rekey"] == 1 and saved["config"]["g_lr"] == 0
     again, _ = train(tmp_path / "run", "--steps=8", "--resume")  # takes both from there
     same(again.key, state.key)
-    chex.assert_trees_all_equal(mesh.to_host(again.g.params), before.g.params)
+    chex.assert_trees_all_equal(sharding.to_host(again.g.params), before.g.params)
     assert [row["step"] for row in rows(tmp_path / "run")] == [2, 4, 6, 8]

@@ -94,9 +94,11 @@ def test_a_data_set_is_a_name(run, tmp_path, name):
 
 
 def test_a_checkpoint_has_the_names_of_the_state(run, tmp_path):
-    """One that holds more, under a path that leads out of it, is set aside."""
+    """One that holds more, under a path that leads out of it, is not read, and set aside by the run that goes on."""
     out = shutil.copytree(run, tmp_path / "a" / "run")
     before, file = outside(out), out / "checkpoints" / "2" / "digests" / "metadata"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"../../../../x": "0" * 32}))
-    assert gan_jax.load(out).state.step == 0 and (out / "checkpoints" / "2.bad").exists()
+    assert gan_jax.load(out).state.step == 0 and (out / "checkpoints" / "2").exists()
+    train(out, "--resume", "--steps=2")
+    assert (out / "checkpoints" / "2.bad").exists()
     assert outside(out) == before

@@ -11,16 +11,16 @@ from jax.sharding import PartitionSpec as P
 from runs import rows, same, train
 
 from gan_jax import UserError, data
-from gan_jax.run import mesh
+from gan_jax.run import sharding
 
 
 def over(devices, batch_size=8, seeds=1):
-    return mesh.make(batch_size, seeds, jax.devices()[:devices])
+    return sharding.make(batch_size, seeds, jax.devices()[:devices])
 
 
 def test_four_devices():
     """The tests have them, and a mesh takes all unless told otherwise."""
-    assert mesh.make(8).size == 4 and over(2).size == 2 and mesh.make(8).axis_names == ("data",)
+    assert sharding.make(8).size == 4 and over(2).size == 2 and sharding.make(8).axis_names == ("data",)
 
 
 @pytest.mark.parametrize(
@@ -30,38 +30,41 @@ def test_what_can_be_divided(batch_size, seeds, fits):
     """Rows must be a multiple of the devices; whole seeds need not."""
     error = pytest.raises(UserError, match="a batch of 6 can't be divided over 4 devices: choose a multiple of that")
     with contextlib.nullcontext() if fits else error:
-        mesh.make(batch_size, seeds)
+        sharding.make(batch_size, seeds)
 
 
 def test_by_seed():
     """Seeds are divided where there are several, as many for each device."""
-    assert [mesh.by_seed(over(4), seeds) for seeds in (1, 2, 4, 6, 8)] == [False, False, True, False, True]
-    assert mesh.by_seed(over(2), 2) and mesh.by_seed(over(1), 3) and not mesh.by_seed(over(1), 1)
+    assert [sharding.by_seed(over(4), seeds) for seeds in (1, 2, 4, 6, 8)] == [False, False, True, False, True]
+    assert sharding.by_seed(over(2), 2) and sharding.by_seed(over(1), 3) and not sharding.by_seed(over(1), 1)
 
 
 @pytest.mark.parametrize("seeds, axis, spec", [(1, 0, P()), (2, 0, P()), (4, 0, P("data")), (4, 1, P(None, "data"))])
 def test_seed_spec(seeds, axis, spec):
     """The axis of seeds is divided, or nothing is."""
-    assert mesh.seed_spec(over(4), seeds, axis) == spec
+    assert sharding.seed_spec(over(4), seeds, axis) == spec
 
 
 def test_split():
     """Device i has the i-th part of the rows."""
-    x = jax.jit(lambda x: mesh.split(over(4), {"x": x}))(jnp.arange(8.0))["x"]
+    x = jax.jit(lambda x: sharding.split(over(4), {"x": x}))(jnp.arange(8.0))["x"]
     assert [shard.data.tolist() for shard in x.addressable_shards] == [[0, 1], [2, 3], [4, 5], [6, 7]]
 
 
 def test_put():
     """Every device has the whole."""
-    a = mesh.put(over(4), {"a": np.arange(3)})["a"]
-    assert a.sharding == mesh.replicated(over(4)) and [s.data.tolist() for s in a.addressable_shards] == [[0, 1, 2]] * 4
+    a = sharding.put(over(4), {"a": np.arange(3)})["a"]
+    assert (
+        a.sharding == sharding.replicated(over(4))
+        and [s.data.tolist() for s in a.addressable_shards] == [[0, 1, 2]] * 4
+    )
 
 
 @pytest.mark.parametrize("seeds, axis", [(1, 1), (2, 2), (4, 1)])
 def test_put_batches(seeds, axis):
     """Of raw batches [steps, (seeds,) rows] the rows are divided, or the seeds where they can be."""
     raw = np.arange(3 * seeds * 8).reshape((3, seeds, 8) if seeds > 1 else (3, 8))
-    placed = mesh.put_batches(over(4), seeds, {"x": raw})["x"]
+    placed = sharding.put_batches(over(4), seeds, {"x": raw})["x"]
     np.testing.assert_array_equal(placed, raw)
     for shard, part in zip(placed.addressable_shards, np.split(raw, 4, axis), strict=True):
         np.testing.assert_array_equal(shard.data, part)
@@ -69,12 +72,12 @@ def test_put_batches(seeds, axis):
 
 def test_own_rows():
     """A single process reads every row, and is the one that speaks."""
-    assert mesh.own_rows(8) == slice(0, 8) and mesh.is_first()
+    assert sharding.own_rows(8) == slice(0, 8) and sharding.is_first()
 
 
 def test_to_host():
     """Leaves come as numpy, keys as their data."""
-    tree = mesh.to_host({"a": jax.device_put(jnp.arange(3), mesh.replicated(over(4))), "k": jax.random.key(7)})
+    tree = sharding.to_host({"a": jax.device_put(jnp.arange(3), sharding.replicated(over(4))), "k": jax.random.key(7)})
     np.testing.assert_array_equal(tree["a"], [0, 1, 2])
     np.testing.assert_array_equal(tree["k"], jax.random.key_data(jax.random.key(7)))
 
@@ -129,8 +132,8 @@ def test_choose_says_which_device_is_missing(monkeypatch):
     before = jax.config.jax_platforms
     try:
         with pytest.raises(UserError, match="no TPU found here; leave --tpu out"):
-            mesh.choose("tpu")
+            sharding.choose("tpu")
         with pytest.raises(UserError, match="check JAX_PLATFORMS"):
-            mesh.choose()
+            sharding.choose()
     finally:
         jax.config.update("jax_platforms", before)
