@@ -115,7 +115,7 @@ def sample(cfg, state, key, n):
 
 
 def setup(cfg):
-    return Setup(data.load(cfg.dataset), cfg.batch_size, cfg.steps)
+    return Setup(data.load(cfg.dataset), cfg.batch_size, cfg.steps, kinds=("image",))
 
 
 main = program(Config, PRESETS, setup, init, step, sample)

@@ -296,7 +296,6 @@ def test_what_it_measures(name, monkeypatch):
         check_range(np.asarray(picture.x) / 1.001, kind)
 
 
-
 def untrained(source):
     """Return a classifier as it is before training, which takes long."""
     net = classifier.Net(source.classes)
