@@ -135,6 +135,8 @@ def test_resume_takes_the_config_of_the_run(tmp_path, monkeypatch):
         ("--stepz 3", r"Unrecognized options: --stepz, 3\nDid you mean --steps\? --help lists every flag."),
         ("--unrol=3", r"Unrecognized options: --unrol.*\nDid you mean --unroll\?"),
         ("foo", r"Unrecognized options: foo\n--help lists every flag."),
+        ("--b1=3", r"--b1 is 3.0; it must be a number, 0 to 1\.$"),
+        ("--ema=1.0000001", r"--ema is 1.0000001; it must be a number, 0 to 1\.$"),
         ("--steps", r"Missing value for argument '--steps'"),
         ("--steps x", r"Error parsing --steps: .*'x'\n--help"),
         ("--steps 1.5", r"Error parsing --steps: .*'1.5'\n--help"),
