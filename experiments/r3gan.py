@@ -41,7 +41,7 @@ class Config:
     b2_end: float = 0.99  # Adam's decay of the second moment, last
     gamma: float = 1.0  # weight of the two penalties, first
     gamma_end: float = 0.01  # what of it is left at last
-    ema: Decay = 500.0  # half-life of the averaged G in steps, last; 0 at first
+    ema: float = 500.0  # half-life of the averaged G in steps, last; 0 at first
     z_dim: Count = 16  # the latent, standard normal
     nets: Literal["auto", "stacked"] = "auto"  # auto: mlp for points, residual nets for images
     width: Count = 128  # units of a hidden layer (points); channels at full resolution (images)

@@ -12,7 +12,7 @@ import experiments
 import gan_jax.sample
 from experiments import unrolled
 from gan_jax import UserError, data
-from gan_jax.run import cli, fit, rundir
+from gan_jax.run import cli, config, fit, rundir
 
 
 @pytest.fixture(autouse=True)
@@ -229,3 +229,11 @@ def test_a_wrong_flag_of_a_program(programs, command, says):
     cwd, code, stdout, stderr = programs[command]
     assert code == 2 and stdout == "" and says in stderr and 1 <= len(stderr.splitlines()) <= 2, stderr
     assert not list(cwd.iterdir())
+
+
+@pytest.mark.parametrize("name", experiments.modules())
+def test_a_preset_that_its_own_types_refuse(name):
+    """The numbers of every preset are within the ranges of its Config."""
+    module = importlib.import_module(experiments.modules()[name])
+    for cfg in module.PRESETS.values():
+        config.check_ranges(dataclasses.asdict(cfg), module.Config)
