@@ -660,6 +660,15 @@ def test_a_flipped_bit_is_found(tmp_path, cache):
         again(tmp_path / "x").whole()
 
 
+def test_a_picture_that_changes_meanwhile(tmp_path, cache, monkeypatch):
+    """What was prepared would not be what its digest says: refused, and nothing is kept."""
+    picture(tmp_path / "x" / "0.png")
+    decode = folder.decoded
+    monkeypatch.setattr(folder, "decoded", lambda file, side: (decode(file, side), picture(file))[0])
+    assert told(tmp_path / "x") == [f"{tmp_path}/x changed while it was prepared: start again."]
+    assert list((cache / "folders").glob("*/")) == []
+
+
 def test_a_failure_leaves_nothing_behind(tmp_path, cache, monkeypatch):
     """Neither a broken picture nor Ctrl-C in the middle leaves half of a folder, or files that nobody names."""
     picture(tmp_path / "x" / "0.png")
