@@ -27,7 +27,7 @@ def families() -> dict[str, list[str]]:
     """Return {family: the stems of its experiments}; "games" are those on top."""
     found = {}
     for stem, name in modules().items():
-        found.setdefault("/".join(name.split(".")[1:-1]) or "games", []).append(stem)
+        found.setdefault("-".join(name.split(".")[1:-1]) or "games", []).append(stem)
     return found
 
 
@@ -42,7 +42,7 @@ def table(root="") -> str:
     rows, lines = recorded(), ["| experiment | idea | data, time on two cores | samples |", "| --- | --- | --- | --- |"]
     for stem, name in modules().items():
         ran = f"{rows[stem]['data']}, {time_of(rows[stem]['seconds'])}" if stem in rows else ""
-        picture = f'<img src="{root}{RESULTS}/defaults/{stem}.png" width="100">' if stem in rows else ""
+        picture = shown(f"{stem}.png", 100, root)
         lines.append(f"| [`{stem}`]({link(name, root)}) | {summary(name)} | {ran} | {picture} |")
     return "\n".join(lines)
 
@@ -53,9 +53,14 @@ def short_table() -> str:
     for family, stems in families().items():
         of = lambda stem: f" ({rows[stem]['data']}, {time_of(rows[stem]['seconds'])})" if stem in rows else ""
         names = ", ".join(f"[{stem}]({link(modules()[stem])}){of(stem)}" for stem in stems)
-        picture = f'<img src="{RESULTS}/defaults/family-{family.replace("/", "-")}.png" width="420">'
-        lines.append(f"| {family} | {names} | {picture} |")
+        lines.append(f"| {family} | {names} | {shown(f'family-{family}.png', 420)} |")
     return "\n".join(lines)
+
+
+def shown(picture: str, width: int, root="") -> str:
+    """Return what shows a picture of the samples; nothing where there is none yet."""
+    there = (RESULTS / "defaults" / picture).exists()
+    return f'<img src="{root}{RESULTS}/defaults/{picture}" width="{width}">' if there else ""
 
 
 def link(name: str, root="") -> str:

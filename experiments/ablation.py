@@ -6,7 +6,7 @@ Differences from the paper: those of `unrolled.py`, whose step the way "unrolled
 appendix, G faces an ensemble of past Ds there; here it is the average of their parameters, or one of them.
 
     python -m experiments.ablation --way first_order       the ring of eight Gaussians
-    python -m benchmarks.quality.ablation                          all ways, compared
+    python -m benchmarks ablation                          all ways, compared
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, descend, ema, forward, losses, rng, unroll
 from gan_jax.nets import dcgan, mlp, small
-from gan_jax.run import Count, Setup, program
+from gan_jax.run import Count, Decay, Setup, program
 
 
 class Way(NamedTuple):
@@ -67,9 +67,9 @@ class Config:
     d_scale: float = 0.25  # D multiplies its input by it (points)
     g_lr: float = 1e-3  # Adam's rate for G
     d_lr: float = 1e-3  # Adam's rate for D, in the lookahead too
-    b1: float = 0.5  # Adam's decay of the first moment
-    b2: float = 0.999  # Adam's decay of the second moment
-    ema: float = 0.998  # decay of the averaged G that is sampled from; 0: G itself
+    b1: Decay = 0.5  # Adam's decay of the first moment
+    b2: Decay = 0.999  # Adam's decay of the second moment
+    ema: Decay = 0.998  # decay of the averaged G that is sampled from; 0: G itself
 
 
 PRESETS = {  # of `unrolled.py`

@@ -22,7 +22,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, descend, ema, forward, losses, rng
 from gan_jax.nets import mlp
-from gan_jax.run import Count, Setup, program
+from gan_jax.run import Count, Decay, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Config:
     width: Count = 128  # units of a hidden layer
     g_lr: float = 1e-3  # Adam's rate for G
     d_lr: float = 1e-3  # Adam's rate for D
-    b1: float = 0.5  # Adam's decay of the first moment
-    ema: float = 0.998  # decay of the averaged G that is sampled from; 0: G itself
+    b1: Decay = 0.5  # Adam's decay of the first moment
+    ema: Decay = 0.998  # decay of the averaged G that is sampled from; 0: G itself
 
 
 PRESETS = {

@@ -25,7 +25,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, rng
 from gan_jax.nets import autoencoder, mlp
-from gan_jax.run import Count, Setup, program
+from gan_jax.run import Count, Decay, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Config:
     code: int = 16  # numbers in the code of D
     width: Count = 32  # units of a hidden layer (toys); channels at full resolution (images)
     lr: float = 5e-4  # Adam's rate for both
-    b1: float = 0.5  # Adam's decay of the first moment
+    b1: Decay = 0.5  # Adam's decay of the first moment
     stop_below: float = 0.0  # the run ends where M falls below it; 0: never
 
 

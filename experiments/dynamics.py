@@ -22,7 +22,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, dynamics, forward, losses, rng
 from gan_jax.nets import mlp
-from gan_jax.run import Count, Setup, program
+from gan_jax.run import Count, Decay, Setup, program
 
 METHODS = {
     "simultaneous": lambda cfg, *txs: dynamics.simultaneous(*txs),
@@ -54,7 +54,7 @@ class Config:
     depth: int = 2  # hidden layers
     g_lr: float = 1e-3  # Adam's rate for G; of plain descent in negative_momentum and, for both players, competitive
     d_lr: float = 2e-3  # Adam's rate for D
-    b1: float = 0.5  # Adam's decay of the first moment
+    b1: Decay = 0.5  # Adam's decay of the first moment
 
 
 PRESETS = {

@@ -24,7 +24,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, rng
 from gan_jax.nets import autoencoder, dcgan, mlp
-from gan_jax.run import Count, Setup, program
+from gan_jax.run import Count, Decay, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Config:
     width: Count = 32  # units of a hidden layer (toys); channels at full resolution (images)
     g_lr: float = 2e-4  # Adam's rate for G
     d_lr: float = 2e-4  # Adam's rate for D
-    b1: float = 0.5  # Adam's decay of the first moment
+    b1: Decay = 0.5  # Adam's decay of the first moment
 
 
 PRESETS = {

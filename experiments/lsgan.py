@@ -23,7 +23,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, descend, ema, forward, losses, rng
 from gan_jax.nets import dcgan, mlp
-from gan_jax.run import Count, Setup, program
+from gan_jax.run import Count, Decay, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Config:
     z_dim: Count = 16  # the latent, standard normal
     width: Count = 128  # units of a hidden layer (toys); channels at full resolution (images)
     lr: float = 1e-3  # Adam's rate for both
-    b1: float = 0.5  # Adam's decay of the first moment
-    ema: float = 0.998  # decay of the averaged G that is sampled from; 0: G itself
+    b1: Decay = 0.5  # Adam's decay of the first moment
+    ema: Decay = 0.998  # decay of the averaged G that is sampled from; 0: G itself
 
 
 PRESETS = {

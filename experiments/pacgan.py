@@ -27,7 +27,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.nets import dcgan, maxout, mlp, packs, small
-from gan_jax.run import Count, Setup, program
+from gan_jax.run import Count, Decay, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Config:
     d_width: Count = 128  # units of D's hidden layers (mlp, maxout); channels of its first (dcgan, stacked)
     g_lr: float = 5e-4  # Adam's rate for G
     d_lr: float = 1e-3  # Adam's rate for D
-    b1: float = 0.5  # Adam's decay of the first moment
-    b2: float = 0.999  # Adam's decay of the second moment
+    b1: Decay = 0.5  # Adam's decay of the first moment
+    b2: Decay = 0.999  # Adam's decay of the second moment
 
 
 _paper = Config(

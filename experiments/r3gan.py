@@ -26,7 +26,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, descend, ema, forward, losses, penalties, rng
 from gan_jax.nets import mlp, r3gan, small
-from gan_jax.run import Count, Setup, program
+from gan_jax.run import Count, Decay, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Config:
     burn_in: int = 3000  # steps in which the four schedules go from first to last
     lr: float = 1e-3  # Adam's rate for both, first
     lr_end: float = 0.25  # what of it is left at last
-    b2: float = 0.9  # Adam's decay of the second moment, first (that of the first moment is 0)
+    b2: Decay = 0.9  # Adam's decay of the second moment, first (that of the first moment is 0)
     b2_end: float = 0.99  # Adam's decay of the second moment, last
     gamma: float = 1.0  # weight of the two penalties, first
     gamma_end: float = 0.01  # what of it is left at last

@@ -28,7 +28,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, descend, ema, forward, losses, rng, unroll
 from gan_jax.nets import dcgan, mlp
-from gan_jax.run import Count, Setup, program
+from gan_jax.run import Count, Decay, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Config:
     d_scale: float = 0.25  # D multiplies its input by it (points)
     g_lr: float = 1e-3  # Adam's rate for G
     d_lr: float = 1e-3  # Adam's rate for D, in the lookahead too
-    b1: float = 0.5  # Adam's decay of the first moment
-    b2: float = 0.999  # Adam's decay of the second moment
-    ema: float = 0.998  # decay of the averaged G that is sampled from; 0: G itself
+    b1: Decay = 0.5  # Adam's decay of the first moment
+    b2: Decay = 0.999  # Adam's decay of the second moment
+    ema: Decay = 0.998  # decay of the averaged G that is sampled from; 0: G itself
     remat: bool = True  # recompute the lookahead in the backward pass: memory stays flat in K
 
 

@@ -30,7 +30,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, descend, ema, forward, losses, rng, unroll
 from gan_jax.nets import lstm
-from gan_jax.run import Count, Setup, program
+from gan_jax.run import Count, Decay, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,9 +44,9 @@ class Config:
     width: Count = 256  # units of the LSTM
     g_lr: float = 1e-4  # Adam's rate for G
     d_lr: float = 1e-4  # Adam's rate for D, in the lookahead too
-    b1: float = 0.5  # Adam's decay of the first moment
-    b2: float = 0.999  # Adam's decay of the second moment
-    ema: float = 0.99  # decay of the averaged G that is sampled from; 0: G itself
+    b1: Decay = 0.5  # Adam's decay of the first moment
+    b2: Decay = 0.999  # Adam's decay of the second moment
+    ema: Decay = 0.99  # decay of the averaged G that is sampled from; 0: G itself
     remat: bool = True  # recompute the lookahead in the backward pass: memory stays flat in K
 
 
@@ -115,7 +115,7 @@ def sample(cfg, state, key, n):
 
 
 def setup(cfg):
-    return Setup(data.load(cfg.dataset), cfg.batch_size, cfg.steps)
+    return Setup(data.load(cfg.dataset), cfg.batch_size, cfg.steps, kinds=("image",))
 
 
 main = program(Config, PRESETS, setup, init, step, sample)

@@ -31,7 +31,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, descend, ema, forward, losses, rng, unroll
 from gan_jax.nets import packs, small
-from gan_jax.run import Count, Setup, program
+from gan_jax.run import Count, Decay, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +48,9 @@ class Config:
     pack: Count = 1  # rows that D judges together
     g_lr: float = 1e-4  # Adam's rate for G
     d_lr: float = 2e-4  # Adam's rate for D, in the lookahead too
-    b1: float = 0.5  # Adam's decay of the first moment
-    b2: float = 0.99  # Adam's decay of the second moment
-    ema: float = 0.0  # decay of the averaged G that is sampled from; 0: G itself
+    b1: Decay = 0.5  # Adam's decay of the first moment
+    b2: Decay = 0.99  # Adam's decay of the second moment
+    ema: Decay = 0.0  # decay of the averaged G that is sampled from; 0: G itself
     remat: bool = True  # recompute the lookahead in the backward pass: memory stays flat in K
 
 
@@ -125,7 +125,7 @@ def sample(cfg, state, key, n):
 
 def setup(cfg):
     packs.check(cfg.batch_size, cfg.pack)
-    return Setup(data.load(cfg.dataset), cfg.batch_size, cfg.steps)
+    return Setup(data.load(cfg.dataset), cfg.batch_size, cfg.steps, kinds=("image",))
 
 
 main = program(Config, PRESETS, setup, init, step, sample)

@@ -19,7 +19,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.nets import mlp
-from gan_jax.run import Count, Setup, program
+from gan_jax.run import Count, Decay, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Config:
     z_dim: Count = 64  # the latent, standard normal
     width: Count = 256  # units of a hidden layer
     lr: float = 2e-4  # Adam's rate for both
-    b1: float = 0.5  # Adam's decay of the first moment
+    b1: Decay = 0.5  # Adam's decay of the first moment
 
 
 PRESETS = {

@@ -25,7 +25,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.nets import dcgan, inverse, mlp, small, vaegan
-from gan_jax.run import Count, Picture, Setup, program
+from gan_jax.run import Count, Decay, Picture, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Config:
     g_lr: float = 1e-3  # Adam's rate for G
     f_lr: float = 1e-3  # Adam's rate for F
     d_lr: float = 1e-3  # Adam's rate for D
-    b1: float = 0.5  # Adam's decay of the first moment
-    b2: float = 0.999  # Adam's decay of the second moment
+    b1: Decay = 0.5  # Adam's decay of the first moment
+    b2: Decay = 0.999  # Adam's decay of the second moment
 
 
 # 1000 modes against a D of a quarter or half of G's width: the setting of experiments/unrolled.py. F is D's size.

@@ -23,7 +23,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, penalties, rng
 from gan_jax.nets import dcgan, mlp, small
-from gan_jax.run import Count, Setup, program
+from gan_jax.run import Count, Decay, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Config:
     width: Count = 256  # units of a hidden layer (toys); channels at full resolution (images)
     d_width: Count = 2  # channels of D's first layer (stacked)
     lr: float = 1e-4  # Adam's rate for both
-    b1: float = 0.5  # Adam's decay of the first moment
-    b2: float = 0.9  # Adam's decay of the second moment
+    b1: Decay = 0.5  # Adam's decay of the first moment
+    b2: Decay = 0.9  # Adam's decay of the second moment
 
 
 _stacked = Config(

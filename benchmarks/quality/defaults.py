@@ -50,9 +50,9 @@ def main(
         small = Image.open(picture).convert("RGB")
         small.thumbnail((SIDE, SIDE))
         small.save(Path(out, "defaults", f"{name}.png"))
-    for family, of_it in families().items():
-        if set(of_it) <= set(pictures):
-            draw(Path(out, "defaults", f"family-{family}.png"), {name: pictures[name] for name in of_it})
+    for family, stems in families().items():
+        if drawn := {name: pictures[name] for name in stems if name in pictures}:
+            draw(Path(out, "defaults", f"family-{family}.png"), drawn)
 
 
 def cells(row) -> tuple:

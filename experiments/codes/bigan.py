@@ -27,7 +27,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.nets import bigan
-from gan_jax.run import Count, Picture, Setup, program
+from gan_jax.run import Count, Decay, Picture, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Config:
     lr: float = 2e-4  # Adam's rate for all three
     decay_from: int = 5000  # from this step on the rate falls, to a hundredth in as many steps again
     weight_decay: float = 2.5e-5  # times the weights, added to their gradient
-    b1: float = 0.5  # Adam's decay of the first moment
+    b1: Decay = 0.5  # Adam's decay of the first moment
 
 
 PRESETS = {

@@ -5,7 +5,7 @@ Radford, Metz and Chintala 2016, arXiv 1511.06434. Strided convolutions in D, tr
 Adam with 2e-4 and a first moment of 0.5. D moves first, then G against the new D, from the same noise.
 
 `measure` draws walks between latents; a - b + c of latents, each the mean of three; and the filters of D's first layer.
-`python -m benchmarks.quality.dcgan_features` reads D's features with a linear classifier.
+`python -m benchmarks dcgan_features` reads D's features with a linear classifier.
 
 Differences from the paper: kernels 4x4 instead of 5x5, as many levels as the images need, narrower nets; perceptrons
 for points. The three exemplars of a mean are not chosen by eye: a sample and the two of 256 that are nearest to it.
@@ -26,7 +26,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.nets import dcgan, mlp
-from gan_jax.run import Count, Picture, Setup, program
+from gan_jax.run import Count, Decay, Picture, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Config:
     z_dim: Count = 100  # the latent, uniform in [-1, 1)
     width: Count = 32  # channels at full resolution; units of a hidden layer (points)
     lr: float = 2e-4  # Adam's rate for both
-    b1: float = 0.5  # Adam's decay of the first moment
+    b1: Decay = 0.5  # Adam's decay of the first moment
 
 
 PRESETS = {

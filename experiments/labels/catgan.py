@@ -22,7 +22,7 @@ from jax.nn import logsumexp
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, rng
 from gan_jax.nets import improved
-from gan_jax.run import Count, Setup, program
+from gan_jax.run import Count, Decay, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Config:
     noise: float = 0.5  # deviation of the noise on D's hidden layers
     g_lr: float = 1e-3  # Adam's rate for G
     d_lr: float = 3e-4  # Adam's rate for D
-    b1: float = 0.5  # Adam's decay of the first moment
+    b1: Decay = 0.5  # Adam's decay of the first moment
 
 
 PRESETS = {

@@ -27,7 +27,7 @@ from gan_jax.errors import UserError
 from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.metrics import classifier
 from gan_jax.nets import conditional, dcgan, mlp
-from gan_jax.run import Count, Picture, Setup, program
+from gan_jax.run import Count, Decay, Picture, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Config:
     z_dim: Count = 64  # the latent, standard normal
     width: Count = 16  # channels at full resolution (images), units of a hidden layer (points)
     lr: float = 2e-4  # Adam's rate for both
-    b1: float = 0.5  # Adam's decay of the first moment
+    b1: Decay = 0.5  # Adam's decay of the first moment
 
 
 PRESETS = {

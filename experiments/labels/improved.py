@@ -25,7 +25,7 @@ from jax.nn import logsumexp
 from gan_jax import data
 from gan_jax.game import Player, create, descend, ema, forward, losses, rng
 from gan_jax.nets import improved
-from gan_jax.run import Count, Setup, program
+from gan_jax.run import Count, Decay, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Config:
     x_noise: float = 0.3  # deviation of the noise on what D sees
     noise: float = 0.5  # deviation of the noise on D's hidden layers
     lr: float = 3e-3  # Adam's rate for both
-    b1: float = 0.5  # Adam's decay of the first moment
-    ema: float = 0.999  # decay of the averaged D that is tested
+    b1: Decay = 0.5  # Adam's decay of the first moment
+    ema: Decay = 0.999  # decay of the averaged D that is tested
 
 
 PRESETS = {
@@ -81,13 +81,13 @@ def init(cfg, key):
     return State(jnp.int32(0), key, g, d, d.params, (g.params, d.params) if cfg.history else ())
 
 
-def fixed(cfg, state):
+def reference_batch(cfg, state):
     """Return the reference batch of virtual batch norm, the same all through the run."""
     key = rng.at(state.key, 0, "reference")
     return jax.random.uniform(key, (cfg.reference, cfg.z_dim)) if cfg.reference else None
 
 
-def wander(cfg, params, means, i):
+def historical_distance(cfg, params, means, i):
     """Return the penalty of historical averaging on player i, |params - their mean over time|^2."""
     if not cfg.history:
         return 0.0
@@ -103,21 +103,25 @@ def step(cfg, state, batch):
         return forward(D, d_params, state.d.stats, x, rng.at(state.key, state.step, noise))[0]
 
     def d_loss(d_params):
-        fake, _ = forward(G, state.g.params, state.g.stats, z_d, fixed(cfg, state))
+        fake, _ = forward(G, state.g.params, state.g.stats, z_d, reference_batch(cfg, state))
         logits, _ = seen(d_params, labelled, "labelled")
         real_score, fake_score = (logsumexp(seen(d_params, *row)[0], 1) for row in ((x, "real"), (fake, "fake")))  # [b]
         named = optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
         # softplus(s) = softplus(-s) + s: the target 1 - smooth for the real rows adds smooth * s
         gan = 0.5 * (losses.non_saturating.d(real_score, fake_score) + cfg.smooth * real_score).mean()
-        return named + gan + wander(cfg, d_params, state.means, 1), (named, gan, (logits.argmax(1) == y).mean())
+        return named + gan + historical_distance(cfg, d_params, state.means, 1), (
+            named,
+            gan,
+            (logits.argmax(1) == y).mean(),
+        )
 
     def g_loss(g_params, d):
-        fake, stats = forward(G, g_params, state.g.stats, z_g, fixed(cfg, state))
+        fake, stats = forward(G, g_params, state.g.stats, z_g, reference_batch(cfg, state))
         (logits, f), (_, real_f) = seen(d.params, fake, "fake again"), seen(d.params, x, "real again")
         matching = ((f.mean(0) - real_f.mean(0)) ** 2).mean()
         adversarial = losses.non_saturating.g(None, logsumexp(logits, 1)).mean()
         value = cfg.matching * matching + cfg.adversarial * adversarial
-        return value + wander(cfg, g_params, state.means, 0), (stats, matching)
+        return value + historical_distance(cfg, g_params, state.means, 0), (stats, matching)
 
     d_grads, (named, gan, accuracy) = jax.grad(d_loss, has_aux=True)(state.d.params)
     d = descend(state.d, d_grads, tx)
@@ -131,7 +135,7 @@ def step(cfg, state, batch):
 def sample(cfg, state, key, n):
     G, *_ = build(cfg)
     z = jax.random.uniform(key, (n, cfg.z_dim))
-    return forward(G, state.g.params, state.g.stats, z, fixed(cfg, state), train=False)[0]
+    return forward(G, state.g.params, state.g.stats, z, reference_batch(cfg, state), train=False)[0]
 
 
 def measure(cfg, state, key, train, test):

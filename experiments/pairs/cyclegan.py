@@ -27,7 +27,7 @@ from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, pool, rng
 from gan_jax.metrics import classifier
 from gan_jax.nets import mlp, translate
-from gan_jax.run import Count, Picture, Setup, program
+from gan_jax.run import Count, Decay, Picture, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Config:
     width: Count = 16  # channels at full resolution; units of a hidden layer (points)
     depth: int = 2  # residual blocks of G; hidden layers (points)
     lr: float = 2e-4  # Adam's rate for all four
-    b1: float = 0.5  # Adam's decay of the first moment
+    b1: Decay = 0.5  # Adam's decay of the first moment
 
 
 PRESETS = {

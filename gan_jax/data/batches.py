@@ -105,7 +105,8 @@ def examples(source: Source, key, n: int) -> dict:
     if not source.n:
         return draw(source, key, n)
     size = min(1000, source.n)
-    raw = source.read(jax.tree.map(np.asarray, jax.jit(lambda: source.pick(jax.random.key(0), 0, size))()))
+    with jax.ensure_compile_time_eval():  # the records are constants of the program
+        raw = source.read(jax.tree.map(np.asarray, source.pick(jax.random.key(0), 0, size)))
     rows = jax.random.choice(key, size, (n,), n > size)
     return source.make(jax.tree.map(lambda a: jnp.asarray(a)[rows], raw), key, 0, n)
 

@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 
 from gan_jax import data
+from gan_jax.errors import UserError
 from gan_jax.metrics import classifier
 from gan_jax.run import evaluate, log, rundir, sharding, signals, states
 from gan_jax.run.checkpoint import Checkpoints
@@ -43,7 +44,7 @@ def fit(run, setup, init, step, sample, measure=None):
     evaluation that was under way is made up for when the run goes on. Raises UserError where something that the user
     can mend is wrong, and where a metric stops being finite.
     """
-    data.check_batch(setup.source, setup.batch_size)
+    check_data(run, setup)
     mesh = sharding.make(setup.batch_size, run.seeds)
     train_classifiers(setup)
     with rundir.opened(run, sharding.is_first(), setup.source.content) as folder, contextlib.ExitStack() as stack:
@@ -130,6 +131,14 @@ def stop_here(run, at, stop, recorder):
     recorder.end(f"stopped at step {at}, saved; to go on: {go_on}")
     recorder.conclude(at, ended=False)
     raise SystemExit(128 + (stop[0] if stop else signal.SIGTERM))
+
+
+def check_data(run, setup):
+    """Raise UserError where the experiment's nets are not made for data of this kind, or there are too few."""
+    if setup.source.kind not in setup.kinds:
+        stem, kinds = rundir.stem(run.experiment), " or ".join(setup.kinds)
+        raise UserError(f"{setup.source.name} has x of the kind {setup.source.kind}; {stem} is made for {kinds}.")
+    data.check_batch(setup.source, setup.batch_size)
 
 
 def train_classifiers(setup):

@@ -24,6 +24,7 @@ class Setup(NamedTuple):
     batch_size: int  # rows of data a step
     steps: int
     classifiers: tuple[data.Source, ...] = ()  # sets whose classifiers `measure` asks
+    kinds: tuple[str, ...] = ("points", "image")  # of x, that the nets are made for
 
 
 class Game(NamedTuple):

@@ -122,7 +122,7 @@ class Silent:
     def __exit__(self, *_):
         pass
 
-    def redo(self, *_):
+    def redo(self, *_, **__):
         """Write nothing."""
 
     say = write = show = saved = conclude = end = redo

@@ -93,4 +93,4 @@ def test_step_is_the_paper_s():
 def test_the_data_choose_no_tiny_preset():
     """A data set that `tiny` has too gets the numbers of the first preset."""
     cfg, _ = cli.parse(unrolled_modes.Config, unrolled_modes.PRESETS, ["--dataset=stacked_digits", "--cpu"])
-    assert cfg == dataclasses.replace(unrolled_modes.PRESETS["quarter"], dataset="stacked_digits")
+    assert cfg == dataclasses.replace(next(iter(unrolled_modes.PRESETS.values())), dataset="stacked_digits")

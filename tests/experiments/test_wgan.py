@@ -60,7 +60,9 @@ def test_every_weight_of_the_critic_is_clipped():
     """No weight ever exceeds c, those of batch norm included; some reach it; G's are free."""
     cfg = dataclasses.replace(CFG, dataset="digits", clip=0.01)
     state = jax.jit(functools.partial(wgan.init, cfg))(jax.random.key(0))
-    after, _ = jax.jit(functools.partial(wgan.step, cfg))(state, {"x": np.zeros((4, 8, 8, 1), np.float32)})
+    after, _ = jax.jit(functools.partial(wgan.step, cfg))(
+        state, {"x": np.zeros((cfg.batch_size * cfg.critic_steps, 8, 8, 1), np.float32)}
+    )
     for d in (state.d, after.d):
         assert max(float(jnp.abs(w).max()) for w in jax.tree.leaves(d.params)) == np.float32(0.01)
     assert max(float(jnp.abs(w).max()) for w in jax.tree.leaves(after.g.params)) > 0.01

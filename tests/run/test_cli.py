@@ -12,7 +12,7 @@ import experiments
 import gan_jax.sample
 from experiments import unrolled
 from gan_jax import UserError, data
-from gan_jax.run import cli, fit, rundir
+from gan_jax.run import cli, config, fit, rundir
 
 
 @pytest.fixture(autouse=True)
@@ -135,6 +135,8 @@ def test_resume_takes_the_config_of_the_run(tmp_path, monkeypatch):
         ("--stepz 3", r"Unrecognized options: --stepz, 3\nDid you mean --steps\? --help lists every flag."),
         ("--unrol=3", r"Unrecognized options: --unrol.*\nDid you mean --unroll\?"),
         ("foo", r"Unrecognized options: foo\n--help lists every flag."),
+        ("--b1=3", r"--b1 is 3.0; it must be a number, 0 to 1\.$"),
+        ("--ema=1.0000001", r"--ema is 1.0000001; it must be a number, 0 to 1\.$"),
         ("--steps", r"Missing value for argument '--steps'"),
         ("--steps x", r"Error parsing --steps: .*'x'\n--help"),
         ("--steps 1.5", r"Error parsing --steps: .*'1.5'\n--help"),
@@ -227,3 +229,11 @@ def test_a_wrong_flag_of_a_program(programs, command, says):
     cwd, code, stdout, stderr = programs[command]
     assert code == 2 and stdout == "" and says in stderr and 1 <= len(stderr.splitlines()) <= 2, stderr
     assert not list(cwd.iterdir())
+
+
+@pytest.mark.parametrize("name", experiments.modules())
+def test_a_preset_that_its_own_types_refuse(name):
+    """The numbers of every preset are within the ranges of its Config."""
+    module = importlib.import_module(experiments.modules()[name])
+    for cfg in module.PRESETS.values():
+        config.check_ranges(dataclasses.asdict(cfg), module.Config)

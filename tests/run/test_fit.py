@@ -12,7 +12,7 @@ from PIL import Image
 from runs import DIGITS, rows, same, steps, train
 
 import gan_jax
-from experiments import unrolled
+from experiments import unrolled, vanilla
 from gan_jax import UserError, data
 from gan_jax.game import rng
 from gan_jax.run import fit, log, plots
@@ -88,14 +88,22 @@ def test_what_an_experiment_measures(tmp_path, seeds):
     pictures = tmp_path / "run" / "samples"
     assert {f"first-{at}.png" for at in ("00000001", "00000002", "final")} < {p.name for p in pictures.iterdir()}
     x = data.decode(data.resident(data.load("digits").test))["x"][:6]
+    expected = plots.table(
+        tmp_path / "expected.png", plots.Picture(x.reshape(2, 3, 8, 8, 1)), data.load("digits"), None
+    )
     with Image.open(pictures / "first-final.png") as picture:
-        small = np.asarray(picture.resize((24, 16), Image.NEAREST))
-    np.testing.assert_array_equal(small, plots.grid(x, 3)[..., 0])
+        np.testing.assert_array_equal(np.asarray(picture), np.squeeze(expected))
 
 
-def test_nothing_is_measured_without_a_test_split(tmp_path):
-    """On a toy, and on a set that holds nothing out, `measure` is not called."""
-    train(tmp_path / "run", "--steps=1", measure=lambda *_: 1 / 0)
+@pytest.mark.parametrize("flags", [[], ["--dataset=digits", "--stream"]], ids=["a toy", "streamed"])
+def test_what_is_not_on_the_device_is_not_measured(tmp_path, flags):
+    """`measure` is handed {} for the records of a toy, and for those that are read ahead."""
+
+    def measured(cfg, state, key, train, test):
+        return {"splits": jnp.float32(bool(train) + 2 * bool(test))}
+
+    _, results = train(tmp_path / "run", "--steps=1", *flags, measure=measured)
+    assert results["splits"] == (2 if flags else 0)
 
 
 def test_a_step_may_end_the_run(tmp_path):
@@ -128,12 +136,22 @@ def counting(cfg, state, batch):
 
 def test_streamed_and_resident_runs_are_the_same(tmp_path):
     """Both ways end at the same state bit for bit, and a resident run goes on as a streamed one."""
-    resident, _ = train(tmp_path / "resident", "--steps=5", of=DIGITS)
-    streamed, _ = train(tmp_path / "streamed", "--steps=5", "--stream", of=DIGITS)
-    same(resident, streamed)
+    tiny = ["--batch-size=8", "--width=8", "--log-every=2", "--save-every=2", "--eval-every=0"]
+    go = lambda name, *flags: vanilla.main([*tiny, f"--out={tmp_path / name}", *flags])[0]
+    resident = go("resident", "--steps=5")
+    same(resident, go("streamed", "--steps=5", "--stream"))
     assert rows(tmp_path / "resident") == rows(tmp_path / "streamed") != []
-    train(tmp_path / "both", "--steps=3", of=DIGITS)
-    same(train(tmp_path / "both", "--steps=5", "--resume", "--stream", of=DIGITS)[0], resident)
+    go("both", "--steps=3")
+    same(go("both", "--steps=5", "--resume", "--stream"), resident)
+
+
+@pytest.mark.parametrize("dataset, kind", [("moving_digits", "video"), ("a.npy", "row")])
+def test_data_that_the_nets_are_not_made_for(tmp_path, monkeypatch, dataset, kind):
+    """One line says of what kind the data are, and what the experiment takes."""
+    monkeypatch.chdir(tmp_path)
+    np.save("a.npy", np.zeros((20, 5), np.float32))
+    with pytest.raises(UserError, match=f"has x of the kind {kind}; unrolled is made for points or image"):
+        train(tmp_path / "run", f"--dataset={dataset}")
 
 
 def test_the_stream_is_used(tmp_path, monkeypatch):

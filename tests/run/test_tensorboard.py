@@ -9,12 +9,12 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-from runs import RING, rows
+from runs import RING
 from tensorboardX.crc32c import crc32c
 from tensorboardX.proto import event_pb2
 
 from experiments import unrolled
-from gan_jax.run import evaluate, fit
+from gan_jax.run import evaluate, fit, log
 from gan_jax.run.program import program
 
 FLAGS = ["--steps=6", "--eval-every=3", "--log-every=1", "--tensorboard"]
@@ -71,9 +71,12 @@ def check(out, seeds=1):
     found = shown(out)
     assert len({one[:2] for one in found}) == len(found), "a step is repeated"
     table = {(tag, step): value for tag, step, value in found}
-    expected = {(name, row["step"]): value for row in rows(out) for name, value in row.items()}
+    expected = {
+        (name, row["step"]): value for row in log.read_rows(out / "metrics.jsonl") for name, value in row.items()
+    }
     expected = {key: value for key, value in expected.items() if key[0] not in ("step", "labels")}
     for (name, step), value in expected.items():
+        value = np.asarray(value, float)  # what is not finite stands there as null
         assert np.isclose(table.pop((name, step)), np.mean(value), rtol=1e-6) or not np.isfinite(np.mean(value))
         for i in range(seeds if seeds > 1 else 0):
             one = table.pop((f"{name}/seed{i}", step))
@@ -102,7 +105,7 @@ def test_a_resumed_run_repeats_steps(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:  # killed at step 5, of which only the rows are left
         patch.setattr(fit.Checkpoints, "save", lambda *_: None)
         interrupted(out, monkeypatch, 2, "--resume")
-    assert {step for _, step, _ in shown(out)} == {1, 2, 3, 4, 5}
+    assert {step for _, step, _ in shown(out)} - {6} == {1, 2, 3, 4, 5}  # 6 where the step was not slow
     parts = (getattr(unrolled, name) for name in ("setup", "init", "step", "sample"))
     flags = [flag for flag in FLAGS if flag != "--tensorboard"]
     program(unrolled.Config, unrolled.PRESETS, *parts)([*RING, *flags, f"--out={out}", "--resume"])

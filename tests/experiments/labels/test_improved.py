@@ -137,7 +137,7 @@ def test_every_technique_trains_and_is_measured():
     part = {"x": x[:3] / np.float32(127.5) - 1, "y": y[:3]}
     state, metrics = jax.jit(functools.partial(improved.step, cfg))(state, {"x": part, "labelled": part})
     chex.assert_tree_all_finite((state.g, state.d, state.means, metrics))
-    assert state.g.stats == {} and improved.fixed(cfg, state).shape == (4, 3)
+    assert state.g.stats == {} and improved.reference_batch(cfg, state).shape == (4, 3)
     test = {"x": {"x": x, "y": y}, "labelled": {"x": x, "y": y}}
     errors = improved.measure(dataclasses.replace(cfg, kernels=0), state._replace(d_ema=plain(state)), None, None, test)
     D = improved.build(dataclasses.replace(cfg, kernels=0))[1]
