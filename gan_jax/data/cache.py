@@ -14,6 +14,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from gan_jax.errors import UserError
+
 Made = TypeVar("Made")
 
 
@@ -79,7 +81,8 @@ def whole(file: Path):
 def prepared(name: str, make: Callable[[Path], Made]) -> Made:
     """Return make(folder), where the folder is the cache, and no other process is making anything of that name there.
 
-    Where the cache can't be written, the folder is one of this process. What make raises beside OSError is raised.
+    Where the cache can't be written, the folder is one of this process. What make raises beside OSError is raised; with
+    no room anywhere, UserError.
     """
     try:
         FOLDER.mkdir(parents=True, exist_ok=True)
@@ -88,7 +91,19 @@ def prepared(name: str, make: Callable[[Path], Made]) -> Made:
                 fcntl.flock(lock, fcntl.LOCK_EX)
             return make(FOLDER)
     except OSError:
-        return make(temporary())
+        try:
+            return make(temporary())
+        except OSError as error:
+            reason = f"{error.filename or tempfile.gettempdir()}: {error.strerror or error}"
+            raise UserError(
+                f"there is no room to prepare data: {reason}.\nSet XDG_CACHE_HOME to a disk with room."
+            ) from None
+
+
+def forget() -> None:
+    """Remove this process's folder, for a process that ends without Python's own farewell."""
+    if temporary.cache_info().currsize:
+        temporary.kept.cleanup()
 
 
 def room(name: str) -> Path | None:

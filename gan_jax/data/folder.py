@@ -35,7 +35,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # none that runs progra
 PIXELS = 100_000_000  # of a picture, at most: a small file may say that it is huge
 SIDE = 4096  # of a square, at most
 SETTLED = 2 * 10**9  # nanoseconds after which a change of a file shows in its times, on any file system
-AT_ONCE = 256  # pictures, before they are written
+AT_ONCE = 32  # pictures in memory, whatever their size
 
 
 def load(path: str, skip_bad: str = "", **chosen: str) -> Source:
@@ -61,8 +61,16 @@ def load(path: str, skip_bad: str = "", **chosen: str) -> Source:
         files, about, make = [path], "arrays", functools.partial(_prepare_arrays, name, path, asked.size)
     else:
         raise UserError(f"there is no data set {printable(path)!r}: no such folder or file.")
-    content = _digest(path, files, [VERSION, about, asked.size, skip_bad])
-    folder, info = prepared.kept(content, make)
+    digest = lambda: _digest(path, files, [VERSION, about, asked.size, skip_bad])
+    content = digest()
+
+    def made(folder):
+        info = make(folder)
+        if digest() != content:
+            raise UserError(f"{printable(path)} changed while it was prepared: start again.")
+        return info
+
+    folder, info = prepared.kept(content, made)
     captions = _captions(path, info, asked)
     of = functools.partial(_source, name, folder, info, content, captions)
     source = of("train", of("test") if "test" in info["splits"] else None)
@@ -224,6 +232,8 @@ def decoded(file: str, side: int = 0) -> tuple[np.ndarray | str, bool]:
         return a[..., :1] if (a == a[..., :1]).all() else a, small
     except UnidentifiedImageError:
         return "is no picture", False
+    except MemoryError:  # no fault of the picture
+        raise
     except Exception as error:  # Pillow raises whatever its parts do
         return printable(getattr(error, "strerror", None) or first_line(error)), False
 

@@ -241,6 +241,7 @@ def _leave(code):
     """End the process at once, after a signal: Python's own farewell waits for computations that go on."""
     if jax.process_count() > 1:
         sys.exit(code)
+    cache.forget()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

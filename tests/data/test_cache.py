@@ -91,6 +91,14 @@ def test_a_disk_that_fills_up_while_preparing(folder):
 
     assert cache.prepared("a", make) == cache.temporary() and tried == [folder, cache.temporary()]
 
+    def full(place):
+        raise OSError(28, "No space left on device", str(place))
+
+    with pytest.raises(
+        UserError, match=r"^there is no room to prepare data: .*: No space left on device.\nSet XDG_CACHE"
+    ):
+        cache.prepared("a", full)
+
 
 def test_without_a_home(tmp_path):
     """No HOME and nobody by that number, as in a container: imports, and the digits can be read; the folder goes."""

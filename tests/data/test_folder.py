@@ -585,12 +585,12 @@ def test_an_unchanged_folder_is_not_read_again(tmp_path, monkeypatch):
         picture(tmp_path / "x" / f"{i}.png")
     digested, decoded = counted(monkeypatch)
     first = again(tmp_path / "x").content
-    assert len(digested) == len(decoded) == 3
-    assert again(tmp_path / "x").content == first and len(digested) == 6 and len(decoded) == 3  # just written
+    assert len(digested) == 6 and len(decoded) == 3  # once more after they were prepared
+    assert again(tmp_path / "x").content == first and len(digested) == 9 and len(decoded) == 3  # just written
     monkeypatch.setattr(folder, "SETTLED", -(10**12))
     for _ in range(3):
         assert again(tmp_path / "x").content == first
-    assert len(digested) == 9 and len(decoded) == 3
+    assert len(digested) == 12 and len(decoded) == 3
 
 
 def test_contents_decide(tmp_path, monkeypatch):
@@ -658,6 +658,15 @@ def test_a_flipped_bit_is_found(tmp_path, cache):
     made.write_bytes(stored)
     with pytest.raises(UserError, match=r"can't be read: .*\n.*python -m gan_jax.cache --empty folders"):
         again(tmp_path / "x").whole()
+
+
+def test_a_picture_that_changes_meanwhile(tmp_path, cache, monkeypatch):
+    """What was prepared would not be what its digest says: refused, and nothing is kept."""
+    picture(tmp_path / "x" / "0.png")
+    decode = folder.decoded
+    monkeypatch.setattr(folder, "decoded", lambda file, side: (decode(file, side), picture(file))[0])
+    assert told(tmp_path / "x") == [f"{tmp_path}/x changed while it was prepared: start again."]
+    assert list((cache / "folders").glob("*/")) == []
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path, cache, monkeypatch):
