@@ -6,13 +6,14 @@ import re
 import numpy as np
 
 from gan_jax.data import features, stored, tokens
+from gan_jax.data.column import Asked
 from gan_jax.data.stored import Split
 from gan_jax.errors import UserError, first_line
 
 RESERVED = ("split", "test", "size", "length", "level")
 
 
-def asked(chosen) -> features.Asked:
+def asked(chosen) -> Asked:
     """Return size, length and level as they were asked for, checked."""
     numbers = {}
     for name in ("size", "length"):
@@ -23,7 +24,7 @@ def asked(chosen) -> features.Asked:
     level = chosen.get("level", "")
     if level and level not in tokens.LEVELS:
         raise UserError(f"level={level}: text is cut by {' or '.join(tokens.LEVELS)}.")
-    return features.Asked(**numbers, level=level)
+    return Asked(**numbers, level=level)
 
 
 def known(name, what, value, there) -> str:

@@ -3,17 +3,12 @@
 They are prepared once, as records of one shape, and kept in the cache under a digest of their contents.
 """
 
-import collections
-import contextlib
 import dataclasses
 import functools
-import hashlib
 import itertools
-import json
 import math
 import os
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from gan_jax.data import arrays, cache, choices, features, pictures, prepared, records, tokens
+from gan_jax.data import arrays, choices, contents, pictures, prepared, records, tokens
 from gan_jax.data.batches import order
 from gan_jax.data.listing import Item, Listing, in_order, listed, printable, shown
 from gan_jax.data.source import Field, Source
@@ -34,7 +29,6 @@ VERSION = 1  # to be raised with every change of what is prepared
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # none that runs programs, as EPS does
 PIXELS = 100_000_000  # of a picture, at most: a small file may say that it is huge
 SIDE = 4096  # of a square, at most
-SETTLED = 2 * 10**9  # nanoseconds after which a change of a file shows in its times, on any file system
 AT_ONCE = 32  # pictures in memory, whatever their size
 
 
@@ -61,7 +55,7 @@ def load(path: str, skip_bad: str = "", **chosen: str) -> Source:
         files, about, make = [path], "arrays", functools.partial(_prepare_arrays, name, path, asked.size)
     else:
         raise UserError(f"there is no data set {printable(path)!r}: no such folder or file.")
-    digest = lambda: _digest(path, files, [VERSION, about, asked.size, skip_bad])
+    digest = lambda: contents.digest(path, files, [VERSION, about, asked.size, skip_bad])
     content = digest()
 
     def made(folder):
@@ -88,59 +82,6 @@ def _of_folder(name, path, side, skip_bad) -> tuple[list[str], list, Callable[[P
     about = [[split, *item[1:]] for split, of_split in listing.splits.items() for item in of_split]
     make = functools.partial(_prepare_pictures, name, path, listing, side, skip_bad)
     return [item.file for item in items], [about, listing.bad], make
-
-
-# What is there: a digest of the contents
-
-
-def _digest(path, files, about) -> str:
-    """Return the digest of what `about` says (what JSON can hold) and of the bytes of the files."""
-    found = hashlib.blake2b(json.dumps(about).encode(), digest_size=16)
-    for one in _digests(path, files):
-        found.update(one.encode())
-    return found.hexdigest()
-
-
-def _digests(path, files) -> list[str]:
-    """Return the digest of the bytes of each file. Those whose times and size are as they were are not read again.
-
-    The cache keeps a list of them for each path.
-    """
-    name = hashlib.blake2b(os.fsencode(path), digest_size=16).hexdigest()
-    index, now = cache.FOLDER / "folders" / f"{name}.index", time.time_ns()
-    try:
-        known = {file: list(one) for file, one in json.loads(index.read_text()).items()}
-    except (OSError, ValueError, AttributeError, TypeError):
-        known = {}
-
-    def read(file):
-        stamp = _stamp(file)
-        try:
-            with open(file, "rb") as opened:
-                found = hashlib.file_digest(opened, functools.partial(hashlib.blake2b, digest_size=16)).hexdigest()
-            # of a file that was written just now, a change to come may show in no time
-            return [*(stamp if max(stamp[:2]) < now - SETTLED else []), found]
-        except OSError:  # said when it is decoded
-            return [""]
-
-    found = {file: known[file] for file in files if file in known and known[file][:-1] == _stamp(file)}
-    with ThreadPoolExecutor(8) as pool:
-        missing = [file for file in files if file not in found]
-        found |= zip(missing, pool.map(read, missing), strict=True)
-    settled = {file: one for file, one in found.items() if len(one) > 1}
-    if settled != known:
-        with contextlib.suppress(OSError), cache.whole(index) as new:
-            new.write(json.dumps(settled).encode())
-    return [found[file][-1] for file in files]
-
-
-def _stamp(file) -> list[int]:
-    """Return what changes with a file's contents; [] where it is not there."""
-    try:
-        about = os.stat(file)
-    except OSError:
-        return []
-    return [about.st_mtime_ns, about.st_ctime_ns, about.st_size, about.st_ino]
 
 
 # Preparing
@@ -266,16 +207,8 @@ def _captions(path, info, asked) -> tuple[Field, dict[str, np.ndarray]] | None:
         if asked.level or asked.length:
             raise UserError(f"{printable(path)} has no captions: it leaves no choice of level or length.")
         return None
-    level = asked.level or ("word" if any(" " in text.strip() for text in texts["train"]) else "char")
-    counts, longest = collections.Counter(), 1
-    for text in texts["train"]:
-        pieces = tokens.pieces(text, level)
-        counts.update(pieces)
-        longest = max(longest, len(pieces) + 1)
-    names = tokens.vocabulary(counts)
-    length = asked.length or min(longest, features.LONGEST)
-    encode = tokens.encoder(names, level, length)
-    field = Field((length,), "tokens", np.int32, len(names), names)
+    field, level, _ = tokens.field(tokens.survey(texts["train"]), asked)
+    encode = tokens.encoder(field.names, level, *field.shape)
     return field, {split: np.stack([encode(text) for text in those]) for split, those in texts.items()}
 
 

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gan_jax.data import chance
 from gan_jax.data.batches import order
-from gan_jax.data.recipes import below, uniform_of_batch, uniform_of_records
 from gan_jax.data.source import Field, Source, decode, label
 from gan_jax.game import rng
 
@@ -34,7 +34,7 @@ def moving_digits(name: str, base: Source, frames: int = 20, side: int = 64) -> 
 
     def make(held_out, raw, key, i, b):
         digits, y = raw["x"], raw["y"]  # [b, 2, h, w, c], [b, 2]
-        uniform = uniform_of_records("moving", digits) if held_out else uniform_of_batch(key, i, "moving", len(digits))
+        uniform = chance.of_records("moving", digits) if held_out else chance.of_batch(key, i, "moving", len(digits))
         at = jax.vmap(lambda u: bounced(*thrown(u, room), room, frames))(uniform(2, 3))  # [b, frames, 2, 2]
         x = jax.vmap(lambda digits, at: jax.vmap(lambda at: drawn(digits, at, side))(at))(digits, at)
         return decode({"x": x, "y": jnp.asarray(pairs)[y[:, 0], y[:, 1]]})
@@ -88,7 +88,7 @@ def thrown(u, room):
     """
     angles = 2 * np.pi * np.arange(DIRECTIONS) / DIRECTIONS
     steps = np.int32(np.round(SPEED * PARTS * room * np.stack([np.sin(angles), np.cos(angles)], -1)))
-    return below(u[:, :2], PARTS * room[None] + 1), jnp.asarray(steps)[below(u[:, 2], DIRECTIONS)]
+    return chance.below(u[:, :2], PARTS * room[None] + 1), jnp.asarray(steps)[chance.below(u[:, 2], DIRECTIONS)]
 
 
 def bounced(start, step, room, frames: int):

@@ -22,9 +22,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gan_jax.data import chance, colours, filters
 from gan_jax.data.source import Field, Source, decode
 from gan_jax.errors import UserError
-from gan_jax.game import rng
 
 PICTURES = "image", "video"  # what has pixels: [..., h, w, c]
 
@@ -63,8 +63,8 @@ def _centre(uniform, h, w, least, part):
 
 def _box(uniform, h, w, least, part):
     u, low, high = uniform(4), _sides(h, w, least), _sides(h, w, part)
-    sides = low + below(u[:, :2], high - low + 1)
-    return _inside(below(u[:, 2:], np.array([[h, w]]) - sides + 1), sides, h, w)
+    sides = low + chance.below(u[:, :2], high - low + 1)
+    return _inside(chance.below(u[:, 2:], np.array([[h, w]]) - sides + 1), sides, h, w)
 
 
 def _pixels(uniform, h, w, least, part):
@@ -103,36 +103,9 @@ def shrunk(source: Source, factor: int, way: Literal["area", "bicubic"] = "area"
             raise UserError(f"{source.name} is {h}x{w}: a factor of 2 or more has to divide both; data.cut cuts it so.")
         return {"source": Field((*frames, h // factor, w // factor, c), split.kind)}
 
-    smaller = {"area": _area, "bicubic": _bicubic}[way]
-    change = lambda batch, *_: {"source": _decoded(smaller(levels(batch["x"]), factor))}
+    smaller = {"area": filters.area, "bicubic": filters.bicubic}[way]
+    change = lambda batch, *_: {"source": _decoded(smaller(colours.levels(batch["x"]), factor))}
     return _wrapped(source, "shrunk", fields, change)
-
-
-def _area(v, factor):
-    *others, h, w, c = v.shape
-    total = v.reshape(*others, h // factor, factor, w // factor, factor, c).sum((-4, -2))
-    return (2 * total + factor**2) // (2 * factor**2)
-
-
-def _bicubic(v, factor):
-    for axis in (-2, -3):  # Pillow's order
-        at, weights = _taps(v.shape[axis], factor)
-        near = jnp.moveaxis(v, axis, -1)[..., at]  # [..., smaller, taps]
-        v = jnp.moveaxis((near * _beside(weights, near)).sum(-1), -1, axis)
-        v = jnp.clip((v + (1 << 21)) >> 22, 0, 255)
-    return v
-
-
-def _taps(size, factor):
-    """Return which pixels make each smaller one, and their weights in units of 2^-22: [size / factor, taps] of both."""
-    offsets = np.arange(4 * factor + 1) - 2 * factor
-    centres = (np.arange(size // factor) + 0.5) * factor
-    at = np.int32(centres)[:, None] + offsets
-    t = np.abs(at + 0.5 - centres[:, None]) / factor
-    near, far = 1.5 * t**3 - 2.5 * t**2 + 1, -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2
-    weights = np.where(t < 1, near, np.where(t < 2, far, 0)) * ((at >= 0) & (at < size))
-    weights /= weights.sum(1, keepdims=True)
-    return at.clip(0, size - 1), np.int32(np.trunc(weights * 2**22 + np.copysign(0.5, weights)))
 
 
 @functools.cache
@@ -144,7 +117,7 @@ def grey(source: Source) -> Source:
     _suit(source, "made grey", PICTURES, "source")
     if source.shape[-1] != 3:
         raise UserError(f"{source.name} has no colours that could be taken out; choose a set that has.")
-    change = lambda batch, *_: {"source": _decoded(luma(levels(batch["x"])))}
+    change = lambda batch, *_: {"source": _decoded(colours.luma(colours.levels(batch["x"])))}
     return _wrapped(source, "grey", lambda split: {"source": Field((*split.shape[:-1], 1), split.kind)}, change)
 
 
@@ -157,62 +130,9 @@ def edges(source: Source, thin: bool = False) -> Source:
     across the edge, and where it is above 100 / 1020 and such a line goes on. Raises UserError where x is no image.
     """
     _suit(source, "drawn as edges", ("image",), "source")
-    change = lambda batch, *_: {"source": _decoded((_thin if thin else _sobel)(luma(levels(batch["x"]))[..., 0]))}
+    drawn = filters.thin_edges if thin else filters.sobel
+    change = lambda batch, *_: {"source": _decoded(drawn(colours.luma(colours.levels(batch["x"]))[..., 0]))}
     return _wrapped(source, "edges", lambda split: {"source": Field((*split.shape[:2], 1), "image")}, change)
-
-
-def _sobel(v):
-    dy, dx = _gradient(v)
-    return jnp.minimum(jnp.round(jnp.sqrt((dy**2 + dx**2).astype(np.float32)) / 4), 255)[..., None]
-
-
-def _thin(v, low=100, high=200):
-    blurred = (_filtered(_filtered(v, (1, 4, 6, 4, 1), -2), (1, 4, 6, 4, 1), -1) + 8) >> 4  # in 1/16 of a level
-    dy, dx = _gradient(blurred)
-    length = dy**2 + dx**2  # at most 2 * 16,320^2, which is less than 2^31
-    around = _neighbours(length)
-    # the tangent of 22.5 degrees is 408 / 985
-    flat, steep = 985 * abs(dy) < 408 * abs(dx), 985 * abs(dx) < 408 * abs(dy)
-    falling = (dy > 0) == (dx > 0)  # the gradient goes to the lower right, or to the upper left
-    across = lambda y, x: (length > around[-y, -x]) & (length >= around[y, x])
-    diagonal = jnp.where(falling, across(1, 1), across(1, -1))
-    ridge = jnp.where(flat, across(0, 1), jnp.where(steep, across(1, 0), diagonal))
-    weak, strong = (ridge & (length > (16 * bound) ** 2) for bound in (low, high))
-
-    def grown(state):
-        lines, _ = state
-        return weak & _dilated(_dilated(lines, -2), -1), lines
-
-    lines, _ = jax.lax.while_loop(lambda state: (state[0] != state[1]).any(), grown, (strong, jnp.zeros_like(strong)))
-    return lines[..., None] * 255
-
-
-def _gradient(v):
-    """Return Sobel's derivatives down and to the right of v [..., h, w]; the border is repeated."""
-    derivative = lambda along, across: _filtered(_filtered(v, (-1, 0, 1), along), (1, 2, 1), across)
-    return derivative(-2, -1), derivative(-1, -2)
-
-
-def _filtered(v, taps, axis):
-    reach, size = len(taps) // 2, v.shape[axis]
-    widths = [(0, 0)] * v.ndim
-    widths[axis] = (reach, reach)
-    padded = jnp.pad(v, widths, "edge")
-    return sum(tap * jax.lax.slice_in_dim(padded, k, k + size, axis=axis % v.ndim) for k, tap in enumerate(taps))
-
-
-def _dilated(lines, axis):
-    widths = [(1, 1) if k == axis % lines.ndim else (0, 0) for k in range(lines.ndim)]
-    padded, size = jnp.pad(lines, widths), lines.shape[axis]
-    a, b, c = (jax.lax.slice_in_dim(padded, k, k + size, axis=axis % lines.ndim) for k in range(3))
-    return a | b | c
-
-
-def _neighbours(v):
-    """Return {(y, x): what stands y below and x to the right of each place of v [b, h, w]}, itself too; 0 outside."""
-    padded = jnp.pad(v, ((0, 0), (1, 1), (1, 1)))
-    h, w = v.shape[1:]
-    return {(y, x): padded[:, 1 + y : 1 + y + h, 1 + x : 1 + x + w] for y in (-1, 0, 1) for x in (-1, 0, 1)}
 
 
 @functools.cache
@@ -268,7 +188,7 @@ def cut(source: Source, size: int, flip: bool = False) -> Source:
         alike = {name: field for name, field in source.fields.items() if _has_pixels(field)}
 
         def one(u, row):
-            top, left, mirror = below(u[0], h - size + 1), below(u[1], w - size + 1), flip & (u[2] < 0.5)
+            top, left, mirror = chance.below(u[0], h - size + 1), chance.below(u[1], w - size + 1), flip & (u[2] < 0.5)
             if held_out:
                 top, left, mirror = (h - size) // 2, (w - size) // 2, False
 
@@ -308,7 +228,7 @@ def dequantised(source: Source) -> Source:
     _suit(source, "dequantised", PICTURES)
 
     def change(batch, uniform, _):
-        v = levels(batch["x"])
+        v = colours.levels(batch["x"])
         u = uniform(*v.shape[1:])
         return {"x": (2 * jnp.minimum(v + u, np.nextafter(np.float32(256), np.float32(0))) - 256) * np.float32(1 / 256)}
 
@@ -342,50 +262,6 @@ def standardised(source: Source) -> Source:
     return _wrapped(source, "standardised", fields, change, "standardised", modes=None)
 
 
-# Colours
-
-
-def to_lab(x):
-    """Return sRGB x [..., 3] in [-1, 1] in CIE Lab (1976) under D65: L / 50 - 1, a / 110, b / 110, all in [-1, 1].
-
-    sRGB is that of IEC 61966-2-1; the scale is that of pix2pix (Isola et al. 2017, arXiv 1611.07004).
-    """
-    x = (x + 1) / 2
-    linear = jnp.where(x > 0.04045, ((jnp.maximum(x, 0.04045) + 0.055) / 1.055) ** 2.4, x / 12.92)
-    t = linear @ (XYZ / XYZ.sum(1, keepdims=True)).T.astype(np.float32)
-    f = jnp.where(t > KNEE**3, jnp.cbrt(jnp.maximum(t, KNEE**3)), t / (3 * KNEE**2) + 4 / 29)
-    X, Y, Z = (f[..., i] for i in range(3))
-    return jnp.stack([(116 * Y - 16) / 50 - 1, 500 / 110 * (X - Y), 200 / 110 * (Y - Z)], -1)
-
-
-def from_lab(lab):
-    """Return what `to_lab` gave as sRGB again; colours that sRGB hasn't got are cut to [-1, 1]."""
-    Y = ((lab[..., 0] + 1) * 50 + 16) / 116
-    f = jnp.stack([Y + lab[..., 1] * 110 / 500, Y, Y - lab[..., 2] * 110 / 200], -1)
-    t = jnp.where(f > KNEE, f**3, 3 * KNEE**2 * (f - 4 / 29))
-    linear = t @ np.linalg.inv(XYZ / XYZ.sum(1, keepdims=True)).T.astype(np.float32)
-    x = jnp.where(linear > 0.0031308, 1.055 * jnp.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055, 12.92 * linear)
-    return jnp.clip(2 * x - 1, -1, 1)
-
-
-XYZ = np.array(
-    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
-)
-KNEE = 6 / 29  # below which the cube root is replaced by a line
-
-
-def levels(x):
-    """Return x in [-1, 1] as whole numbers, 0 to 255: int32."""
-    return jnp.clip(jnp.round(x * 127.5 + 127.5), 0, 255).astype(np.int32)
-
-
-def luma(v):
-    """Return the luma [..., 1] of levels v [..., c]: of three channels Pillow's mode "L", of one themselves."""
-    if v.shape[-1] == 1:
-        return v
-    return (19595 * v[..., :1] + 38470 * v[..., 1:2] + 7471 * v[..., 2:] + 2**15) >> 16
-
-
 def _decoded(v):
     return decode(v.astype(np.uint8))
 
@@ -398,33 +274,11 @@ def _beside(a, of):
 # What recipes share
 
 
-def uniform_of_batch(key, i, name: str, b: int) -> Callable:
-    """Return the function (*shape) -> numbers [b, *shape], uniform in [0, 1), of batch i, for the noise `name`."""
-    return lambda *shape: jax.random.uniform(rng.at(key, i, name), (b, *shape))
-
-
-def uniform_of_records(name: str, values) -> Callable:
-    """Return such a function whose numbers are, row for row, a function of `values` [b, ...], whole numbers."""
-
-    def uniform(*shape):
-        key = rng.at(jax.random.key(0), 0, name)
-        salt = jax.random.bits(key, values.shape[1:])[None]
-        digests = (values.astype(np.uint32) * salt).reshape(len(values), -1).sum(1, dtype=np.uint32)
-        return jax.vmap(lambda digest: jax.random.uniform(jax.random.fold_in(key, digest), shape))(digests)
-
-    return uniform
-
-
-def below(u, n):
-    """Return whole numbers out of [0, n), for u uniform in [0, 1)."""
-    return jnp.minimum((u * n).astype(np.int32), n - 1)
-
-
 def _wrapped(source: Source, name: str, fields: Callable, change: Callable, said="", **others) -> Source:
     """Return the source whose batches are the old ones and what `change` makes of them; held-out ones likewise.
 
     fields: split -> the fields that are new. change: (batch, uniform, whether the split is held out) -> what is new;
-    uniform is what `uniform_of_batch` returns, or `uniform_of_records`. said: what the fingerprint says of it. others:
+    uniform is what `chance.of_batch` returns, or `chance.of_records`. said: what the fingerprint says of it. others:
     more of the new source.
     """
 
@@ -432,7 +286,7 @@ def _wrapped(source: Source, name: str, fields: Callable, change: Callable, said
         def make(raw, key, i, b):
             batch = split.make(raw, key, i, b)
             x = batch["x"]
-            uniform = uniform_of_records(name, levels(x)) if held_out else uniform_of_batch(key, i, name, len(x))
+            uniform = chance.of_records(name, colours.levels(x)) if held_out else chance.of_batch(key, i, name, len(x))
             return batch | change(batch, uniform, held_out)
 
         fingerprint = f"{split.fingerprint}-{said}" if split.fingerprint and said else split.fingerprint

@@ -1,28 +1,19 @@
 """Record sets: any TFDS set, and the digits that need no download."""
 
-import contextlib
 import dataclasses
-import difflib
 import functools
-import importlib.util
-import io
-import logging
 import math
-import os
-import re
-import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
-from gan_jax.data import cache, choices, features, pictures, stored, tokens
+from gan_jax.data import builders, cache, choices, features, pictorial, pictures, stored, tokens
 from gan_jax.data.batches import order
-from gan_jax.data.features import Column, Look
+from gan_jax.data.column import Column, Look
 from gan_jax.data.source import Field, Source
 from gan_jax.data.stored import Split
-from gan_jax.errors import UserError, first_line
+from gan_jax.errors import UserError
 from gan_jax.game import rng
 
 RUNNING = 4096  # characters: texts that are longer on average are running text
@@ -50,7 +41,7 @@ def load(name: str, others=(), **chosen: str) -> Source:
     [t]; rows are float32 as they are stored, not standardised. Raises UserError where there is no such set, feature or
     split, where pictures have several sizes, and where a set can't be prepared or read.
     """
-    builder, again = _found(name, others)
+    builder, again = builders.found(name, others)
     train, test = choices.splits(name, builder, again, chosen.get("split", ""), chosen.get("test"))
     asked, flat = choices.asked(chosen), stored.flat(builder)
     wanted = choices.wanted(name, flat, chosen)
@@ -73,7 +64,7 @@ def each(name: str, split: str = "", feature: str = "") -> Iterator[np.ndarray]:
 
     split: by default that of tests, else the first. feature: by default the image.
     """
-    builder, again = _found(name, ())
+    builder, again = builders.found(name)
     flat = stored.flat(builder)
     split = split or ("test" if "test" in builder.info.splits else "")
     held, _ = choices.splits(name, builder, again, split, "")
@@ -81,7 +72,7 @@ def each(name: str, split: str = "", feature: str = "") -> Iterator[np.ndarray]:
     if features.kind_of(path, flat[path]) != "image":
         raise UserError(f"{path} of {name} is no picture.")
     channels = flat[path].connector.shape[-1] or 3
-    read = lambda stored: pictures.rgb(features.opened(stored), channels)
+    read = lambda stored: pictures.rgb(pictorial.opened(stored), channels)
     return held.each(path, flat, read if flat[path].is_picture else np.asarray)
 
 
@@ -141,9 +132,9 @@ def _held_out(train, test, columns, flat) -> tuple[Split | None, str]:
     for column in columns.values():
         if test and column.measured:
             (path,), shape = column.features, list(column.field.shape[:2])
-            others = [size for size in features.several(test, path, flat) if size != shape]
+            others = [size for size in pictorial.several(test, path, flat) if size != shape]
             if others:
-                sizes = f"{features.by(others[0])}, not {features.by(shape)}"
+                sizes = f"{pictorial.by(others[0])}, not {pictorial.by(shape)}"
                 return None, f"{test.split} left out: it has a {path} of {sizes} (size=64 would take it in)"
     return test, ""
 
@@ -208,67 +199,3 @@ def _windows(look, train, test) -> Source:
     said = f"x {look.path} (windows of {length} {level}s, {len(names)} tokens)"
     held = f"{test.split} {held.n}" if held else "no test split"
     return dataclasses.replace(source, says=f"{train.name}: {said}; {train.split} {source.n}, {held}")
-
-
-# Where sets are found
-
-
-def _found(name, others):
-    """Return the builder of a set, prepared, and the command that prepares it."""
-    logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS warns about OpenCV and about unprepared folders
-    data_dir = os.environ.get("TFDS_DATA_DIR") or os.path.expanduser("~/tensorflow_datasets")
-    again = f"{Path(sys.executable).name} -m gan_jax.prepare {name}"
-    return (_digits(data_dir) if name == "digits" else _builder(name, data_dir, again, others)), again
-
-
-def _digits(data_dir):
-    import tensorflow_datasets as tfds
-
-    from gan_jax.data.digits import Digits
-
-    def made(place):
-        builder = Digits(data_dir=place / "tfds", file_format="array_record")
-        if not builder.is_prepared():
-            tfds.disable_progress_bar()
-            with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-                builder.download_and_prepare()
-        return builder
-
-    with contextlib.suppress(OSError):
-        builder = Digits(data_dir=cache.FOLDER / "tfds", file_format="array_record")
-        if builder.is_prepared():
-            return builder
-    return cache.prepared("digits", made)  # several processes may begin at once: the first one prepares
-
-
-def _builder(name, data_dir, again, others):
-    import tensorflow_datasets as tfds
-
-    try:
-        if not re.fullmatch(r"[A-Za-z]\w*(/\w[\w.-]*)?(:[\d.*]+)?", name):
-            # a config.json may come from afar
-            raise ValueError("a path, or a namespace whose sets TFDS would fetch")
-        builder = tfds.builder(name, data_dir=data_dir)
-    except Exception as error:
-        if not isinstance(error, tfds.core.registered.DatasetNotFoundError | ValueError):
-            raise UserError(f"{name} in {data_dir} can't be read: {first_line(error)}") from None
-        close = difflib.get_close_matches(name, [*others, *tfds.list_builders(with_community_datasets=False)], 3)
-        raise UserError(
-            f"there is no data set {name!r}{'; did you mean ' + ' or '.join(close) + '?' if close else '.'}\n"
-            f"Choose from {', '.join(others)}, or any TFDS set by name (mnist, cifar10, ...)."
-        ) from None
-    if builder.is_prepared():
-        return builder
-    _prepare(name, data_dir, again)
-    return tfds.builder(name, data_dir=data_dir)
-
-
-def _prepare(name, data_dir, again):
-    """Let TFDS download and prepare `name` in a process of its own: it needs TensorFlow, and training must not."""
-    if importlib.util.find_spec("tensorflow") is None:
-        raise UserError(
-            f"{name} is not in {data_dir}. TFDS needs TensorFlow once, to prepare it:\n"
-            f"pip install tensorflow && {again}"
-        )
-    if subprocess.run([sys.executable, "-m", "gan_jax.prepare", name]).returncode:
-        raise UserError(f"{name} could not be prepared in {data_dir}; see above, then try again: {again}")

@@ -7,6 +7,9 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from gan_jax.data.column import Asked, length_of
+from gan_jax.data.source import Field
+
 Level = Literal["char", "word"]
 LEVELS = get_args(Level)
 PAD, UNK, END = range(3)
@@ -21,6 +24,35 @@ def pieces(text: str, level: Level) -> list[str]:
 def vocabulary(counts: Counter) -> tuple[str, ...]:
     """Return SPECIAL and every piece that was counted, the most frequent first, equal ones in the order of Unicode."""
     return (*SPECIAL, *sorted(counts, key=lambda piece: (-counts[piece], piece)))
+
+
+def survey(texts: Iterable[str]) -> dict:
+    """Return what there is to know of texts, a value of JSON found in one pass.
+
+    characters: of all of them. blanks: whether one has a blank in it. vocabulary, longest: by level, the longest in
+    tokens with its end.
+    """
+    counts = {level: Counter() for level in LEVELS}
+    longest, characters, blanks = dict.fromkeys(LEVELS, 1), 0, False
+    for one in texts:
+        characters, blanks = characters + len(one), blanks or " " in one.strip()
+        for level in LEVELS:
+            found = pieces(one, level)
+            counts[level].update(found)
+            longest[level] = max(longest[level], len(found) + 1)
+    words = {level: vocabulary(found) for level, found in counts.items()}
+    return {"characters": characters, "blanks": blanks, "vocabulary": words, "longest": longest}
+
+
+def field(known: dict, asked: Asked) -> tuple[Field, Level, str]:
+    """Return the field of the tokens of texts, their level, and words on it. known: what `survey` found.
+
+    By default texts that have blanks are cut into words, others into characters.
+    """
+    level = asked.level or ("word" if known["blanks"] else "char")
+    names = tuple(known["vocabulary"][level])
+    length, said = length_of(asked.length, known["longest"][level])
+    return Field((length,), "tokens", np.int32, len(names), names), level, f"{level}s, {len(names)} tokens, {said}"
 
 
 def encoder(names: Sequence[str], level: Level, length: int):

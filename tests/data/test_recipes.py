@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from gan_jax import data
-from gan_jax.data import recipes
+from gan_jax.data import chance
 from gan_jax.errors import UserError
 from gan_jax.game import rng
 from gan_jax.metrics import classifier
@@ -576,7 +576,7 @@ def test_uniform_of_records_is_uniform():
     values = np.zeros((4000, 6), np.int32)
     values[:, 2] = np.arange(4000) % 256
     values[:, 4] = np.arange(4000) // 256
-    u = np.asarray(recipes.uniform_of_records("noise", jnp.asarray(values))(2))
+    u = np.asarray(chance.of_records("noise", jnp.asarray(values))(2))
     for column in u.T:
         assert (abs(np.histogram(column, 10, (0, 1))[0] - 400) < 5 * math.sqrt(360)).all()
     assert abs(np.corrcoef(u.T)[0, 1]) < 5 / math.sqrt(4000) and len(np.unique(u[:, 0])) > 3900

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from gan_jax import data
-from gan_jax.data import records
+from gan_jax.data import builders
 from gan_jax.errors import UserError
 
 
@@ -54,7 +54,7 @@ def test_batch_larger_than_the_set(digits):
 
 def test_set_that_is_not_prepared(cache, monkeypatch, tmp_path):
     """Without TensorFlow: where it was looked for, and the command that prepares it."""
-    monkeypatch.setattr(records.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(builders.importlib.util, "find_spec", lambda name: None)
     first, second = told("svhn_cropped", monkeypatch, tmp_path)
     assert first == f"svhn_cropped is not in {tmp_path}. TFDS needs TensorFlow once, to prepare it:"
     python = sys.executable.rpartition("/")[2]
@@ -69,8 +69,8 @@ def test_set_that_cannot_be_prepared(cache, monkeypatch, tmp_path):
         commands.append(command)
         return subprocess.CompletedProcess(command, 2)
 
-    monkeypatch.setattr(records.importlib.util, "find_spec", lambda name: name)
-    monkeypatch.setattr(records.subprocess, "run", run)
+    monkeypatch.setattr(builders.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(builders.subprocess, "run", run)
     (line,) = told("svhn_cropped", monkeypatch, tmp_path)
     assert commands == [[sys.executable, "-m", "gan_jax.prepare", "svhn_cropped"]]
     assert line.startswith(f"svhn_cropped could not be prepared in {tmp_path}; see above, then try again: ")
