@@ -2,7 +2,6 @@
 
 from gan_jax.run.config import Count as Count
 from gan_jax.run.config import Decay as Decay
-from gan_jax.run.config import Share as Share
 from gan_jax.run.plots import Picture as Picture
 from gan_jax.run.program import Setup as Setup
 from gan_jax.run.program import program as program

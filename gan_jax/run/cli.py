@@ -81,18 +81,25 @@ def parse(Config, presets: dict, argv=None):
         preset = asked.preset
         if "preset" not in said and "dataset" in said:
             preset = _preset_for(presets, named(asked.cfg, asked.run).dataset)
-        cfg, run, out = presets[preset], Run(), asked.run.out
+        cfg, run = presets[preset], Run()
         if asked.run.resume:
-            out = out or str(rundir.newest(experiment))
-            saved = rundir.read(out, experiment)
-            run = dataclasses.replace(run, **{name: saved[name] for name in rundir.KEPT})
-            if "preset" not in said:
-                file = Path(out) / "config.json"
-                config.check_types(saved["config"], Config, file)
-                cfg = dataclasses.replace(cfg, **config.known(saved["config"], Config, file))
+            own, run = of_run(cfg, asked.run.out, experiment)
+            cfg = cfg if "preset" in said else own
         args = flags(argv, cfg, run, preset)
     cfg = named(args.cfg, args.run)
-    return cfg, settled(cfg, dataclasses.replace(args.run, out=out), experiment)
+    return cfg, settled(cfg, args.run, experiment)
+
+
+def of_run(cfg, out: str, experiment: str):
+    """Return (cfg, run) of the run in the folder `out`, or in the newest one: its own config, and what it keeps.
+
+    cfg: a Config of the experiment, for what the saved one does not say.
+    """
+    out = out or str(rundir.newest(experiment))
+    saved, file = rundir.read(out, experiment), Path(out) / "config.json"
+    config.check_types(saved["config"], type(cfg), file)
+    own = dataclasses.replace(cfg, **config.known(saved["config"], type(cfg), file))
+    return own, Run(out=out, **{name: saved[name] for name in rundir.KEPT})
 
 
 def _flags(Config, presets, prog, doc, argv, cfg, run, preset):

@@ -22,7 +22,6 @@ class Between(NamedTuple):
 
 Count = Annotated[int, Between(1)]  # at least one: steps, rows, units
 Decay = Annotated[float, Between(0, 1)]  # of a moment or an average
-Share = Annotated[float, Between(0, 1)]  # of a whole, a probability
 
 
 def check_ranges(values: dict, Config):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,18 +64,25 @@ def _bound(cfg, setup, *parts):
 def fit(experiment, cfg=None, **options) -> Loaded:
     """Train an experiment (a module) from a script or a notebook, and return the run.
 
-    cfg: its Config; by default its first preset. options: what the command line has as flags, fields of the Config
-    (steps=500) and of a run (seeds=4, out="runs/mine", resume=True). Raises UserError where one is wrong.
+    cfg: its Config; by default its first preset, or with resume=True that of the run. options: what the command line
+    has as flags, fields of the Config (steps=500) and of a run (seeds=4, out="runs/mine", resume=True). Raises
+    UserError where one is wrong.
     """
     known = {field.name for field in dataclasses.fields(cli.Run)} - {"experiment", "config"}
+    options["out"] = os.fspath(options.get("out", ""))
+    given, run = cfg, cli.Run()
     cfg = next(iter(experiment.PRESETS.values())) if cfg is None else cfg
+    if options.get("resume"):
+        own, run = cli.of_run(cfg, options["out"], cli.name_of(experiment))
+        cfg = own if given is None else cfg
     of_cfg = {name: value for name, value in options.items() if name not in known}
     unknown = of_cfg.keys() - {field.name for field in dataclasses.fields(cfg)}
     if unknown:
         raise UserError(f"{experiment.__name__} has no option {', '.join(sorted(unknown))}.")
     cfg = dataclasses.replace(cfg, **of_cfg)
     config.check_types(dataclasses.asdict(cfg), type(cfg))
-    run = cli.Run(**{name: value for name, value in options.items() if name in known})
+    options["out"] = options["out"] or run.out
+    run = dataclasses.replace(run, **{name: value for name, value in options.items() if name in known})
     cfg = cli.named(cfg, run)
     run = cli.settled(cfg, run, cli.name_of(experiment))
     run = dataclasses.replace(run, out=run.out or str(rundir.claimed(run.experiment)))

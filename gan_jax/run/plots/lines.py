@@ -24,7 +24,7 @@ def series(file: Path, seeds: int) -> dict[str, Series]:
     """Return the metrics of a metrics.jsonl by their names, in the order in which they first appear."""
     found = {}
     for line in file.read_text().splitlines():
-        row = json.loads(line)  # null, which was not finite, becomes nan
+        row = json.loads(line)
         step = row.pop("step")
         row.pop("evaluated", None)
         for name, value in row.items():
@@ -32,6 +32,7 @@ def series(file: Path, seeds: int) -> dict[str, Series]:
             if not values or np.shape(value) == np.shape(values[0]):  # a list may have become longer
                 steps.append(step)
                 values.append(value)
+    # null, which was not finite, becomes nan
     arrays = {name: (np.array(steps), np.asarray(values, float)) for name, (steps, values) in found.items()}
     return {name: Series(at, v if seeds > 1 else v[:, None]) for name, (at, v) in arrays.items()}
 
@@ -41,8 +42,8 @@ def curves(file: Path, rows: Path, seeds: int = 1, first_seed: int = 0, loss: st
 
     Metrics of one prefix ("loss/g", "loss/d") share a panel where they are of like size and there is one seed; several
     seeds have a colour each. In games of probabilities D's answers have a panel, with a line at 0.5, where D can't
-    tell. A list a row (the share of each mode) is a stack, or rows of grey where it is
-    long. loss: the game's name in `losses.PAIRS`, where it is known.
+    tell. A list a row (the share of each mode) is a stack, or rows of grey where it is long. loss: the game's name in
+    `losses.PAIRS`, where it is known.
     """
     found = series(rows, seeds)
     lines = {name: one for name, one in found.items() if one.values.ndim == 2}
