@@ -9,6 +9,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracle
 import pytest
 
 import gan_jax
@@ -23,72 +24,46 @@ CFG = dataclasses.replace(
 )
 
 
-def net(params, x, scale=1.0):
-    """A ReLU perceptron of the parameters of `nets.mlp`, layer by layer."""
-    layers = [params["MLP_0"][f"Dense_{i}"] for i in range(len(params["MLP_0"]))]
-    x = x * scale
-    for i, layer in enumerate(layers):
-        x = x @ layer["kernel"] + layer["bias"][None]
-        x = jnp.where(x > 0, x, 0) if i < len(layers) - 1 else x
-    return x
+adam = functools.partial(oracle.adam, b1=0.5, eps_root=1e-16)
+net = lambda params, x, scale=1.0: oracle.mlp(params, x * scale, len(params["MLP_0"]) - 1)
 
 
 def value(g_params, d_params, z, x):
     """f = mean log D(x) + mean log(1 - D(G(z))), as the paper writes it: [] (D ascends, G descends)."""
-    sigmoid = lambda s: 1 / (1 + jnp.exp(-s))
-    real, fake = (sigmoid(net(d_params, v, CFG.d_scale)) for v in (x, net(g_params, z)))
+    real, fake = (oracle.sigmoid(net(d_params, v, CFG.d_scale)) for v in (x, net(g_params, z)))
     return jnp.log(real).mean() + jnp.log(1 - fake).mean()
-
-
-def adam(params, grads, m, v, t, lr, b1=0.5, b2=0.999):
-    """One step of Adam (Kingma and Ba 2015) downhill, with the root's epsilon inside: (params, m, v)."""
-    m = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, m, grads)
-    v = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g**2, v, grads)
-    move = lambda p, m, v: p - lr * (m / (1 - b1**t)) / (jnp.sqrt(v / (1 - b2**t) + 1e-16) + 1e-8)
-    return jax.tree.map(move, params, m, v), m, v
 
 
 def paper(state, xs, average=lambda grads: grads, noise=None):
     """The algorithm box: for each minibatch, K ascents of D unrolled by hand, G's gradient through all, one ascent of D."""
-    (g, _, (g_adam, _)), (d, _, (d_adam, _)) = state.g, state.d
     zs = [jax.random.normal(rng.at(state.key, t, "z"), (len(x), CFG.z_dim)) for t, x in enumerate(xs)]
 
     def turn(before, now):  # one program for all minibatches
-        g, d, mean = before
-        t, x, z = now
+        (g, d, mean), (x, z) = before, now
         d_grads = lambda g_params, d_params: average(
             jax.grad(lambda d_params: -value(g_params, d_params, z, x))(d_params)
         )
 
         def surrogate(g_params):
             ahead = d
-            for k in range(CFG.unroll):
-                ahead = adam(ahead[0], d_grads(g_params, ahead[0]), ahead[1], ahead[2], t + 1 + k, CFG.d_lr)
-            return value(g_params, ahead[0], z, x)
+            for _ in range(CFG.unroll):
+                ahead = adam(ahead, d_grads(g_params, ahead.params), CFG.d_lr)
+            return value(g_params, ahead.params, z, x)
 
-        g_grads = average(jax.grad(surrogate)(g[0]))
-        d_now = d_grads(g[0], d[0])
-        g = adam(g[0], g_grads, g[1], g[2], t + 1, CFG.g_lr)
-        d = adam(d[0], d_now, d[1], d[2], t + 1, CFG.d_lr)
-        mean = jax.tree.map(lambda a, p: CFG.ema * a + (1 - CFG.ema) * p, mean, g[0])
-        return (g, d, mean), None
+        g_grads = average(jax.grad(surrogate)(g.params))
+        d = adam(d, d_grads(g.params, d.params), CFG.d_lr)
+        g = adam(g, g_grads, CFG.g_lr)
+        return (g, d, oracle.averaged(mean, g.params, CFG.ema)), None
 
-    start = (g, g_adam.mu, g_adam.nu), (d, d_adam.mu, d_adam.nu), state.g_ema[0]
-    now = jnp.arange(len(xs)), xs, jnp.stack(zs) if noise is None else noise
-    (g, d, mean), _ = jax.lax.scan(turn, start, now)
-    return g[0], d[0], mean
-
-
-def double(tree):
-    """The tree with its floats in float64."""
-    to = lambda a: a.astype(jnp.float64) if jnp.issubdtype(a.dtype, jnp.floating) else a
-    return jax.tree.map(to, tree)
+    start = *oracle.started(state.g, state.d), state.g_ema[0]
+    (g, d, mean), _ = jax.lax.scan(turn, start, (xs, jnp.stack(zs) if noise is None else noise))
+    return g.params, d.params, mean
 
 
 def test_step_is_the_paper_s():
     """Three steps equal the algorithm box in plain loops; with the gradient stopped they would not."""
     with jax.enable_x64(True):
-        state = double(jax.jit(functools.partial(unrolled.init, CFG))(jax.random.key(0)))
+        state = oracle.double(jax.jit(functools.partial(unrolled.init, CFG))(jax.random.key(0)))
         xs = np.random.default_rng(0).normal(size=(3, 8, 2))
         expected = jax.jit(paper)(state, xs)
 
@@ -107,7 +82,7 @@ def test_step_is_the_paper_s():
 def test_sharded_step_equals_pmap():
     """Two steps over a mesh of four devices equal `jax.pmap` with a pmean on every gradient, those ahead included."""
     with jax.enable_x64(True):
-        state = double(jax.jit(functools.partial(unrolled.init, CFG))(jax.random.key(0)))
+        state = oracle.double(jax.jit(functools.partial(unrolled.init, CFG))(jax.random.key(0)))
         xs = np.random.default_rng(1).normal(size=(2, 8, 2))
         noise = jnp.stack([jax.random.normal(rng.at(state.key, t, "z"), (8, CFG.z_dim)) for t in range(2)])
         by_device = lambda a: a.reshape(2, 4, 2, -1).swapaxes(0, 1)  # [device, step, row, ...]
@@ -134,11 +109,11 @@ def test_zero_updates_ahead_is_the_plain_gan():
     @jax.jit
     def plain(g, d):
         expected, grads = jax.value_and_grad(value)(g, d, z, x)
-        return expected, adam(g, grads, *jax.tree.map(jnp.zeros_like, (grads, grads)), 1, cfg.g_lr)
+        return expected, adam(oracle.started(state.g), grads, cfg.g_lr)
 
     expected, g = plain(state.g.params, state.d.params)
     np.testing.assert_allclose(metrics["loss/g"], expected, rtol=1e-5)
-    chex.assert_trees_all_close(after.g.params, g[0], rtol=1e-4, atol=1e-6)
+    chex.assert_trees_all_close(after.g.params, g.params, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("loss", losses.PAIRS)
