@@ -2,8 +2,10 @@
 
 Metz, Poole, Pfau and Sohl-Dickstein 2017, arXiv 1611.02163. G descends f(g, d'), where `way` says which D d' is: WAYS.
 
-Differences from the paper: those of `unrolled.py`, whose step the way "unrolled" is. As we remember the paper's
-appendix, G faces an ensemble of past Ds there; here it is the average of their parameters, or one of them.
+Differences from the paper:
+1. Those of `unrolled.py`, whose step the way "unrolled" is.
+2. Of past Ds G faces the average of their parameters, or one of them; as we remember the paper's appendix, there it is
+   an ensemble.
 
     python -m experiments.ablation --way first_order       the ring of eight Gaussians
     python -m benchmarks ablation                          all ways, compared

@@ -4,8 +4,10 @@ Goodfellow et al. 2014, arXiv 1406.2661. What `vanilla` does at once is here a g
 updates each player makes in its turn, how far D is trained before G starts, and how fast each one learns (two time
 scales: Heusel et al. 2017, arXiv 1706.08500). G descends -log D(G(z)).
 
-Differences from the paper: one update of G a turn is there the only number; ReLU and Adam, as in `vanilla`; samples may
-come from a running average of G.
+Differences from the paper:
+1. G may make several updates a turn; in the paper it makes one.
+2. ReLU and Adam, as in `vanilla`.
+3. Samples may come from a running average of G.
 
     python -m experiments.alternating                          the ring of eight Gaussians
     python -m experiments.alternating --preset helvetica       G moves too often: all samples fall into one place

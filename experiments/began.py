@@ -4,11 +4,14 @@ Berthelot, Schumm and Metz 2017, arXiv 1703.10717. With L(v) = |v - D(v)|, the m
 L(x) - k L(G(z_d)) and G descends L(G(z_g)); then k moves by lambda_k (gamma L(x) - L(G(z_g))) and is kept in [0, 1]. A
 low gamma gives few, smooth images, a high one many kinds. M = L(x) + |gamma L(x) - L(G(z_g))| measures convergence.
 
-Differences from the paper: convolutions are DCGAN's, at the size of the data set, with the paper's ELUs (there they are
-3x3, with nearest-neighbour upsampling); samples of images are cut off at -1 and 1; rates and gamma are higher, the rate
-is constant (the paper halves it where M stalls), and a run may end where M is low. On points, which the paper has not,
-both nets are perceptrons and the code is one number, lest D copy everything; nothing but k then keeps G from dropping
-modes, and it does drop them.
+Differences from the paper:
+1. Convolutions are DCGAN's, at the size of the data set, with the paper's ELUs (there they are 3x3, with
+   nearest-neighbour upsampling).
+2. Samples of images are cut off at -1 and 1.
+3. Rates and gamma are higher, the rate is constant (the paper halves it where M stalls), and a run may end where M is
+   low.
+4. On points, which the paper has not, both nets are perceptrons and the code is one number, lest D copy everything;
+   nothing but k then keeps G from dropping modes, and it does drop them.
 
     python -m experiments.began                      8x8 digits
     python -m experiments.began --dataset mnist

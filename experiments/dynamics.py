@@ -4,8 +4,9 @@ G descends -log D(G(z)) or, with --loss minimax, what D ascends; D descends -log
 how they move: at once, in turn, with a look ahead, against the rotation of the game. The rules and their papers are in
 `gan_jax/game/dynamics.py`; ExtraAdam, the default, is that of Gidel et al. 2019, arXiv 1802.10551.
 
-Differences from the papers: Adam wherever the rule takes an optimiser (`--b1 0` leaves out its momentum), and the nets
-of `vanilla.py` for all. `negative_momentum` and `competitive` are plain descent, for which Adam's rates are too small.
+Differences from the papers:
+1. Adam wherever the rule takes an optimiser (`--b1 0` leaves out its momentum), and the nets of `vanilla.py` for all.
+2. `negative_momentum` and `competitive` are plain descent, for which Adam's rates are too small.
 
     python -m experiments.dynamics --method extragradient
     python -m experiments.dynamics --method negative_momentum --g-lr 0.02 --d-lr 0.02

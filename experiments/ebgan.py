@@ -4,9 +4,11 @@ Zhao, Mathieu and LeCun 2017, arXiv 1609.03126. D descends E(x) + max(0, m - E(G
 norm of D(x) - x; G descends E(G(z)) plus 0.1 times the pull-away term: the mean squared cosine between the codes of
 two samples of the batch, so that they don't all become one (EBGAN-PT; with `pull_away` 0 it is EBGAN).
 
-Differences from the paper: both nets are updated at once, from the same noise; the nets and rates are our own, of
-DCGAN's kind on images, with a dense layer at the code; the margin is given for one number of x, and grows with the root
-of how many there are, as E does (28x28 pixels: 10.5; the paper's MNIST grid has 10).
+Differences from the paper:
+1. Both nets are updated at once, from the same noise.
+2. The nets and rates are our own, of DCGAN's kind on images, with a dense layer at the code.
+3. The margin is given for one number of x, and grows with the root of how many there are, as E does (28x28 pixels:
+   10.5; the paper's MNIST grid has 10).
 
     python -m experiments.ebgan                      8x8 digits
     python -m experiments.ebgan --dataset mnist

@@ -4,9 +4,11 @@ Mao, Li, Xie, Lau, Wang and Smolley 2017, arXiv 1611.04076. D descends (D(x) - b
 descends (D(G(z)) - c)^2 / 2. Here a = 0 and b = 1, and c is a flag: 1 as in the paper's experiments, or 1/2, which is
 the paper's other choice (a, b, c = -1, 1, 0, where the game is a Pearson chi^2 divergence) with D halved and shifted.
 
-Differences from the paper: both nets are updated at once, from the same noise; on images the nets are DCGAN's at the
-size of the data set (the paper's are wider and deeper); the toy's nets are wider or narrower than the paper's, which
-does not give their size; in the toy's preset samples come from a running average of G.
+Differences from the paper:
+1. Both nets are updated at once, from the same noise.
+2. On images the nets are DCGAN's at the size of the data set (the paper's are wider and deeper).
+3. The toy's nets are wider or narrower than the paper's, which does not give their size.
+4. In the toy's preset samples come from a running average of G.
 
     python -m experiments.lsgan                      the ring of eight Gaussians, the paper's toy
     python -m experiments.lsgan --c 0.5              the other choice of codes

@@ -6,8 +6,11 @@ no sample is near too, and x' must look real even of a mode that G misses.
 
 d is the mean squared difference. The paper prints the last term with the other sign, by which G would make x' look
 false; the text says what is meant. This is the paper's regularised GAN, not its MDGAN, which trains in two steps,
-manifold and diffusion, with a D for each. Differences from the paper: all three nets are updated at once; the nets, the
-rates and both lambdas are ours.
+manifold and diffusion, with a D for each.
+
+Differences from the paper:
+1. All three nets are updated at once.
+2. The nets, the rates and both lambdas are ours.
 
     python -m experiments.mrgan                             the ring of eight Gaussians
     python -m experiments.mrgan --lambda1 0 --lambda2 0     the plain GAN to set against it

@@ -8,9 +8,11 @@ A batch of b rows makes b / m packs. The authors' batches have a fixed number of
 `stacked_quarter` and `stacked_half` have 128 rows, as those of experiments/unrolled_modes.py (the authors' 128 packs:
 --batch-size 256).
 
-Differences from the paper: both nets are updated at once, as in the authors' 2-D code (in that of the 1000 modes in
-turn); points are drawn afresh (there from 100,000); batch norm sees all rows together (there the first row of every
-pack, the second, ...); except in the presets named here, nets and rates are ours.
+Differences from the paper:
+1. Both nets are updated at once, as in the authors' 2-D code (in that of the 1000 modes in turn).
+2. Points are drawn afresh (there from 100,000).
+3. Batch norm sees all rows together (there the first row of every pack, the second, ...).
+4. Except in the presets named here, nets and rates are ours.
 
     python -m experiments.pacgan                       the ring of eight Gaussians
     python -m experiments.pacgan --pack 1              the plain GAN to set against it

@@ -4,10 +4,14 @@ Huang, Gokaslan, Kuleshov and Tompkin 2024, arXiv 2501.05441. At every step D de
 gamma / 2 (|grad D(x)|^2 + |grad D(G(z))|^2), G descends softplus(D(x) - D(G(z))). A burn-in takes the learning rate,
 Adam's beta2, gamma and the memory of the averaged G from their first to their last values, along half a cosine.
 
-Differences from the paper: both nets are updated at once, from the same noise; no augmentation; perceptrons for points;
-for images its residual nets without normalisation, small, wider at coarser levels, with a centred bilinear filter;
-samples of images are cut off at -1 and 1. The presets `stacked_*` are for its test of 1000 modes: `stacked_resnet` on
-those nets (the paper's small ones are not said), the others on Metz et al.'s, without batch norm in D.
+Differences from the paper:
+1. Both nets are updated at once, from the same noise.
+2. No augmentation.
+3. Perceptrons for points.
+4. For images its residual nets without normalisation, small, wider at coarser levels, with a centred bilinear filter.
+5. Samples of images are cut off at -1 and 1.
+6. The presets `stacked_*` are for its test of 1000 modes: `stacked_resnet` on those nets (the paper's small ones are
+   not said), the others on Metz et al.'s, without batch norm in D.
 
     python -m experiments.r3gan                     the ring of eight Gaussians
     python -m experiments.r3gan --dataset grid25    the grid of 25

@@ -2,8 +2,10 @@
 
 Goodfellow et al. 2014, arXiv 1406.2661. D descends -log D(x) - log(1 - D(G(z))), G descends -log D(G(z)).
 
-Differences from the paper: ReLU in both nets (there: maxout and dropout in D, rectifiers and sigmoids in G); Adam
-instead of momentum; both nets are updated at once, from the same noise.
+Differences from the paper:
+1. ReLU in both nets (there: maxout and dropout in D, rectifiers and sigmoids in G).
+2. Adam instead of momentum.
+3. Both nets are updated at once, from the same noise.
 
     python -m experiments.vanilla                      8x8 digits, in a minute
     python -m experiments.vanilla --dataset mnist

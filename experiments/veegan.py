@@ -5,10 +5,14 @@ Srivastava, Valkov, Russell, Gutmann and Sutton 2017, arXiv 1705.07761. With z' 
 score of its own pairs plus |z - F(G(z))|^2, F that distance alone. So a G of few modes, which takes much noise to one
 place, leaves F nothing to tell it by, and what F makes of data from elsewhere looks unlike noise to D.
 
-Differences from the paper: the score has the other sign here, high for the data's pairs; the weight of the distance is
-a flag (there 1; with a large z, on images, that much of it makes G write z into their backgrounds); so is the deviation
-of z' from F(x) (there 1, as we read it: p(z|x) is normal; on the ring that finds half of the modes); all three nets are
-updated at once, by Adam; the nets and the rates are ours.
+Differences from the paper:
+1. The score has the other sign here, high for the data's pairs.
+2. The weight of the distance is a flag (there 1; with a large z, on images, that much of it makes G write z into their
+   backgrounds).
+3. The deviation of z' from F(x) is a flag, too (there 1, as we read it: p(z|x) is normal; on the ring that finds half of the
+   modes).
+4. All three nets are updated at once, by Adam.
+5. The nets and the rates are ours.
 
     python -m experiments.veegan                       the ring of eight Gaussians
     python -m experiments.veegan --weight 0            without the reconstruction of the noise

@@ -4,9 +4,12 @@ Arjovsky, Chintala and Bottou 2017, arXiv 1701.07875. The critic ascends E D(x) 
 into [-c, c] after each of its updates; G descends -E D(G(z)). What the critic reaches, `wasserstein`, is up to a factor
 the Wasserstein-1 distance between data and samples: it falls as samples improve.
 
-Differences from the paper: the critic's initial weights are clipped too; clip and rate are the paper's in the preset
-`paper` only. RMSProp's decay is 0.99, as in the authors' code (the paper does not give it), which also lets the critic
-make 100 updates at a time now and then; here it is always `critic_steps`. A step's batch holds the data of all of them.
+Differences from the paper:
+1. The critic's initial weights are clipped too.
+2. Clip and rate are the paper's in the preset `paper` only.
+3. RMSProp's decay is 0.99, as in the authors' code; the paper does not give it.
+4. The critic always makes `critic_steps` updates, whose data a step's batch holds; in the authors' code it makes 100 at
+   a time now and then.
 
     python -m experiments.wgan                      the ring of eight Gaussians
     python -m experiments.wgan --dataset mnist      DCGAN nets

@@ -3,10 +3,12 @@
 Gulrajani, Ahmed, Arjovsky, Dumoulin and Courville 2017, arXiv 1704.00028. The critic descends E D(G(z)) - E D(x) +
 lambda E (|grad D| - 1)^2 at random points of the segments between pairs of x and G(z); G descends -E D(G(z)).
 
-A step's batch holds the data of all its critic updates. Differences from the paper: none in the algorithm; on images
-the nets are DCGAN's at the size of the data set, where the paper has several, residual ones among them. The presets
-`stacked_*` play it on Metz et al.'s nets for 1000 modes, at the rates of PGGAN (Karras et al. 2018, arXiv 1710.10196),
-which samples from an averaged G.
+A step's batch holds the data of all its critic updates.
+
+Differences from the paper, none of them in the algorithm:
+1. On images the nets are DCGAN's at the size of the data set; the paper has several, residual ones among them.
+2. The presets `stacked_*` play it on Metz et al.'s nets for 1000 modes, at the rates of PGGAN (Karras et al. 2018,
+   arXiv 1710.10196), which samples from an averaged G.
 
     python -m experiments.wgan_gp                      the ring of eight Gaussians
     python -m experiments.wgan_gp --dataset mnist      DCGAN nets without batch norm in the critic

@@ -7,9 +7,11 @@ normal, with a mean and a deviation for each number, and so is z.
 As in the authors' code the layers of E and D have no bias, their batch norm has no gain, and the rate falls in the
 second half of the training.
 
-Differences from the paper: G's batch norm has gain and bias, and so has its last layer a bias; except in the preset
-`paper`, hidden layers are half as wide and training is shorter; on points there are biases and no batch norm. ALI's own
-nets are convolutional and have dropout.
+Differences from the paper:
+1. G's batch norm has gain and bias, and so has its last layer a bias.
+2. Except in the preset `paper`, hidden layers are half as wide and training is shorter.
+3. On points there are biases and no batch norm.
+4. ALI's own nets are convolutional and have dropout.
 
     python -m experiments bigan                        8x8 digits
     python -m experiments bigan --dataset mnist        1-NN in the codes of E against the labels

@@ -3,8 +3,10 @@
 Kingma and Welling 2014, arXiv 1312.6114. E gives q(z|x), a Gaussian of diagonal covariance; both ascend the lower bound
 E_q log p(x|z) - KL(q(z|x) || N(0, 1)) of log p(x): the first term by one reparametrised draw of z, the second exactly.
 
-Differences from the paper: Adam instead of Adagrad; no prior on the weights; the points' p(x|z) is a Gaussian of a
-fixed deviation (there: one that G gives).
+Differences from the paper:
+1. Adam instead of Adagrad.
+2. No prior on the weights.
+3. The points' p(x|z) is a Gaussian of a fixed deviation (there: one that G gives).
 
 The pixels are not binarised: p(x|z) is a Bernoulli with x in [0, 1], as there. That bound is linear in x, so it is also
 the mean bound of images whose pixels are drawn, black or white, with the probabilities x. The paper has no table; its

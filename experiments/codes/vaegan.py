@@ -4,8 +4,11 @@ Larsen, Sønderby, Larochelle and Winther 2016, arXiv 1512.09300. With x' = G(z)
 descends KL(q(z|x) || N(0, 1)) + |f(x) - f(x')|^2 / 2; G descends gamma times that distance, and the loss of a GAN on x'
 and on draws from the prior; D descends -log D(x) - log(1 - D(x')) - log(1 - D(G(prior))).
 
-Differences from the paper: G's GAN loss is the non-saturating one; f is the last hidden layer (there the third of four
-convolutions); the nets are DCGAN's at the size of the data set; the authors' code also rests D or G when one is ahead.
+Differences from the paper:
+1. G's GAN loss is the non-saturating one.
+2. F is the last hidden layer (there the third of four convolutions).
+3. The nets are DCGAN's at the size of the data set.
+4. The authors' code also rests D or G when one is ahead.
 
     python -m experiments vaegan                        Fashion-MNIST: reconstructions, and their errors
     python -m experiments vaegan --preset vae           the same E and G by squared pixels: the VAE to set against it

@@ -7,8 +7,10 @@ Adam with 2e-4 and a first moment of 0.5. D moves first, then G against the new 
 `measure` draws walks between latents; a - b + c of latents, each the mean of three; and the filters of D's first layer.
 `python -m benchmarks dcgan_features` reads D's features with a linear classifier.
 
-Differences from the paper: kernels 4x4 instead of 5x5, as many levels as the images need, narrower nets; perceptrons
-for points. The three exemplars of a mean are not chosen by eye: a sample and the two of 256 that are nearest to it.
+Differences from the paper:
+1. Kernels 4x4 instead of 5x5, as many levels as the images need, narrower nets.
+2. Perceptrons for points.
+3. The three exemplars of a mean are not chosen by eye: a sample and the two of 256 that are nearest to it.
 
     python -m experiments dcgan                     8x8 digits
     python -m experiments dcgan --dataset mnist     any TFDS image set; those with a test split are measured

@@ -3,9 +3,11 @@
 Springenberg 2016, arXiv 1511.06390. With H the entropy of p(y|x) = softmax D(x): D descends E H(x) - H(E p(y|x)) over
 data, minus E H(G(z)); G descends E H(G(z)) - H(E p(y|G(z))). No label is used: the categories are clusters.
 
-Differences from the paper: the perceptrons of Improved GAN (D with weight normalisation and Gaussian noise; there batch
-normalisation and noise); a cluster's class is the most frequent one of its members among 10,000 training records (how
-the paper names its clusters we could not check).
+Differences from the paper:
+1. The perceptrons of Improved GAN (D with weight normalisation and Gaussian noise; there batch normalisation and
+   noise).
+2. A cluster's class is the most frequent one of its members among 10,000 training records (how the paper names its
+   clusters we could not check).
 
     python -m experiments catgan --seeds 3       MNIST, 20 clusters: error of the test split
     python -m experiments catgan --dataset ring8

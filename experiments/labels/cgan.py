@@ -6,9 +6,11 @@ log(1 - D(G(z, y), y)) - log P(y | x) - log P(y | G(z, y)), and G descends -log 
 features (Miyato and Koyama 2018, arXiv 1802.05637); these two classify nothing, so that their log P is 0. "acgan" looks
 at x alone and classifies it (AC-GAN, Odena, Olah and Shlens 2017, arXiv 1610.09585).
 
-Differences from the paper: convolutions on images (there: perceptrons with maxout and dropout, in which z, x and y have
-a hidden layer each); Adam instead of momentum; both nets are updated at once, from the same noise. "projection" has no
-spectral norm, no hinge loss and no residual nets, "acgan" no dropout.
+Differences from the paper:
+1. Convolutions on images (there: perceptrons with maxout and dropout, in which z, x and y have a hidden layer each).
+2. Adam instead of momentum.
+3. Both nets are updated at once, from the same noise.
+4. "projection" has no spectral norm, no hinge loss and no residual nets, "acgan" no dropout.
 
     python -m experiments cgan                                       8x8 digits
     python -m experiments cgan --dataset mnist --d-net projection    how often a classifier sees the digit asked for

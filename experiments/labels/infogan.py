@@ -4,9 +4,11 @@ Chen, Duan, Houthooft, Schulman, Sutskever and Abbeel 2016, arXiv 1606.03657. G 
 L_I = H(c) + E log Q(c | G(z, c)) is a lower bound of the information that the image keeps of the code c. As in the
 authors' code, D, Q and their trunk have one optimiser, and Q takes the continuous codes as normal with variance 1.
 
-Differences from the paper: both nets are updated at once, from the same noise (in the authors' code G's update follows
-D's, with new noise); images lie in [-1, 1], G ends in tanh (there: [0, 1], sigmoid); except in the preset `paper` the
-nets are a quarter as wide and D's rate is G's (there: a fifth of it); on points the nets are perceptrons.
+Differences from the paper:
+1. Both nets are updated at once, from the same noise (in the authors' code G's update follows D's, with new noise).
+2. Images lie in [-1, 1], G ends in tanh (there: [0, 1], sigmoid).
+3. Except in the preset `paper` the nets are a quarter as wide and D's rate is G's (there: a fifth of it).
+4. On points the nets are perceptrons.
 
     python -m experiments infogan                                 8x8 digits
     python -m experiments infogan --dataset mnist --seeds 8       which category says which digit, and how often it errs
