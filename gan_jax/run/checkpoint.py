@@ -203,6 +203,8 @@ def plain(folder: Path) -> Iterator[Path]:
     if re.fullmatch(r"[\w./ +,=@:~-]*", str(folder), re.ASCII):
         yield folder
         return
+    if jax.process_count() > 1:  # which have to agree on one path
+        raise UserError(f"several processes can't save in {folder}: choose an --out of letters, digits and ./-_ alone.")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="gan_jax-") as beside:
         link = Path(beside, "run")

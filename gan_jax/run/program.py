@@ -85,6 +85,7 @@ def fit(experiment, cfg=None, **options) -> Loaded:
     run = dataclasses.replace(run, **{name: value for name, value in options.items() if name in known})
     cfg = cli.named(cfg, run)
     run = cli.settled(cfg, run, cli.name_of(experiment))
+    parts = game(experiment, cfg)
     run = dataclasses.replace(run, out=run.out or str(rundir.claimed(run.experiment)))
-    state, results = trained(run, *game(experiment, cfg))
+    state, results = trained(run, *parts)
     return Loaded(experiment, cfg, state, run.seeds, Path(run.out), results)

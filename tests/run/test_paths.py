@@ -46,6 +46,14 @@ def test_a_folder_whose_name_is_a_pattern_is_restored(tmp_path, name):
     assert sorted(os.listdir(tmp_path)) == [name] and steps(tmp_path / name) == ["1", "2"]
 
 
+def test_several_processes_under_such_a_name(tmp_path, monkeypatch):
+    """They are refused before anything is made: each would have another link."""
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with pytest.raises(UserError, match="several processes can't save in"):
+        Checkpoints(tmp_path / "run[1]" / "checkpoints")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_working_directory_that_is_a_pattern(tmp_path, monkeypatch):
     """A relative folder is reached though the directory that it stands in has brackets."""
     (tmp_path / "[x]").mkdir()
