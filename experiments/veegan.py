@@ -9,8 +9,8 @@ Differences from the paper:
 1. The score has the other sign here, high for the data's pairs.
 2. The weight of the distance is a flag (there 1; with a large z, on images, that much of it makes G write z into their
    backgrounds).
-3. The deviation of z' from F(x) is a flag, too (there 1, as we read it: p(z|x) is normal; on the ring that finds half of
-   the modes).
+3. The deviation of z' from F(x) is a flag, too (there 1, as we read it: p(z|x) is normal; on the ring that finds half
+   of the modes).
 4. All three nets are updated at once, by Adam.
 5. The nets and the rates are ours.
 
