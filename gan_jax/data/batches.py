@@ -5,6 +5,7 @@ cases which records make batch i, and `make` makes it of them inside the jitted 
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from gan_jax.data.source import Source
 from gan_jax.errors import UserError
 
 
-def order(key, i, b: int, n: int):
+def order(key: jax.Array, i: jax.typing.ArrayLike, b: int, n: int) -> jax.Array:
     """Return the indices [b] of the records of batch i: each epoch is a permutation of range(n) of its own.
 
     An epoch has n // b batches; the n % b records that are left over differ from epoch to epoch. The permutation is
@@ -37,24 +38,24 @@ def order(key, i, b: int, n: int):
     return jax.lax.scan(swap, k * b + jnp.arange(b, dtype=jnp.int32), keys)[0]
 
 
-def take(records, indices):
+def take(records: Any, indices: Any) -> Any:
     """Return raw records [*shape of the indices, ...] out of all of them; of joined sources each part's its own."""
     if isinstance(indices, dict):
         return {name: take(records[name], part) for name, part in indices.items()}
     return jax.tree.map(lambda a: a[indices], records)
 
 
-def batch(source: Source, records, key, i, b: int) -> dict:
+def batch(source: Source, records: Any, key: jax.Array, i: jax.typing.ArrayLike, b: int) -> dict:
     """Return batch i for use inside jit; `records`: what `resident` returned, passed as an argument of that jit."""
     return source.make(take(records, source.pick(key, i, b)), key, i, b)
 
 
-def draw(source: Source, key, n: int) -> dict:
+def draw(source: Source, key: jax.Array, n: int) -> dict:
     """Return n rows of a source that has no records, for use inside jit."""
     return source.make({}, key, 0, n)
 
 
-def stream(source: Source, keys, b: int, start: int, rows=slice(None)) -> Iterator[dict]:
+def stream(source: Source, keys: jax.Array, b: int, start: int, rows: slice = slice(None)) -> Iterator[dict]:
     """Yield the raw records of batches start, start + 1, ... read ahead by Grain: bit for bit those that `batch` takes.
 
     keys: one key, or one for each of S seeds (then they are [S, b, ...]). rows: the part of b to read here.
@@ -70,7 +71,7 @@ def stream(source: Source, keys, b: int, start: int, rows=slice(None)) -> Iterat
     return iter(batches.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)))
 
 
-def check_batch(source: Source, b: int):
+def check_batch(source: Source, b: int) -> None:
     """Raise UserError where batches of b can't be made."""
     try:
         jax.eval_shape(lambda key: source.pick(key, 0, b), jax.random.key(0))
@@ -96,7 +97,7 @@ def some(source: Source, n: int) -> dict[str, np.ndarray]:
     return jax.tree.map(np.asarray, found)
 
 
-def examples(source: Source, key, n: int) -> dict:
+def examples(source: Source, key: jax.Array, n: int) -> dict:
     """Return n rows of the records that are held out, or of all where none are, for use inside jit.
 
     They are drawn out of a thousand, the same at every call, of the whole split. Of a toy, n new ones.

@@ -9,13 +9,15 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from gan_jax.data import cache
 from gan_jax.errors import UserError, first_line
 
 
-def found(name: str, others=()):
+def found(name: str, others: Iterable[str] = ()) -> tuple[Any, str]:
     """Return the builder of a set, prepared, and the command that prepares it."""
     logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS warns about OpenCV and about unprepared folders
     data_dir = os.environ.get("TFDS_DATA_DIR") or os.path.expanduser("~/tensorflow_datasets")

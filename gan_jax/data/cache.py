@@ -8,9 +8,9 @@ import fcntl
 import functools
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 
@@ -65,7 +65,7 @@ def _read(file):
 
 
 @contextlib.contextmanager
-def whole(file: Path):
+def whole(file: Path) -> Iterator[BinaryIO]:
     """Give a file to write bytes to, which takes the place of `file` where all went well and leaves no trace else."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".new-", delete=False) as new:

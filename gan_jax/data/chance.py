@@ -9,12 +9,12 @@ import numpy as np
 from gan_jax.game import rng
 
 
-def of_batch(key, i, name: str, b: int) -> Callable:
+def of_batch(key: jax.Array, i: jax.typing.ArrayLike, name: str, b: int) -> Callable:
     """Return the function (*shape) -> numbers [b, *shape], uniform in [0, 1), of batch i, for the noise `name`."""
     return lambda *shape: jax.random.uniform(rng.at(key, i, name), (b, *shape))
 
 
-def of_records(name: str, values) -> Callable:
+def of_records(name: str, values: jax.Array) -> Callable:
     """Return such a function whose numbers are, row for row, a function of `values` [b, ...], whole numbers."""
 
     def uniform(*shape):
@@ -26,6 +26,6 @@ def of_records(name: str, values) -> Callable:
     return uniform
 
 
-def below(u, n):
+def below(u: jax.Array, n: jax.typing.ArrayLike) -> jax.Array:
     """Return whole numbers out of [0, n), for u uniform in [0, 1)."""
     return jnp.minimum((u * n).astype(np.int32), n - 1)

@@ -2,18 +2,20 @@
 
 import difflib
 import re
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 from gan_jax.data import features, stored, tokens
 from gan_jax.data.column import Asked
-from gan_jax.data.stored import Split
+from gan_jax.data.stored import Feature, Split
 from gan_jax.errors import UserError, first_line
 
 RESERVED = ("split", "test", "size", "length", "level")
 
 
-def asked(chosen) -> Asked:
+def asked(chosen: dict[str, str]) -> Asked:
     """Return size, length and level as they were asked for, checked."""
     numbers = {}
     for name in ("size", "length"):
@@ -27,7 +29,7 @@ def asked(chosen) -> Asked:
     return Asked(**numbers, level=level)
 
 
-def known(name, what, value, there) -> str:
+def known(name: str, what: str, value: str, there: Iterable[str]) -> str:
     """Return a value that is one of what there is, or raise a UserError that lists it."""
     if value in there:
         return value
@@ -38,12 +40,12 @@ def known(name, what, value, there) -> str:
     )
 
 
-def first(splits) -> str:
+def first(splits: Iterable[str]) -> str:
     """Return the split that is trained on where none is chosen."""
     return "train" if "train" in splits else next(iter(splits))
 
 
-def splits(name, builder, again, split, test) -> tuple[Split, Split | None]:
+def splits(name: str, builder: Any, again: str, split: str, test: str) -> tuple[Split, Split | None]:
     """Return the split that is trained on and the one that is held out, or None."""
     there = builder.info.splits
     if not there:
@@ -70,7 +72,7 @@ def splits(name, builder, again, split, test) -> tuple[Split, Split | None]:
     return train, held
 
 
-def wanted(name, flat, chosen) -> dict[str, tuple[list[str], str]]:
+def wanted(name: str, flat: dict[str, Feature], chosen: dict[str, str]) -> dict[str, tuple[list[str], str]]:
     """Return of each field (the features that it is made of, how), in the order x, y, others."""
     of_classes = lambda f: len(f.keys) == 1 and f.connector.shape == () and getattr(f.connector, "num_classes", 0)
     labels = [path for path, feature in flat.items() if of_classes(feature)]
@@ -88,7 +90,7 @@ def wanted(name, flat, chosen) -> dict[str, tuple[list[str], str]]:
     return found
 
 
-def default(flat) -> str:
+def default(flat: dict[str, Feature]) -> str:
     """Return the feature that x is where none is chosen: an image, or else what there is."""
     last = ("label", "mask", "map", "instances")
     order = ("image", "video", "voxels", "series", "row", "tokens", "label")

@@ -1,10 +1,11 @@
 """Colours: Lab, luma, and pictures as levels of 0 to 255."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 
-def to_lab(x):
+def to_lab(x: jax.Array) -> jax.Array:
     """Return sRGB x [..., 3] in [-1, 1] in CIE Lab (1976) under D65: L / 50 - 1, a / 110, b / 110, all in [-1, 1].
 
     sRGB is that of IEC 61966-2-1; the scale is that of pix2pix (Isola et al. 2017, arXiv 1611.07004).
@@ -17,7 +18,7 @@ def to_lab(x):
     return jnp.stack([(116 * Y - 16) / 50 - 1, 500 / 110 * (X - Y), 200 / 110 * (Y - Z)], -1)
 
 
-def from_lab(lab):
+def from_lab(lab: jax.Array) -> jax.Array:
     """Return what `to_lab` gave as sRGB again; colours that sRGB hasn't got are cut to [-1, 1]."""
     Y = ((lab[..., 0] + 1) * 50 + 16) / 116
     f = jnp.stack([Y + lab[..., 1] * 110 / 500, Y, Y - lab[..., 2] * 110 / 200], -1)
@@ -33,12 +34,12 @@ XYZ = np.array(
 KNEE = 6 / 29  # below which the cube root is replaced by a line
 
 
-def levels(x):
+def levels(x: jax.Array) -> jax.Array:
     """Return x in [-1, 1] as whole numbers, 0 to 255: int32."""
     return jnp.clip(jnp.round(x * 127.5 + 127.5), 0, 255).astype(np.int32)
 
 
-def luma(v):
+def luma(v: jax.Array) -> jax.Array:
     """Return the luma [..., 1] of levels v [..., c]: of three channels Pillow's mode "L", of one themselves."""
     if v.shape[-1] == 1:
         return v

@@ -1,6 +1,6 @@
 """What a field of a batch is made of: features of a record, and the function that makes a row of their values."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ class Column(NamedTuple):
     measured: bool = False  # whether its shape is that of the pictures of the training split, and said nowhere
 
     @property
-    def dtype(self):
+    def dtype(self) -> np.dtype:
         """The type of what is kept."""
         return np.dtype(np.uint8 if self.field.kind in PIXELS else self.field.dtype)
 
@@ -45,7 +45,7 @@ class Look(NamedTuple):
     features: dict
     asked: Asked
 
-    def each(self, convert, split=None):
+    def each(self, convert: Callable, split: Split | None = None) -> Iterator:
         return (split or self.train).each(self.path, self.features, convert)
 
 

@@ -73,7 +73,7 @@ def only_labelled(source: Source, n: int) -> Source:
     return dataclasses.replace(source, pick=pick)
 
 
-def enlarged(name, base: Source, times: int) -> Source:
+def enlarged(name: str, base: Source, times: int) -> Source:
     """Return the source of the same images, each pixel a square of times x times."""
 
     def larger(raw):
@@ -92,7 +92,7 @@ def enlarged(name, base: Source, times: int) -> Source:
     )
 
 
-def stacked(name, base: Source) -> Source:
+def stacked(name: str, base: Source) -> Source:
     """Return the source whose images are three records of a grey set, drawn apart, as red, green and blue.
 
     Its label is 100 red + 10 green + blue, so MNIST gives 1000 modes (Metz et al. 2017, arXiv 1611.02163). Batches are
@@ -117,7 +117,7 @@ def stacked(name, base: Source) -> Source:
     )
 
 
-def coloured(name, base: Source, std=0.5, noise=0.2) -> Source:
+def coloured(name: str, base: Source, std: float = 0.5, noise: float = 0.2) -> Source:
     """Return the source of one image of each class of a grey set, each time in another colour, drawn as a toy is.
 
     With ink in [0, 1], a colour C ~ N(0, std^2 I) and noise of each pixel and channel: x = ink C + ink - 1 + noise, cut

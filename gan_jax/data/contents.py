@@ -7,13 +7,14 @@ import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from gan_jax.data import cache
 
 SETTLED = 2 * 10**9  # nanoseconds after which a change of a file shows in its times, on any file system
 
 
-def digest(path: str, files: list[str], about) -> str:
+def digest(path: str, files: list[str], about: Any) -> str:
     """Return the digest of what `about` says (what JSON can hold) and of the bytes of the files."""
     found = hashlib.blake2b(json.dumps(about).encode(), digest_size=16)
     for one in _digests(path, files):

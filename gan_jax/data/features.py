@@ -15,7 +15,9 @@ from gan_jax.data.stored import Feature, Split
 from gan_jax.errors import UserError
 
 
-def columns(name: str, paths: list[str], how: str, train: Split, test: Split | None, features, asked: Asked) -> dict:
+def columns(
+    name: str, paths: list[str], how: str, train: Split, test: Split | None, features: dict[str, Feature], asked: Asked
+) -> dict:
     """Return {field: Column}: the field `name`, and where sequences are padded its mask.
 
     paths: the feature, or several of one number each that make one row. how: "label" for the whole numbers of a map, or
@@ -148,7 +150,7 @@ def texts(look: Look) -> dict:
     return look.train.learnt(("texts", look.path), lambda: tokens.survey(look.each(text)))
 
 
-def text(stored) -> str:
+def text(stored: bytes | str) -> str:
     """Return what is stored of a text."""
     return stored if isinstance(stored, str) else bytes(stored).decode()
 

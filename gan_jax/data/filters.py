@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def area(v, factor: int):
+def area(v: jax.Array, factor: int) -> jax.Array:
     """Return v [..., h, w, c] smaller by a factor that divides both sides: means, halves up."""
     *others, h, w, c = v.shape
     total = v.reshape(*others, h // factor, factor, w // factor, factor, c).sum((-4, -2))
     return (2 * total + factor**2) // (2 * factor**2)
 
 
-def bicubic(v, factor: int):
+def bicubic(v: jax.Array, factor: int) -> jax.Array:
     """Return v [..., h, w, c] smaller by a factor, bit for bit as Pillow makes it."""
     for axis in (-2, -3):  # Pillow's order
         at, weights = _taps(v.shape[axis], factor)
@@ -34,13 +34,13 @@ def _taps(size, factor):
     return at.clip(0, size - 1), np.int32(np.trunc(weights * 2**22 + np.copysign(0.5, weights)))
 
 
-def sobel(v):
+def sobel(v: jax.Array) -> jax.Array:
     """Return the length of the Sobel gradient of v [b, h, w], a quarter of it and at most 255: [b, h, w, 1]."""
     dy, dx = _gradient(v)
     return jnp.minimum(jnp.round(jnp.sqrt((dy**2 + dx**2).astype(np.float32)) / 4), 255)[..., None]
 
 
-def thin_edges(v, low=100, high=200):
+def thin_edges(v: jax.Array, low: int = 100, high: int = 200) -> jax.Array:
     """Return the edges of v [b, h, w] as lines of one pixel, 0 and 255 [b, h, w, 1], in Canny's way (1986)."""
     blurred = (_filtered(_filtered(v, (1, 4, 6, 4, 1), -2), (1, 4, 6, 4, 1), -1) + 8) >> 4  # in 1/16 of a level
     dy, dx = _gradient(blurred)

@@ -4,6 +4,7 @@ import json
 import os
 import posixpath
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from gan_jax.errors import UserError
@@ -187,19 +188,19 @@ def _line(line, folder, regular) -> tuple[str, str | int | None, str | None]:
     return name, label, caption
 
 
-def in_order(labels) -> list:
+def in_order(labels: Iterable) -> list:
     """Return the different labels in order: numbers, and words that are all numbers, as such."""
     labels = set(labels)
     numbers = all(type(label) is int or (label.isascii() and label.isdigit()) for label in labels)
     return sorted(labels, key=lambda label: (int(label), str(label)) if numbers else os.fsencode(str(label)))
 
 
-def printable(name) -> str:
+def printable(name: str) -> str:
     """Return a name as it can be shown in one line: control characters and undecodable bytes escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(name))
 
 
-def shown(names, most: int = 5) -> str:
+def shown(names: Sequence, most: int = 5) -> str:
     """Return the first few of some names in one line, and how many more there are."""
     names = list(names)
     more = len(names) - most

@@ -81,7 +81,7 @@ def pairs_of(labels: Field) -> tuple[np.ndarray, list[str]]:
     return pairs, [f"{called[a]} and {called[b]}" for a, b in zip(first, second, strict=True)]
 
 
-def thrown(u, room):
+def thrown(u: jax.Array, room: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return where digits begin and how far they move a frame, both [digits, (y, x)], in 1/1024 pixel.
 
     u [digits, 3]: uniform in [0, 1). room [(y, x)]: how many pixels a digit can be moved by.
@@ -91,7 +91,7 @@ def thrown(u, room):
     return chance.below(u[:, :2], PARTS * room[None] + 1), jnp.asarray(steps)[chance.below(u[:, 2], DIRECTIONS)]
 
 
-def bounced(start, step, room, frames: int):
+def bounced(start: jax.Array, step: jax.Array, room: jax.Array, frames: int) -> jax.Array:
     """Return the upper left corners [frames, digits, (y, x)], whole pixels from 0 to `room`, the first a step away."""
     end = jnp.asarray(PARTS * room, np.int32)[None]
 
@@ -104,7 +104,7 @@ def bounced(start, step, room, frames: int):
     return jax.lax.scan(move, (start, step), length=frames)[1]
 
 
-def drawn(digits, at, side: int):
+def drawn(digits: jax.Array, at: jax.Array, side: int) -> jax.Array:
     """Return the frame [side, side, c] with two digits [2, h, w, c] at their corners `at` [2, (y, x)], overlaid."""
     room = [side - size for size in digits.shape[1:3]]
     padded = jnp.pad(digits, ((0, 0), *((r, r) for r in room), (0, 0)))

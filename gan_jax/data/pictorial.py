@@ -1,6 +1,7 @@
 """Features that have pixels, as columns: images, clips, voxels, maps of labels."""
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
@@ -12,7 +13,7 @@ from gan_jax.data.stored import Split
 from gan_jax.errors import UserError
 
 
-def opened(stored: bytes):
+def opened(stored: bytes) -> Image.Image:
     """Return the Pillow picture that a file's bytes are."""
     return Image.open(io.BytesIO(stored))
 
@@ -49,7 +50,7 @@ def _side(look) -> tuple[int, int, int, bool]:
     return *sizes[0], channels, True
 
 
-def by(size) -> str:
+def by(size: Sequence[int]) -> str:
     """Return a size as words: 64x48, height first."""
     return "x".join(map(str, size))
 

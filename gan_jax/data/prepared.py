@@ -69,7 +69,7 @@ def _made(folder, make) -> dict:
     return info
 
 
-def write_pictures(file: Path, pictures: Iterable[np.ndarray], total: int, name: str):
+def write_pictures(file: Path, pictures: Iterable[np.ndarray], total: int, name: str) -> None:
     """Write pictures [h, w, c], one a record. A grey one may have one channel where others have three.
 
     total, name: how many, and of what, for a line on stderr now and then. Raises OSError where the disk is full.
@@ -89,7 +89,7 @@ def write_pictures(file: Path, pictures: Iterable[np.ndarray], total: int, name:
         raise OSError(f"{file} can't be written: {error}") from None
 
 
-def reader(file: Path, shape, dtype) -> Callable[[Iterable[int]], np.ndarray]:
+def reader(file: Path, shape: tuple[int, ...], dtype: np.typing.DTypeLike) -> Callable[[Iterable[int]], np.ndarray]:
     """Return (indices [k]) -> x [k, *shape] of a split, `file` being its name without an ending."""
     rows = file.with_name(f"{file.name}.npy")
     if rows.exists():

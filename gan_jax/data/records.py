@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -20,7 +20,7 @@ RUNNING = 4096  # characters: texts that are longer on average are running text
 WINDOW = 128  # tokens of a window of running text where no length is asked for
 
 
-def load(name: str, others=(), **chosen: str) -> Source:
+def load(name: str, others: Iterable[str] = (), **chosen: str) -> Source:
     """Return the TFDS set called `name`, prepared first where it is missing; what is held out stands beside it.
 
     Looked for in TFDS_DATA_DIR. others: names that are suggested, too, where there is no such set. chosen:
@@ -109,7 +109,7 @@ def _source(split: Split, columns: dict[str, Column], flat, test=None, says="") 
     )
 
 
-def whole(name, n, read, fingerprint, rows=None) -> dict[str, np.ndarray]:
+def whole(name: str, n: int, read: Callable, fingerprint: str, rows: int | None = None) -> dict[str, np.ndarray]:
     """Return all n raw records that `read` gives, decoded once and kept in the cache.
 
     rows: {field: (shape, dtype) of a row}, against which what was kept is checked.

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
@@ -30,19 +30,19 @@ class Field:
     undo: Callable | None = None  # x -> x in the units of the records, where a recipe took it out of them
 
 
-def label(classes: int, names=()) -> Field:
+def label(classes: int, names: Sequence[str] = ()) -> Field:
     """Return the field of a label of so many classes."""
     return Field((), "label", np.int32, classes, tuple(names))
 
 
-def decode(raw, *_):
+def decode(raw: dict, *_: Any) -> dict:
     """Return raw records as a batch: uint8 becomes float32 in [-1, 1], all else stays. The usual `make` of a source."""
     # 2x - 255 is exact, so only the product rounds: the same bits in every program that XLA makes of it
     cast = lambda a: (a.astype(jnp.float32) * 2 - 255) * np.float32(1 / 255) if a.dtype == np.uint8 else a
     return jax.tree.map(cast, raw)
 
 
-def nothing(*_):
+def nothing(*_: Any) -> dict:
     """Return what a toy has of records and of indices: none."""
     return {}
 

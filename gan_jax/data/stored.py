@@ -38,7 +38,7 @@ class Split:
         return sum(stop - start for _, start, stop in self.pieces)
 
     @functools.cached_property
-    def records(self):
+    def records(self) -> Any:
         """The records' bytes, by random access."""
         import tensorflow_datasets as tfds
 
@@ -83,7 +83,7 @@ class Split:
             indices = range(start, min(start + 1000, self.n))
             yield from self.rows(indices, {path: features[path]}, lambda found: convert(found[path]))
 
-    def fingerprint(self, *what) -> str:
+    def fingerprint(self, *what: Any) -> str:
         """Return the name in the cache of what depends on the split's records and on the repr of `what` alone."""
         digest = hashlib.blake2b(
             repr((DECODING, str(self.builder.data_path), self.pieces, what)).encode(), digest_size=8
@@ -147,7 +147,7 @@ def _parser(builder, features: tuple[tuple[str, Feature], ...]) -> Callable[[byt
     return parse
 
 
-def flat(builder) -> dict[str, Feature]:
+def flat(builder: Any) -> dict[str, Feature]:
     """Return the features of a set by path ("objects/bbox"), sorted: TFDS lists them in an order of each process."""
     import tensorflow_datasets as tfds
 

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -55,7 +55,7 @@ def field(known: dict, asked: Asked) -> tuple[Field, Level, str]:
     return Field((length,), "tokens", np.int32, len(names), names), level, f"{level}s, {len(names)} tokens, {said}"
 
 
-def encoder(names: Sequence[str], level: Level, length: int):
+def encoder(names: Sequence[str], level: Level, length: int) -> Callable[[str], np.ndarray]:
     """Return the function text -> tokens int32 [length]: its pieces, the end, and <pad>. A longer text is cut."""
     numbers = {name: i for i, name in enumerate(names) if i >= len(SPECIAL)}
 
@@ -78,7 +78,7 @@ def windows(texts: Iterable[str], names: Sequence[str], level: Level, length: in
     return joined[: n * length].reshape(n, length)
 
 
-def text(tokens, names: Sequence[str]) -> str:
+def text(tokens: Iterable[int], names: Sequence[str]) -> str:
     """Return tokens [t] as a text up to the first end or pad. Words are joined by blanks, characters as they are.
 
     The inverse of `encoder` for characters that are all in the vocabulary. Raises IndexError where a token is none.

@@ -1,5 +1,7 @@
 """Toys: mixtures of Gaussians in the plane, whose modes are known. Each function returns a `Source`."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ from gan_jax.game import rng
 from gan_jax.metrics.modes import Mixture
 
 
-def mixture(name, means, std) -> Source:
+def mixture(name: str, means: np.ndarray, std: float) -> Source:
     """Return the even mixture of N(mean, std^2 I) over `means` [m, c]; a mean that is given k times weighs k times."""
     means = np.asarray(means, np.float32)
 
@@ -25,20 +27,27 @@ def mixture(name, means, std) -> Source:
     return Source(name, fields, make=make, modes=Mixture(modes, std, shares))
 
 
-def ring(name, modes=8, radius=2.0, std=0.02, turn=1.0, weights=1) -> Source:
+def ring(
+    name: str,
+    modes: int = 8,
+    radius: float = 2.0,
+    std: float = 0.02,
+    turn: float = 1.0,
+    weights: int | Sequence[int] = 1,
+) -> Source:
     """Return `modes` Gaussians on a circle, at even angles; weights: whole numbers [modes], where they are unequal."""
     angle = 2 * np.pi * np.arange(modes) / modes * turn
     means = (radius * np.stack([np.cos(angle), np.sin(angle)], -1)).round(6)
     return mixture(name, np.repeat(means, weights, axis=0), std)
 
 
-def grid(name, side=5, spacing=2.0, std=0.05) -> Source:
+def grid(name: str, side: int = 5, spacing: float = 2.0, std: float = 0.05) -> Source:
     """Return side x side Gaussians on a square lattice centred on 0."""
     at = spacing * (np.arange(side) - (side - 1) / 2)
     return mixture(name, np.stack(np.meshgrid(at, at), -1).reshape(-1, 2), std)
 
 
-def spiral(name, modes=50, turns=1.5, radius=2.0, std=0.02) -> Source:
+def spiral(name: str, modes: int = 50, turns: float = 1.5, radius: float = 2.0, std: float = 0.02) -> Source:
     """Return `modes` Gaussians at even distances along an Archimedean spiral, the last at `radius`."""
     t = np.sqrt((np.arange(modes) + 1) / modes)  # the arc grows with the square of the angle
     angle = 2 * np.pi * turns * t

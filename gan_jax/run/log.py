@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -96,7 +97,7 @@ def number(file: Path) -> float:
         return 0.0
 
 
-def spread(value) -> str:
+def spread(value: Any) -> str:
     """Return a number, or several as mean ± standard deviation (n - 1)."""
     value = np.asarray(value, float)
     if value.size == 1:
@@ -108,7 +109,7 @@ def spread(value) -> str:
     return f"{value.mean():.4g} ± {std:g}"  # 230, not 2.3e+02
 
 
-def tell(line: str):
+def tell(line: str) -> None:
     """Print a line to the user; where nobody listens any more (a broken pipe), the work goes on unheard."""
     with contextlib.suppress(OSError):
         print(line, file=sys.stderr, flush=True)
@@ -141,7 +142,7 @@ class Live:
     def __exit__(self, *_):
         self._bar.stop()
 
-    def say(self, step: int, metrics: dict):
+    def say(self, step: int, metrics: dict) -> None:
         """Show where the run is."""
         now = time.monotonic()
         self._first = self._first or (now, step)

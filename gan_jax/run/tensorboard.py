@@ -25,7 +25,7 @@ class Events:
             start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
             self._write(step=purge_step, session_log=start)
 
-    def row(self, step: int, metrics: dict):
+    def row(self, step: int, metrics: dict) -> None:
         """Write the numbers of a row: of several seeds the mean, and each under NAME/seed7; no lists."""
         from tensorboardX.proto.summary_pb2 import Summary
 
@@ -40,13 +40,13 @@ class Events:
         self._write(step=step, summary=Summary(value=values))
         self._writer.flush()
 
-    def picture(self, step: int, name: str, picture: np.ndarray):
+    def picture(self, step: int, name: str, picture: np.ndarray) -> None:
         """Write a picture uint8 [h, w, 3]."""
         from tensorboardX import summary
 
         self._write(step=step, summary=summary.image(name, picture, dataformats="HWC"))
 
-    def close(self):
+    def close(self) -> None:
         """Write what is left, and close the file."""
         self._writer.close()
 

@@ -1,14 +1,16 @@
 """Pictures of a run: its samples by what they are, their animation, and curves of its rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from gan_jax import data
 from gan_jax.data import Field
+from gan_jax.data.source import Source
 from gan_jax.run.plots import images, page, points, sequences, tables, text, video, voxels
+from gan_jax.run.plots.given import Given as Given
 from gan_jax.run.plots.images import grid as grid
 from gan_jax.run.plots.lines import Series as Series
 from gan_jax.run.plots.lines import curves as curves
@@ -18,18 +20,6 @@ from gan_jax.run.plots.moving import animation as animation
 from gan_jax.run.plots.page import figure as figure
 from gan_jax.run.plots.points import scatter as scatter
 from gan_jax.run.plots.shown import Picture as Picture
-
-
-class Given(NamedTuple):
-    """What is known beside the samples: the field that they are of, real data [m, ...], and the modes of the data."""
-
-    field: Field
-    real: np.ndarray | None = None
-    modes: Any = None
-
-    def units(self, x) -> np.ndarray:
-        """Return numbers in the units of the records, where a recipe took them out of these."""
-        return np.asarray(x if self.field.undo is None else self.field.undo(x))
 
 
 class Kind(NamedTuple):
@@ -60,13 +50,15 @@ KINDS = {
 }
 
 
-def reals(source) -> np.ndarray | None:
+def reals(source: Source) -> np.ndarray | None:
     """Return the real data that samples of this source are drawn beside; None where they are drawn by themselves."""
     beside = KINDS[source.kind].real and not source.modes
     return np.asarray(data.some(source, 2500)["x"]) if beside else None
 
 
-def samples(file: Path, x, source, seeds, real=None, whole: bool = False) -> np.ndarray:
+def samples(
+    file: Path, x: np.ndarray, source: Source, seeds: Sequence[int], real: np.ndarray | None = None, whole: bool = False
+) -> np.ndarray:
     """Write what a run drew at one moment as a picture, with other files beside it, and return the picture.
 
     x [n, ...], or [s, n, ...] for several seeds: the first four are shown. real: what `reals` returned. whole: show all
@@ -82,14 +74,14 @@ def samples(file: Path, x, source, seeds, real=None, whole: bool = False) -> np.
     return picture
 
 
-def by_seed(x, seeds) -> dict[str, np.ndarray]:
+def by_seed(x: np.ndarray, seeds: Sequence[int]) -> dict[str, np.ndarray]:
     """Return samples x [n, ...], or [s, n, ...] for several seeds, as {title: x [n, ...]}, of the first four."""
     x = np.asarray(x)
     x = x[None] if len(seeds) == 1 else x[:4]
     return {f"seed {s}": one for s, one in zip(seeds, x, strict=False)}
 
 
-def table(file: Path, says: Picture, source, real=None) -> np.ndarray:
+def table(file: Path, says: Picture, source: Source, real: np.ndarray | None = None) -> np.ndarray:
     """Write a Picture, with other files beside it, and return it as it is drawn."""
     field, name = source.row["x"], says.kind_beside(source.row["x"])
     x, kind = np.asarray(says.x), KINDS[name]

@@ -2,16 +2,19 @@
 
 import colorsys
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from gan_jax.run.plots import page
+from gan_jax.run.plots.given import Given, Panels
 
 LEAST = 512  # pixels of the longer side of a grid, or more
 
 
-def colours(images) -> np.ndarray:
+def colours(images: np.ndarray) -> np.ndarray:
     """Return images [..., c] in [-1, 1] as uint8 [..., 3].
 
     One channel is grey, three are red, green and blue. Of any other number each has a hue of its own, as layers of
@@ -25,7 +28,14 @@ def colours(images) -> np.ndarray:
     return np.broadcast_to(np.round(x).astype(np.uint8), (*x.shape[:-1], 3))
 
 
-def grid(images, columns: int | None = None, captions=(), rows=(), heads=(), least: int = LEAST) -> np.ndarray:
+def grid(
+    images: np.ndarray,
+    columns: int | None = None,
+    captions: Sequence[str] = (),
+    rows: Sequence[str] = (),
+    heads: Sequence[str] = (),
+    least: int = LEAST,
+) -> np.ndarray:
     """Return images [n, h, w, c] in [-1, 1] as one picture [h, w, 3]: rows with gaps between, columns of them wide.
 
     Each is enlarged by a whole factor, so that the longer side is `least` or more. captions: of each image, under it.
@@ -34,7 +44,14 @@ def grid(images, columns: int | None = None, captions=(), rows=(), heads=(), lea
     return tiled(colours(images), columns, captions, rows, heads, least)
 
 
-def tiled(tiles: np.ndarray, columns=None, captions=(), rows=(), heads=(), least: int = LEAST) -> np.ndarray:
+def tiled(
+    tiles: np.ndarray,
+    columns: int | None = None,
+    captions: Sequence[str] = (),
+    rows: Sequence[str] = (),
+    heads: Sequence[str] = (),
+    least: int = LEAST,
+) -> np.ndarray:
     """Return pictures uint8 [n, h, w, 3] as `grid` does."""
     columns = columns or math.ceil(math.sqrt(len(tiles)))
     down, (h, w) = -(-len(tiles) // columns), tiles.shape[1:3]
@@ -62,11 +79,11 @@ def tiled(tiles: np.ndarray, columns=None, captions=(), rows=(), heads=(), least
     return np.asarray(sheet)
 
 
-def picture(panels, given) -> np.ndarray:
+def picture(panels: Panels, given: Given) -> np.ndarray:
     """Return the images of each panel as a square."""
     return page.beside({title: grid(x) for title, x in panels.items()})
 
 
-def table(x, says, given) -> np.ndarray:
+def table(x: np.ndarray, says: Any, given: Given) -> np.ndarray:
     """Return images [rows, columns, h, w, c] with their words."""
     return grid(x.reshape(-1, *x.shape[2:]), x.shape[1], says.captions, says.rows, says.columns)

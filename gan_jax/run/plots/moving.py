@@ -12,7 +12,7 @@ FRAMES, LARGEST = 60, 800  # of an animation, at most; pixels of a side
 SECONDS = 8  # of an animation, about
 
 
-def animation(folder: Path, at: int, ended: bool):
+def animation(folder: Path, at: int, ended: bool) -> None:
     """Write samples.gif out of the run's pictures up to step `at`, the step on each; nothing where there is but one.
 
     ended: whether samples/final.png is the picture of that step. Of many pictures, FRAMES at even distances.

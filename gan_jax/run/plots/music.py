@@ -1,10 +1,15 @@
 """Music: whole numbers that are a piano roll [t, 88] or the notes of four voices [t, 4], as pictures and MIDI files."""
 
 import itertools
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from gan_jax.data.source import Field
 from gan_jax.run.plots import page
+from gan_jax.run.plots.given import Given, Panels
 
 KEYS, LOWEST = 88, 21  # of a piano; MIDI pitch of the first, an A
 VOICES = 4  # soprano, alto, tenor, bass
@@ -12,12 +17,12 @@ STEPS_A_BEAT, TICKS, BEATS_A_MINUTE, REST = 4, 120, 90, 16  # TICKS a step; REST
 PLAYED = 16  # samples of a MIDI file, at most
 
 
-def is_music(field) -> bool:
+def is_music(field: Field) -> bool:
     """Return whether a field of whole numbers is a roll of 88 keys, or the pitches of four voices."""
     return len(field.shape) == 2 and field.shape[1] in (KEYS, VOICES) and np.issubdtype(field.dtype, np.integer)
 
 
-def pitches(x, field) -> np.ndarray:
+def pitches(x: np.ndarray, field: Field) -> np.ndarray:
     """Return the MIDI pitch [t, v] of each voice (or key), -1 where it is silent.
 
     x [t, v]: of a roll, 1 where a key is down; of voices, a pitch, or the number of the token whose name is one. What
@@ -33,7 +38,7 @@ def pitches(x, field) -> np.ndarray:
     return np.where((found > 0) & (found < 128), found, -1)
 
 
-def notes(x, field) -> list[tuple[int, int, int, int]]:
+def notes(x: np.ndarray, field: Field) -> list[tuple[int, int, int, int]]:
     """Return the notes of one sample [t, v] as (start, end, pitch, voice), in order; a pitch held is one note.
 
     A roll is a single voice, 0, that sounds many keys at once.
@@ -45,7 +50,7 @@ def notes(x, field) -> list[tuple[int, int, int, int]]:
     return sorted((int(a), int(b), int(pitch), voice) for a, b, pitch, voice in found)
 
 
-def picture(panels, given) -> np.ndarray:
+def picture(panels: Panels, given: Given) -> np.ndarray:
     """Return the samples of each panel as piano rolls: time to the right, pitch upwards, a colour a voice."""
     before = {title: "" if len(panels) == 1 else f"{title}, " for title in panels}
     every = {f"{before[title]}sample {i + 1}": one for title, x in panels.items() for i, one in enumerate(x)}
@@ -71,13 +76,13 @@ def _rolls(panels):
     return page.rendered(fig)
 
 
-def files(file, panels, given):
+def files(file: Path, panels: Panels, given: Given) -> None:
     """Write FILE.mid: the first samples of all panels, one after the other; 4 steps a beat."""
     each = max(1, PLAYED // len(panels))
     midi([one for x in panels.values() for one in x[:each]], given.field).save(file.with_suffix(".mid"))
 
 
-def midi(samples, field):
+def midi(samples: Iterable[np.ndarray], field: Field) -> Any:
     """Return the mido.MidiFile in which samples [t, v] follow one another, with a pause between."""
     import mido
 

@@ -3,6 +3,7 @@
 import functools
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -13,7 +14,7 @@ SIZE = 13  # pixels of a letter
 
 
 @functools.cache
-def font(size: int = SIZE, even: bool = False):
+def font(size: int = SIZE, even: bool = False) -> ImageFont.FreeTypeFont:
     """Return the font of words, in which letters may be `even` in width; it knows most alphabets of Europe."""
     import matplotlib
 
@@ -48,7 +49,15 @@ def height_of(lines: int, size: int = SIZE) -> int:
     return lines * round(1.3 * size)
 
 
-def write(image: Image.Image, at: tuple[int, int], lines: list[str], width: int = 0, size=SIZE, even=False, ink=INK):
+def write(
+    image: Image.Image,
+    at: tuple[int, int],
+    lines: list[str],
+    width: int = 0,
+    size: int = SIZE,
+    even: bool = False,
+    ink: tuple[int, int, int] = INK,
+) -> None:
     """Write lines onto an image, the first one's upper left corner `at`; with a width, in its middle."""
     draw = ImageDraw.Draw(image)
     for i, line in enumerate(lines):
@@ -84,7 +93,7 @@ def beside(pictures: dict[str, np.ndarray]) -> np.ndarray:
     return np.asarray(page)
 
 
-def figure(panels=1, width=3.2, height=3.2, across=4):
+def figure(panels: int = 1, width: float = 3.2, height: float = 3.2, across: int = 4) -> tuple[Any, np.ndarray]:
     """Return (matplotlib figure, axes [panels]), `across` of them side by side at most; needs no screen."""
     from matplotlib.figure import Figure
 
@@ -96,7 +105,7 @@ def figure(panels=1, width=3.2, height=3.2, across=4):
     return fig, axes.ravel()[:panels]
 
 
-def rendered(fig, dpi: int = 110) -> np.ndarray:
+def rendered(fig: Any, dpi: int = 110) -> np.ndarray:
     """Return a matplotlib figure as a picture."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -106,12 +115,12 @@ def rendered(fig, dpi: int = 110) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def save(file: Path, picture: np.ndarray):
+def save(file: Path, picture: np.ndarray) -> None:
     """Write a picture, whole or not at all, in the format that the file's name ends with."""
     _whole(file, lambda new: Image.fromarray(picture).save(new))
 
 
-def animate(file: Path, frames: list[np.ndarray], milliseconds: list[int]):
+def animate(file: Path, frames: list[np.ndarray], milliseconds: list[int]) -> None:
     """Write pictures of one size as a GIF that begins again and again, each shown for its time."""
     first, *rest = map(_of_palette, frames)
     _whole(file, lambda new: first.save(new, save_all=True, append_images=rest, duration=milliseconds, loop=0))

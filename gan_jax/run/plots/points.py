@@ -1,26 +1,30 @@
 """Points: scatter plots over what is known of the data."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from gan_jax.run.plots import page
+from gan_jax.run.plots.given import Given, Panels
 
 BLUE = "#1764ab"
 
 
-def scatter(file: Path, panels: dict[str, np.ndarray], means, std):
+def scatter(file: Path, panels: dict[str, np.ndarray], means: np.ndarray, std: float) -> None:
     """Write points [n, c] of each panel over circles of 3 std around the true means."""
     page.save(file, drawn(panels, means, std))
 
 
-def picture(panels, given) -> np.ndarray:
+def picture(panels: Panels, given: Given) -> np.ndarray:
     """Return the points of each panel over the data's modes where they are known, else over real points."""
     modes = given.modes
     return drawn(panels, modes.means, modes.std) if modes else drawn(panels, real=given.real)
 
 
-def drawn(panels, means=None, std=None, real=None) -> np.ndarray:
+def drawn(
+    panels: Panels, means: np.ndarray | None = None, std: float | None = None, real: np.ndarray | None = None
+) -> np.ndarray:
     """Return points [n, c] of each panel over circles of 3 std around the means, or over real points [m, c].
 
     Of more than two columns the first two are drawn, of a single one a histogram.
@@ -79,7 +83,7 @@ def _histograms(panels, real):
     return page.rendered(fig)
 
 
-def table(x, says, given) -> np.ndarray:
+def table(x: np.ndarray, says: Any, given: Given) -> np.ndarray:
     """Return points [rows, columns, c], the rows in colours of their own."""
     from matplotlib import colormaps
 

@@ -1,13 +1,16 @@
 """Series: rows over time as lines, a panel each, samples beside real ones; where they are music, as music."""
 
+from pathlib import Path
+
 import numpy as np
 
 from gan_jax.run.plots import music, page
+from gan_jax.run.plots.given import Given, Panels
 
 REAL, LINES = 4, 12  # real ones that are shown, and columns that are drawn, at most
 
 
-def picture(panels, given) -> np.ndarray:
+def picture(panels: Panels, given: Given) -> np.ndarray:
     """Return series [n, t, c] of each panel, below some real ones: all on one scale, a colour a column."""
     if music.is_music(given.field):
         return music.picture(panels, given)
@@ -30,7 +33,7 @@ def picture(panels, given) -> np.ndarray:
     return page.rendered(fig)
 
 
-def files(file, panels, given):
+def files(file: Path, panels: Panels, given: Given) -> None:
     """Write FILE.mid where the series are music."""
     if music.is_music(given.field):
         music.files(file, panels, given)

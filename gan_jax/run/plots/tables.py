@@ -3,11 +3,12 @@
 import numpy as np
 
 from gan_jax.run.plots import images, page
+from gan_jax.run.plots.given import Given, Panels
 
 PANELS = 24  # columns that are drawn, the first ones
 
 
-def picture(panels, given) -> np.ndarray:
+def picture(panels: Panels, given: Given) -> np.ndarray:
     """Return a histogram a column of rows [n, c], each panel's samples as a line over real data in grey.
 
     Where all columns are drawn, and there are no more than a few seeds, two panels more hold the correlations.
@@ -64,7 +65,7 @@ def _legend(fig, axis, title=None):
     fig.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=8, fontsize="small", title=title)
 
 
-def counts(panels, given) -> np.ndarray:
+def counts(panels: Panels, given: Given) -> np.ndarray:
     """Return how often each label comes among whole numbers [n], a bar a panel beside real data in grey.
 
     Maps of labels [n, h, w], one a pixel, are pictures, a colour a label.

@@ -1,15 +1,19 @@
 """Text: samples of tokens in words, as a text file and as a picture of its beginning."""
 
+from pathlib import Path
+
 import numpy as np
 
 from gan_jax.data import tokens
+from gan_jax.data.source import Field
 from gan_jax.run.log import write_whole
 from gan_jax.run.plots import music, page
+from gan_jax.run.plots.given import Given, Panels
 
 WIDTH, LINES = 760, 40  # pixels of a picture, and lines
 
 
-def words(x, field) -> str:
+def words(x: np.ndarray, field: Field) -> str:
     """Return tokens [t] by their names: letters joined, words with blanks between; without names, their numbers.
 
     Padding is left out, and an end begins a line.
@@ -23,7 +27,7 @@ def words(x, field) -> str:
     return ("" if letters else " ").join(said).replace(" \n", "\n").replace("\n ", "\n").rstrip("\n")
 
 
-def picture(panels, given) -> np.ndarray:
+def picture(panels: Panels, given: Given) -> np.ndarray:
     """Return the beginnings of the samples, one under the other; of music, piano rolls."""
     if music.is_music(given.field):
         return music.picture(panels, given)
@@ -46,7 +50,7 @@ def written(samples: list[str]) -> np.ndarray:
     return np.asarray(sheet)
 
 
-def files(file, panels, given):
+def files(file: Path, panels: Panels, given: Given) -> None:
     """Write FILE.txt: a sample a line, or a paragraph where it has lines of its own; of music, FILE.mid."""
     if music.is_music(given.field):
         music.files(file, panels, given)

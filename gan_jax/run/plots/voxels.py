@@ -1,10 +1,12 @@
 """Voxels: what rays see of a solid, from three sides and from a corner."""
 
 import functools
+from typing import Any
 
 import numpy as np
 
 from gan_jax.run.plots import images, page
+from gan_jax.run.plots.given import Given, Panels
 
 SIDE = 96  # pixels of a view
 # what the rays run along, and what is up in the view: axes d, h, w; w points up, as in the usual sets of solids
@@ -16,7 +18,7 @@ VIEWS = {
 }
 
 
-def looks(x, into, up) -> np.ndarray:
+def looks(x: np.ndarray, into: np.ndarray, up: np.ndarray) -> np.ndarray:
     """Return pictures uint8 [n, SIDE, SIDE, 3] of what x [n, d, h, w, c] shows to parallel rays; solid where x > 0."""
     from scipy import ndimage
 
@@ -58,7 +60,7 @@ def _rays(shape, into, up):
     return np.where(inside, flat, np.prod(shape)).astype(np.int32), np.stack([into, up, right])
 
 
-def picture(panels, given) -> np.ndarray:
+def picture(panels: Panels, given: Given) -> np.ndarray:
     """Return solids [n, d, h, w, c] of each panel in all views, two a row, or one where there are several seeds."""
     across = 2 if len(panels) == 1 else 1
 
@@ -69,7 +71,7 @@ def picture(panels, given) -> np.ndarray:
     return page.beside({title: drawn(x) for title, x in panels.items()})
 
 
-def table(x, says, given) -> np.ndarray:
+def table(x: np.ndarray, says: Any, given: Given) -> np.ndarray:
     """Return solids [rows, columns, d, h, w, c] from a corner."""
     views = looks(x.reshape(-1, *x.shape[2:]), *VIEWS["from a corner"])
     return images.tiled(views, x.shape[1], says.captions, says.rows, says.columns)
