@@ -72,6 +72,15 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(pytest.mark.skip(reason="slow: give --slow"))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_curves(request):
+    """Curves take a third of a tiny run's time: only the tests of runs and of pictures draw them."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.path.stem not in ("test_fit", "test_curves", "test_draw"):
+            patch.setattr("gan_jax.run.plots.curves", lambda *_, **__: None)
+        yield
+
+
 @pytest.fixture
 def tfds_dir():
     """The folder of prepared TFDS sets."""

@@ -107,7 +107,7 @@ def data_of(way, k=K):
     return np.random.default_rng(0).normal(size=(3, B * (1 + k * (way in FRESH)), 2))
 
 
-DEAR = {"fresh_adam", "resampled"}  # what they do apart, "unrolled" and "extra_steps" do, too
+DEAR = {"fresh_adam", "resampled", "extra_steps", "sgd"}  # "unrolled" and "alternating" do most of what they do, too
 
 
 @pytest.mark.parametrize(
@@ -120,6 +120,7 @@ def test_each_way_is_what_it_says(way):
         oracle.same((end.g, end.d, end.g_ema), played(way, start, data_of(way)))
 
 
+@pytest.mark.slow
 def test_ways_differ():
     """No two ways move G alike; with nothing to look ahead, or no past to look at, G moves as in the plain game."""
     with jax.enable_x64(True):

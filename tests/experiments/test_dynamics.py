@@ -74,6 +74,7 @@ def test_simultaneous_is_the_original_gan():
     chex.assert_trees_all_close((end.g.params, end.d.params), (state.g.params, state.d.params), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow  # the rules alone are held by `tests/game/test_rules.py`
 @pytest.mark.parametrize("method", dynamics.METHODS)
 def test_every_method_trains(method):
     """Both players move, and all stays finite."""
