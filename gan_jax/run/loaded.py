@@ -35,10 +35,14 @@ class Loaded(NamedTuple):
     def drawn(self, seed: int, n: int) -> Iterator[np.ndarray]:
         """Yield n samples in parts [seeds, b, ...], on the host: the same first ones of a seed whatever n is."""
         some = jax.jit(lambda state, key: self._replace(state=state).sample(key, AT_ONCE))
-        for start in range(0, n, AT_ONCE):
-            x = some(self.state, jax.random.fold_in(jax.random.key(seed), start // AT_ONCE))
+        for start, key in zip(range(0, n, AT_ONCE), self.keys(seed, n), strict=True):
+            x = some(self.state, key)
             x = np.asarray(x)[None] if self.seeds == 1 else np.asarray(x)
             yield x[:, : n - start]
+
+    def keys(self, seed: int, n: int) -> list:
+        """Return the key of each of the parts that `drawn` yields, of AT_ONCE samples each."""
+        return [jax.random.fold_in(jax.random.key(seed), i) for i in range(-(-n // AT_ONCE))]
 
 
 def load(folder, experiment=None, first: bool = False, step: int | None = None) -> Loaded:

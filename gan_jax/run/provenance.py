@@ -11,11 +11,11 @@ from gan_jax.run import plots, rundir, sharding
 def of_results(run, setup, sample, state, at: int) -> dict:
     """Return the protocol of a run's results, whose values are what JSON has.
 
-    data and its shape; fingerprint: of the records, "" of a toy. split: of the reals, with what the data say of their
-    splits. real, fake: how many reals and samples `diversity` is of (the first 256) and coverage of points; modes_fake:
-    how many samples coverage of stacked images is of. test: records of the test split that `measure` may see.
-    classifiers: {set: digest} of those that were asked. sampled: the fields of the state that samples are drawn from;
-    averaged: whether they are averages. step, seeds, and the commit of the code.
+    content, fingerprint: digests of the records, where their name does not say which they are, and where a cache keeps
+    them. split: of the reals; says: what the data say of their splits. real, fake: of how many reals and samples the
+    diversity is (of these the first 256), and coverage of points; modes_fake: of how many samples coverage is. test:
+    records of the test split, that `measure` may see. classifiers: {set: digest} of those that were asked. sampled: the
+    fields of the state that samples are drawn from; averaged: whether they hold an average. commit: of the code.
     """
     source, one = setup.source, state if run.seeds == 1 else of_one_seed(state)
     judges = {s.name: classifier.load(s).digest for s in (*setup.classifiers, *_judges(source))}
@@ -23,7 +23,8 @@ def of_results(run, setup, sample, state, at: int) -> dict:
     return {
         "data": source.name,
         "shape": list(source.shape),
-        "fingerprint": source.content or source.fingerprint,
+        "content": source.content,
+        "fingerprint": source.fingerprint,
         "split": "train" if source.n else "draws",
         "says": source.says,
         "real": min(256, source.n or 256),
