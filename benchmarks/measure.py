@@ -18,6 +18,7 @@ import experiments
 import gan_jax
 from gan_jax import data
 from gan_jax.errors import UserError
+from gan_jax.metrics import protocol
 from gan_jax.run import cli, log, rundir, sharding, states
 from gan_jax.run.program import game
 from gan_jax.run.stepper import advancer
@@ -245,9 +246,47 @@ def trained_by(folder) -> dict:
     return facts(rundir.read(folder), datetime.date.fromtimestamp(Path(folder, "results.json").stat().st_mtime))
 
 
-def with_flags(protocol: str, flags: str) -> str:
+def check_alike(protocols, here: bool = True):
+    """Raise UserError where results {name: the protocol of their results.json} can't stand side by side.
+
+    Whether samples are of averaged parameters is a way's own. here: whether all were trained on the data of this
+    machine, whose fingerprint says that they did not change. Results from before there was a protocol are named.
+    """
+    if old := [name for name, one in protocols.items() if not one]:
+        print(f"of before results carried their protocol, so not checked: {', '.join(old)}", file=sys.stderr)
+    first, *others = [(name, one) for name, one in protocols.items() if one] or [("", {})]
+    for name, other in others:
+        shared = first[1]["classifiers"].keys() & other["classifiers"].keys()  # not those of a way's own `measure`
+        one, other = (_measured(of, sorted(shared), here) for of in (first[1], other))
+        try:
+            protocol.beside(one, other, despite=("ema",))
+        except UserError as error:
+            raise UserError(f"{first[0]} beside {name}: {error}") from None
+
+
+def _measured(of, classifiers, here) -> protocol.Measured:
+    """Return the protocol of a run's results as that of a number."""
+    names = ("data", "shape", "content", "fingerprint") if here else ("data", "shape", "content")
+    return protocol.Measured(
+        name="results",
+        values={},
+        extractor=" ".join(classifiers),
+        digest=" ".join(of["classifiers"][name] for name in classifiers),
+        dataset=" ".join(str(of[name]) for name in names if of[name]),
+        split=of["split"],
+        real=of["real"],
+        fake=of["fake"],
+        settings=f"seeds={of['seeds']} modes_fake={of['modes_fake']} test={of['test']}",
+        ema=of["averaged"],
+        step=of["step"],
+        seed=of["seeds"][0],
+        commit=of["commit"] or "",
+    )
+
+
+def with_flags(said: str, flags: str) -> str:
     """Return a protocol with the flags that all runs were given besides, if any."""
-    return f"{protocol}, {flags}" if flags else protocol
+    return f"{said}, {flags}" if flags else said
 
 
 def recorded(benchmark: str, out: str) -> list[list[dict]]:

@@ -49,9 +49,11 @@ def main(
         scores = judge(x) if judge else measure.covered(results)
         scores |= {n: results[n] for n in ("diversity", "seconds")}
         of_run = {"config": rundir.read(folder)["config"], "health": results["health"]}
+        of_run["protocol"] = results.get("protocol")
         rows.append({"experiment": name} | scores | of_run | {"trained": measure.trained_by(folder)})
         pictures[name] = x[0]
         print(f"{name}: " + ", ".join(f"{n} {log.spread(v)}" for n, v in scores.items()), flush=True)
+    measure.check_alike({row["experiment"]: row["protocol"] for row in rows})
     protocol = f"{dataset}, {steps} updates of G, {seeds} seeds, last step, mean ± standard deviation"
     protocol = measure.with_flags(protocol, flags) + (f"; {judge.protocol}" if judge else "")
     report(Path(out) / f"compare-{dataset}", protocol, list(scores), rows)

@@ -13,7 +13,7 @@ from gan_jax.run import log, plots, rundir
 
 HEAD = ("experiment", "data", "steps", "what it ends with", "health", "seconds")
 SIDE = 200  # of a small picture
-ASIDE = {"labels", "health", "steps", "seconds", "loss/g", "loss/d"}
+ASIDE = {"labels", "health", "protocol", "steps", "seconds", "loss/g", "loss/d"}
 
 
 def main(

@@ -145,6 +145,8 @@ def main(
     command = f"--size={size} --steps={steps} --seeds={seeds}" + (f' --flags="{flags}"' if flags else "")
     protocol = PROTOCOL.format(source.name, steps, seeds, best.pop("n"), command)
     rows = list((carried(file.name, out, protocol) | found).values())
+    measure.check_alike({way: row["protocol"] for way, row in found.items()})
+    measure.check_alike({row["way"]: row.get("protocol") for row in rows}, here=False)
     protocol = protocol.replace(COMMAND, f"{COMMAND} {' '.join(row['way'] for row in rows)}")
     measure.record(file.name, [{"protocol": protocol, "data": best}, *rows], out)
     file.with_suffix(".md").write_text(tell(protocol, rows, best))
@@ -167,7 +169,7 @@ def scored(module, flags, folder) -> dict:
         f"{folder.name}: " + ", ".join(f"{n} {log.spread(v)}" for n, v in measure.covered(results).items()), flush=True
     )
     row = measure.covered(results) | {"seconds": results["seconds"], "config": rundir.read(folder)["config"]}
-    row |= {"health": results["health"], "trained": measure.trained_by(folder)}
+    row |= {"health": results["health"], "trained": measure.trained_by(folder), "protocol": results.get("protocol")}
     return row | {"curve": measure.history(folder, ("modes", "reverse_kl"))}
 
 

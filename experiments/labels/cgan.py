@@ -109,9 +109,13 @@ def draw(cfg, state, key, y):
     return forward(G, state.g.params, state.g.stats, z, y, train=False)[0]
 
 
+def labels(cfg, key, n):
+    """Return the labels [n] of the samples that are drawn with this key."""
+    return jax.random.randint(jax.random.split(key)[0], (n,), 0, data.load(cfg.dataset).classes)
+
+
 def sample(cfg, state, key, n):
-    which, noise = jax.random.split(key)
-    return draw(cfg, state, noise, jax.random.randint(which, (n,), 0, data.load(cfg.dataset).classes))
+    return draw(cfg, state, jax.random.split(key)[1], labels(cfg, key, n))
 
 
 def measure(cfg, state, key, train, test):

@@ -5,6 +5,7 @@ from gan_jax.data.batches import check_batch as check_batch
 from gan_jax.data.batches import draw as draw
 from gan_jax.data.batches import examples as examples
 from gan_jax.data.batches import order as order
+from gan_jax.data.batches import parts as parts
 from gan_jax.data.batches import reference as reference
 from gan_jax.data.batches import resident as resident
 from gan_jax.data.batches import some as some
@@ -30,4 +31,5 @@ from gan_jax.data.sets import settled as settled
 from gan_jax.data.source import Field as Field
 from gan_jax.data.source import Source as Source
 from gan_jax.data.source import decode as decode
+from gan_jax.data.source import encode as encode
 from gan_jax.data.source import label as label

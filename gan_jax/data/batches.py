@@ -97,6 +97,19 @@ def some(source: Source, n: int) -> dict[str, np.ndarray]:
     return jax.tree.map(np.asarray, found)
 
 
+def parts(source: Source, n: int, of: int = 0, b: int = 500) -> Iterator[dict[str, np.ndarray]]:
+    """Yield n rows of a source in parts of up to b, out of all of it, each record once, as numpy arrays.
+
+    They are a function of `of`: of a toy another number gives other draws.
+    """
+    key = jax.random.key(of)
+    indices = jax.tree.map(np.asarray, jax.jit(lambda: source.pick(key, 0, n))())
+    make = jax.jit(source.make, static_argnums=3)
+    for i, start in enumerate(range(0, n, b)):
+        raw = source.read(jax.tree.map(lambda a, start=start: a[start : start + b], indices))
+        yield jax.tree.map(np.asarray, make(raw, key, i, min(b, n - start)))
+
+
 def examples(source: Source, key: jax.Array, n: int) -> dict:
     """Return n rows of the records that are held out, or of all where none are, for use inside jit.
 

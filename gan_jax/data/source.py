@@ -42,6 +42,11 @@ def decode(raw: dict, *_: Any) -> dict:
     return jax.tree.map(cast, raw)
 
 
+def encode(x) -> np.ndarray:
+    """Return pictures in [-1, 1] as uint8, rounded and cut to 0 .. 255, on the host: what `decode` undoes."""
+    return np.round((np.clip(np.asarray(x, np.float32), -1, 1) + 1) * 127.5).astype(np.uint8)
+
+
 def nothing(*_: Any) -> dict:
     """Return what a toy has of records and of indices: none."""
     return {}

@@ -5,7 +5,7 @@ import statistics
 import numpy as np
 
 from gan_jax.errors import UserError
-from gan_jax.metrics.features import checked, kl
+from gan_jax.metrics.features import at_least, checked, kl
 
 
 def ndb(real, fake, k=100, significance=0.05, seed=0):
@@ -18,6 +18,7 @@ def ndb(real, fake, k=100, significance=0.05, seed=0):
     """
     from sklearn.cluster import KMeans
 
+    at_least(1, k=k)
     real, fake = checked(real, fake, least=k)
     if len(np.unique(real, axis=0)) < k:
         raise UserError(f"the data have fewer than {k} different rows: take fewer cells.")

@@ -7,7 +7,7 @@ of s^2. Sets are arrays [n, d] of flattened images or of features, in which dupl
 import numpy as np
 
 from gan_jax.errors import UserError
-from gan_jax.metrics.features import checked
+from gan_jax.metrics.features import at_least, checked
 from gan_jax.metrics.neighbours import distances
 
 
@@ -16,10 +16,14 @@ def closest_pairs(x, pairs=20):
 
     The paper looks at twenty of them and decides by eye whether they show the same thing.
     """
+    at_least(1, pairs=pairs)
     (x,) = checked(x, least=2)
     rows, found = np.zeros((0, 2), int), np.zeros(0)
     for these, squared in distances(x, x):
-        i, j = np.nonzero(np.arange(these.start, these.start + len(squared))[:, None] < np.arange(len(x)))
+        above = np.arange(these.start, these.start + len(squared))[:, None] < np.arange(len(x))
+        squared = np.where(above, squared, np.inf)
+        few = min(pairs, squared.size) - 1
+        i, j = np.nonzero(above & (squared <= np.partition(squared, few, axis=None)[few]))
         rows = np.concatenate([rows, np.stack([i + these.start, j], 1)])
         found = np.concatenate([found, squared[i, j]])
         best = np.argsort(found, kind="stable")[:pairs]

@@ -42,9 +42,9 @@ def kernel(real, fake, block=1000, blocks=100, seed=0):
     be below 0; it has no upper bound. Unlike `frechet` its mean doesn't depend on n. The blocks share rows: the
     deviation (divided by `blocks`, not one less) is that of a block, no standard error.
     """
+    at_least(2, block=block)
+    at_least(1, blocks=blocks)
     real, fake = checked(real, fake, least=block)
-    if block < 2:
-        raise ValueError("the unbiased estimate needs blocks of 2 rows or more.")
     rng = np.random.default_rng(seed)
     values = [
         _mmd(*(a[rng.choice(len(a), block, replace=False, shuffle=False)] for a in (real, fake))) for _ in range(blocks)
@@ -66,6 +66,7 @@ def class_score(probabilities, splits=10):
     Salimans et al. 2016, arXiv 1606.03498 (Inception Score where they are Inception's): probabilities [n, classes] of
     samples in random order, cut into `splits` consecutive parts, p(y) the mean of the part. Higher is better.
     """
+    at_least(1, splits=splits)
     p = np.asarray(probabilities, np.float64)
     if p.ndim != 2 or np.any(p < 0) or not np.allclose(p.sum(1), 1, atol=1e-3):
         raise ValueError(f"{p.shape} is not an array of class probabilities [n, classes].")
@@ -95,6 +96,37 @@ def kl(p, q):
     """Return KL(p || q) over the last axis, in nats; terms with p = 0 are 0."""
     with np.errstate(divide="ignore", invalid="ignore"):  # q = 0: infinite, or not looked at
         return np.where(p > 0, p * (np.log(np.where(p > 0, p, 1)) - np.log(q)), 0).sum(-1)
+
+
+def sliced(real, fake, directions=512, seed=0):
+    """Return the mean Wasserstein-1 distance of real and fake, both [n, d], along random unit vectors, a float >= 0.
+
+    Rabin et al. 2011 (no arXiv id), Kolouri et al. 2018, arXiv 1804.01947. It is in the units of the rows, and that of
+    two sets of equal distributions is above 0: set it beside that of two halves of the data.
+    """
+    at_least(1, directions=directions)
+    real, fake = checked(real, fake)
+    if len(real) != len(fake):
+        raise UserError(f"{len(real)} rows of data and {len(fake)} of samples: this distance needs as many of each.")
+    return along_axes(real, fake, directions, np.random.default_rng(seed))
+
+
+def along_axes(a, b, directions, rng):
+    """Return the mean Wasserstein-1 distance of a and b [n, d] along random unit vectors."""
+    axes = rng.normal(size=(directions, a.shape[1]))
+    axes = (axes / np.linalg.norm(axes, axis=1, keepdims=True)).astype(a.dtype)
+    gaps = []
+    for some in np.split(axes, range(32, directions, 32)):
+        along = (np.sort(some @ x.T, axis=1) for x in (a, b))
+        gaps.append(np.abs(np.subtract(*along)).mean(1, dtype=np.float64))
+    return float(np.mean(np.concatenate(gaps)))
+
+
+def at_least(least, **counts):
+    """Raise UserError where a count of this name is below `least`, or no whole number."""
+    for name, value in counts.items():
+        if value < least or value != int(value):
+            raise UserError(f"{name} is {value}: it must be a whole number, {least} or more.")
 
 
 def _covariance(x):

@@ -9,6 +9,7 @@ import numpy as np
 
 from gan_jax import data
 from gan_jax.errors import UserError
+from gan_jax.metrics.features import at_least
 
 
 def scores(source: data.Source, n: int = 0, repeats: int = 10) -> dict:
@@ -19,6 +20,8 @@ def scores(source: data.Source, n: int = 0, repeats: int = 10) -> dict:
     """
     if not source.modes:
         raise UserError(f"{source.name} has no modes to cover: take a mixture or a stacked set.")
+    at_least(0, n=n)
+    at_least(1, repeats=repeats)
     n = n or source.modes.draws
     one = source.modes.floor(source, n)
     found = [one(jax.random.key(i)) for i in range(repeats)]

@@ -4,6 +4,7 @@ import numpy as np
 from scipy import ndimage
 
 from gan_jax.errors import UserError
+from gan_jax.metrics.features import along_axes, at_least
 
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # the exponents of MS-SSIM, from the finest scale on
 WINDOW, SIGMA = 11, 1.5  # pixels, of its Gaussian
@@ -72,6 +73,7 @@ def sliced_wasserstein(real, fake, patches=128, directions=512, seed=0):
     reach 0, so set it beside that of two halves of the data. As many fakes as reals (16,384 of each there). A level's
     brightness and contrast are taken out; other settings give other numbers.
     """
+    at_least(1, patches=patches, directions=directions)
     real, fake = (np.asarray(a, np.float32) for a in (real, fake))
     if real.ndim != 4 or real.shape[1:] != fake.shape[1:]:
         raise ValueError(f"the sets must be [n, h, w, c] of one shape, not {real.shape} and {fake.shape}.")
@@ -82,7 +84,7 @@ def sliced_wasserstein(real, fake, patches=128, directions=512, seed=0):
     rng, values = np.random.default_rng(seed), {}
     for levels in zip(*(_pyramid(x) for x in (real, fake)), strict=True):
         descriptors = (_descriptors(level, patches, rng) for level in levels)
-        values[f"swd_{levels[0].shape[1]}"] = 1000 * _sliced(*descriptors, directions, rng)
+        values[f"swd_{levels[0].shape[1]}"] = 1000 * along_axes(*descriptors, directions, rng)
     return {**values, "swd": float(np.mean(list(values.values())))}
 
 
@@ -112,14 +114,3 @@ def _descriptors(level, patches, rng):
     found -= found.mean((0, 2), keepdims=True, dtype=np.float64).astype(np.float32)
     deviation = np.sqrt(np.square(found).mean((0, 2), keepdims=True, dtype=np.float64)).astype(np.float32)
     return (found / np.where(deviation == 0, 1, deviation)).reshape(len(found), -1)
-
-
-def _sliced(a, b, directions, rng):
-    """Return the mean Wasserstein-1 distance of a and b [n, d] along random unit vectors."""
-    axes = rng.normal(size=(directions, a.shape[1]))
-    axes = (axes / np.linalg.norm(axes, axis=1, keepdims=True)).astype(a.dtype)
-    gaps = []
-    for some in np.split(axes, range(32, directions, 32)):
-        along = (np.sort(some @ x.T, axis=1) for x in (a, b))
-        gaps.append(np.abs(np.subtract(*along)).mean(1, dtype=np.float64))
-    return float(np.mean(np.concatenate(gaps)))

@@ -6,7 +6,7 @@ rounding); a point is not its own neighbour, a copy of it in the same set is. 10
 
 import numpy as np
 
-from gan_jax.metrics.features import checked
+from gan_jax.metrics.features import at_least, checked
 
 
 def precision_recall(real, fake, k=3):
@@ -15,6 +15,7 @@ def precision_recall(real, fake, k=3):
     precision: of fakes in the ball of some real, whose radius is the distance to its k-th nearest real; recall: of
     reals in the ball of some fake, alike. Kynkaanniemi et al. 2019, arXiv 1904.06991 (k = 3 and 50,000 of each there).
     """
+    at_least(1, k=k)
     real, fake = checked(real, fake, least=k + 1)
     reach, fake_reach = _kth(real, k), _kth(fake, k)
     inside, reached = np.zeros(len(fake), bool), np.zeros(len(real), bool)
@@ -32,6 +33,7 @@ def density_coverage(real, fake, k=5):
     reals whose ball holds a fake, 1 - (1/2)^k or so for equal distributions and n = m. Naeem et al. 2020, arXiv
     2002.09797 (k = 5 and 10,000 of each there).
     """
+    at_least(1, k=k)
     real, fake = checked(real, fake, least=k + 1)
     reach = _kth(real, k)
     balls, covered = 0, np.zeros(len(real), bool)
@@ -54,7 +56,7 @@ def memorisation(train, test, fake):
     """
     train, test, fake = checked(train, test, fake, least=2)
     apart = _kth(train, 1)
-    near, near_test = _nearest(fake, train), _nearest(test, train)
+    near, near_test = nearest(fake, train), nearest(test, train)
     ranks = np.sort(near_test[0])
     below, up_to = (np.searchsorted(ranks, near[0], side) for side in ("left", "right"))
     farther = float(np.sum((below + up_to) / 2))  # pairs in which the fake is the farther one: U
@@ -84,7 +86,7 @@ def _kth(x, k):
     return nearest
 
 
-def _nearest(x, to):
+def nearest(x, to):
     """Return the squared distance of each row of x to the nearest row of `to`, and that row's number: [n], [n]."""
     parts = [(squared.min(1), squared.argmin(1)) for _, squared in distances(x, to)]
     return tuple(np.concatenate(part) for part in zip(*parts, strict=True))

@@ -109,20 +109,23 @@ class Checkpoints:
                 "Choose another --out."
             ) from error
 
-    def restore(self, like, first: bool = False):
-        """Return the newest good state (first: the oldest), or None where there is no checkpoint at all.
+    def restore(self, like, first: bool = False, only: int | None = None):
+        """Return the newest good state (first: the oldest; only: that of this step), or None without any checkpoint.
 
         like: a state of shapes, dtypes and shardings. A bad checkpoint is named on stderr and, by the process that
         trains, set aside as STEP.bad; the next one is tried. Raises UserError where none is good, and where one can't
         be read for a reason that may pass: then nothing is set aside.
         """
         bad, steps = [], self._steps(first)
-        for step in steps:
+        if only is not None and steps and only not in steps:
+            there = ", ".join(map(str, sorted(steps)))
+            raise UserError(f"{self._folder} holds no checkpoint of step {only}; there are {there}.")
+        for step in steps if only is None else steps and [only]:
             state, reason = self._tried(step, like)
             if reason:
                 _collect()
                 if self._read_only and self._steps(first) != steps:
-                    return self.restore(like, first)  # its trainer took it away meanwhile
+                    return self.restore(like, first, only)  # its trainer took it away meanwhile
                 if sharding.is_first():
                     print(f"checkpoint {step} is bad: {reason}", file=sys.stderr)
                 bad.append(step)  # whatever is wrong with one checkpoint, an earlier one may be good
@@ -130,6 +133,8 @@ class Checkpoints:
             if bad and not self._read_only:
                 self._set_aside(bad)
             return state
+        if bad and only is not None:
+            raise UserError(f"checkpoint {only} in {self._folder} can't be restored: take another --step.")
         if bad:
             raise UserError(
                 f"none of the checkpoints in {self._folder} can be restored; begin anew with another --out."

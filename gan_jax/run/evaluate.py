@@ -104,9 +104,12 @@ def conclusion(folder, results, scores, seeds):
     return found
 
 
+WORDS = "health", "protocol"  # of results: what is no number
+
+
 def say(results, first_seed, folder):
     """Print the results, the health of each seed, counted from the first, and where the rest is."""
-    print("  ".join(f"{name} {log.spread(value)}" for name, value in results.items() if name != "health"))
+    print("  ".join(f"{name} {log.spread(value)}" for name, value in results.items() if name not in WORDS))
     found = sorted((words, first_seed + i) for i, words in enumerate(results["health"]))
     for words, of in itertools.groupby(found, lambda w: w[0]):
         print(f"health of seed {', '.join(str(seed) for _, seed in of)}: {words}")

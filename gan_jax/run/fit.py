@@ -13,7 +13,7 @@ from jax import lax
 from gan_jax import data
 from gan_jax.errors import UserError
 from gan_jax.metrics import classifier
-from gan_jax.run import evaluate, log, rundir, sharding, signals, states
+from gan_jax.run import evaluate, log, provenance, rundir, sharding, signals, states
 from gan_jax.run.checkpoint import Checkpoints
 from gan_jax.run.recorder import Recorder, Silent
 from gan_jax.run.stepper import Feeder, Stepper, Stopped, advancer
@@ -72,7 +72,8 @@ def fit(run, setup, init, step, sample, measure=None):
             stop_here(run, at, stop, recorder)
         results = scores | {"steps": at, "seconds": seconds}
         if sharding.is_first():
-            results = evaluate.conclusion(folder, results, scores, run.seeds)
+            protocol = provenance.of_results(run, setup, sample, state, at)
+            results = evaluate.conclusion(folder, results | {"protocol": protocol}, scores, run.seeds)
         recorder.conclude(at, ended=True)
     if sharding.is_first():
         evaluate.say(results, run.seed, folder)

@@ -3,14 +3,18 @@
 import importlib
 import importlib.util
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from gan_jax.errors import UserError, first_line
 from gan_jax.run import config, rundir, states
 from gan_jax.run.checkpoint import Checkpoints
+
+AT_ONCE = 500  # samples that are drawn at a time
 
 
 class Loaded(NamedTuple):
@@ -28,9 +32,21 @@ class Loaded(NamedTuple):
         one = lambda state: self.experiment.sample(self.cfg, state, key, n)
         return one(self.state) if self.seeds == 1 else jax.lax.map(one, self.state)
 
+    def drawn(self, seed: int, n: int) -> Iterator[np.ndarray]:
+        """Yield n samples in parts [seeds, b, ...], on the host: the same first ones of a seed whatever n is."""
+        some = jax.jit(lambda state, key: self._replace(state=state).sample(key, AT_ONCE))
+        for start, key in zip(range(0, n, AT_ONCE), self.keys(seed, n), strict=True):
+            x = some(self.state, key)
+            x = np.asarray(x)[None] if self.seeds == 1 else np.asarray(x)
+            yield x[:, : n - start]
 
-def load(folder, experiment=None, first: bool = False) -> Loaded:
-    """Return the run in `folder` at its newest good checkpoint; with `first` at the oldest that is kept.
+    def keys(self, seed: int, n: int) -> list:
+        """Return the key of each of the parts that `drawn` yields, of AT_ONCE samples each."""
+        return [jax.random.fold_in(jax.random.key(seed), i) for i in range(-(-n // AT_ONCE))]
+
+
+def load(folder, experiment=None, first: bool = False, step: int | None = None) -> Loaded:
+    """Return the run in `folder` at its newest good checkpoint; with `first` at the oldest that is kept, or at `step`.
 
     experiment: the module that trained it; by default the module of that name in the folder `experiments`.
     """
@@ -48,7 +64,7 @@ def load(folder, experiment=None, first: bool = False) -> Loaded:
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     like = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=device), shapes)
     checkpoints = Checkpoints(Path(folder) / "checkpoints", read_only=True)
-    state = checkpoints.restore(like, first)
+    state = checkpoints.restore(like, first, step)
     checkpoints.close()
     if state is None:
         raise UserError(f"{folder} holds no checkpoint yet.")

