@@ -72,7 +72,7 @@ def fit(run, setup, init, step, sample, measure=None):
             stop_here(run, at, stop, recorder)
         results = scores | {"steps": at, "seconds": seconds}
         if sharding.is_first():
-            results = evaluate.conclusion(folder, results, scores, run.seeds)
+            results = evaluate.conclusion(folder, setup.source, results, scores, run.seeds)
         recorder.conclude(at, ended=True)
     if sharding.is_first():
         evaluate.say(results, run.seed, folder)
