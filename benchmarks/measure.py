@@ -33,13 +33,16 @@ def command(main, compile_cache=True):
     cli.run(lambda: tyro.cli(main, prog=f"python -m benchmarks {name}"), compile_cache)
 
 
-def prepared(module, cfg, seeds=1, devices=None, at_once=None):
-    """Return (state, keys, feed, advance, mesh, game): an experiment's run as `fit` has it before the first step."""
+def prepared(module, cfg, seeds=1, devices=None, at_once=None, seed=0):
+    """Return (state, keys, feed, advance, mesh, game): an experiment's run as `fit` has it before the first step.
+
+    seed: the first of the seeds.
+    """
     played = game(module, cfg)
     source, b = played.setup.source, played.setup.batch_size
     mesh = sharding.make(b, seeds, devices)
     placed = jax.sharding.NamedSharding(mesh, sharding.seed_spec(mesh, seeds))
-    keys, state = (states.starter(init, 0, seeds, 0, placed)() for init in (lambda key: key, played.init))
+    keys, state = (states.starter(init, seed, seeds, 0, placed)() for init in (lambda key: key, played.init))
     feed = sharding.put(mesh, data.resident(source))
     return state, keys, feed, advancer(played.step, source, b, mesh, seeds, 1, False, at_once), mesh, played
 

@@ -94,12 +94,13 @@ class Evaluator:
         return drawn
 
 
-def conclusion(folder, results, scores, seeds):
+def conclusion(folder, source, results, scores, seeds):
     """Return the results with a word on the game's health, as they are written to results.json."""
+    modes, drawn = source.classes if source.modes else 0, plots.KINDS[source.kind].drawn
     with rundir.writing(folder):
         past = log.read_rows(folder / "metrics.jsonl")
         found = {k: v for k, v in results.items() if k != "labels"}
-        found["health"] = health.diagnose([*past, scores], seeds)
+        found["health"] = health.diagnose([*past, {"step": results["steps"]} | scores], seeds, modes, drawn)
         log.write_whole(folder / "results.json", log.as_json(found) + "\n")
     return found
 

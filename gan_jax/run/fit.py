@@ -73,7 +73,8 @@ def fit(run, setup, init, step, sample, measure=None):
         results = scores | {"steps": at, "seconds": seconds}
         if sharding.is_first():
             protocol = provenance.of_results(run, setup, sample, state, at)
-            results = evaluate.conclusion(folder, results | {"protocol": protocol}, scores, run.seeds)
+            said = results | {"protocol": protocol}
+            results = evaluate.conclusion(folder, setup.source, said, scores, run.seeds)
         recorder.conclude(at, ended=True)
     if sharding.is_first():
         evaluate.say(results, run.seed, folder)

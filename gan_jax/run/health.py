@@ -1,7 +1,10 @@
-"""What the rows of a run say about its game, in words.
+"""What the evaluations of a run say about its game, in words.
 
-Five findings, each on the last quarter of the rows (at least the last three). The first and the last are for games of
-probabilities (minimax, non-saturating), in which D's loss is 2 log 2 and its scores are 0 when it can't tell.
+A finding is a word, a figure and what it means. Where the data's modes are known, their coverage and the share of
+samples of high quality are judged; elsewhere the signs below. Losses, labels and the way that diversity goes are those
+of the last quarter of the rows (at least the last three), all else is of the last evaluation. "failed to converge" and
+"at rest" are for games of probabilities (minimax, non-saturating), in which D's loss is 2 log 2 and its scores are 0
+when it can't tell. docs/results/health.md says how often these words are right.
 """
 
 import math
@@ -11,58 +14,124 @@ import numpy as np
 
 from gan_jax import metrics
 
+LEAST = 5  # evaluations; with fewer it is too early to tell
 LOST_D, LOST_G = 0.1, 4.0  # D's loss below, and G's above: G learns nothing any more
+COVERED = 0.75  # of known modes, at most: collapsed
 DIVERSE = 0.5, 2.0  # mean distance of two samples over that of two real ones: below, collapsed; above, blown up
+QUALITY = 0.5  # share of samples of high quality, where modes are known: below, noisy
+FAR = 1.5  # distance of samples to the data over that of the data to each other: above, noisy
+CLOSE = 0.5  # distance of nearest samples over that of nearest real ones: below, collapsed
 SWITCHED = 0.4  # share of samples that change their label from one evaluation to the next: above it, oscillating
+RISING = 4, 1.25  # diversity grows from each of so many evaluations to the next, by this factor in all
 REST = 0.05, 0.5  # D's loss, as a share off 2 log 2, and the size of its scores: below both, at rest
-WELL = "no sign of trouble"
+WELL, EARLY = "no sign of trouble", "too early to tell"
+SIGNS = "diversity", "spacing", "distance", "labels", "modes", "high_quality"  # of an evaluation
 
 
 def signs(x, real, anchors):
-    """Return {"diversity", "labels"} of samples x [n, ...] beside real ones [m, ...].
+    """Return {"diversity", "spacing", "distance", "labels"} of samples x [n, ...] beside real ones [m, ...].
 
-    diversity: mean distance of two samples over mean distance of two real ones: about 1 for the data itself, 0 for a
-    point. labels [a]: the share of samples that are nearest to each of the anchors [a, ...].
+    The first three are about 1 for the data itself. diversity: mean distance of two samples over mean distance of two
+    real ones, 0 for a point. spacing: median distance of a sample to the nearest other one, over that of as many real
+    ones: small where a few shapes come again and again. distance: median distance of a sample to the nearest real one,
+    over that of a real one to the nearest other: large for noise. labels [a]: the share of samples that are nearest to
+    each of the anchors [a, ...]. {} for whole numbers (tokens, labels), between which there are no distances, and where
+    there are not two of each.
     """
-    flat = lambda a: a.reshape(a.shape[0], -1)
-    x, real, anchors = flat(x), flat(real), flat(anchors)
+    if jnp.issubdtype(real.dtype, jnp.integer) or min(len(x), len(real)) < 2:
+        return {}
+    centre = real.mean(0)  # squares of large numbers would hide small distances
+    x, real, anchors = ((a - centre).reshape(a.shape[0], -1) for a in (x, real, anchors))
     near = jnp.argmin(_squared(x, anchors), 1)[:, None] == jnp.arange(len(anchors))[None]
-    return {"diversity": _spread(x[:256]) / _spread(real[:256]), "labels": near.mean(0)}
+    k = min(len(x), len(real))
+    between, of_real = _squared(x[:256], x[:256]), _squared(real, real)
+    spread = _mean_distance(of_real)
+    least = 1e-3 * spread  # where the data repeat, their own distances are 0
+    return {
+        "diversity": _mean_distance(between) / spread,
+        "spacing": _nearest(between[:k, :k]) / jnp.maximum(_nearest(of_real[:k, :k]), least),
+        "distance": jnp.median(jnp.sqrt(_squared(x, real).min(1))) / jnp.maximum(_nearest(of_real), least),
+        "labels": near.mean(0),
+    }
 
 
 def _squared(a, b):  # [n, c], [m, c] -> squared distances [n, m]
-    return jnp.maximum((a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T, 0)
+    return jnp.maximum((a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * jnp.matmul(a, b.T, precision="highest"), 0)
 
 
-def _spread(x):
-    n = x.shape[0]
-    return jnp.sqrt(_squared(x, x)).sum() / (n * (n - 1))
+def _mean_distance(squared):  # [n, n], of n points to each other
+    n = len(squared)
+    return jnp.sqrt(squared).sum() / (n * (n - 1))
 
 
-def diagnose(rows: list[dict], seeds: int = 1) -> list[str]:
-    """Return a line for each seed about rows of a metrics.jsonl: what is wrong, "at rest", or WELL."""
-    return [_of_seed(rows, s if seeds > 1 else None) for s in range(seeds)]
+def _nearest(squared):  # the median distance of one of them to the nearest other
+    return jnp.median(jnp.sqrt(jnp.where(jnp.eye(len(squared), dtype=bool), jnp.inf, squared).min(1)))
 
 
-def _of_seed(rows, seed):
-    def recent(name):
-        found = [np.asarray(row[name] if seed is None else row[name][seed]) for row in rows if name in row]
-        return found[-max(3, len(found) // 4) :]
+def diagnose(rows: list[dict], seeds: int = 1, modes: int = 0, drawn: int = 2500) -> list[str]:
+    """Return a line for each seed about rows of a metrics.jsonl: what is wrong, EARLY, "at rest", or WELL.
 
-    found = []
-    d, g, diversity, labels = (recent(name) for name in ("loss/d", "loss/g", "diversity", "labels"))
-    if d and g and 0 <= np.mean(d) < LOST_D and np.mean(g) > LOST_G:
-        found.append(f"failed to converge: D's loss is {np.mean(d):.2g} and G's {np.mean(g):.2g}, so G learns nothing")
-    if diversity and diversity[-1] < DIVERSE[0]:
-        found.append(f"collapsed: samples differ {diversity[-1]:.2f} times as much as data")
-    if diversity and diversity[-1] > DIVERSE[1]:
-        found.append(f"blown up: samples differ {diversity[-1]:.2g} times as much as data")
-    if len(labels) >= 3:
-        moved = metrics.label_switches(labels).mean()
-        if moved > SWITCHED:
-            found.append(f"oscillates: {moved:.0%} of the samples change their mode between evaluations")
+    modes: of the data, where they are known; drawn: samples of an evaluation. Rows of the same step count once.
+    """
+    return [_of_seed(rows, s if seeds > 1 else None, modes, drawn) for s in range(seeds)]
+
+
+def _of_seed(rows, seed, modes, drawn):
+    def series(name):  # the last row of a step counts
+        found = {row["step"]: np.asarray(row[name], float) for row in rows if name in row}
+        return [value if seed is None else value[seed] for value in found.values()]
+
+    recent = lambda name: (found := series(name))[-max(3, len(found) // 4) :]
+    last = {name: float(found[-1]) for name in SIGNS if name != "labels" and (found := series(name))}
+    looks = max(len(series(name)) for name in SIGNS)
+    broken = [f"not finite: {name} is {value}" for name, value in last.items() if not math.isfinite(value)]
+    if broken:
+        return "; ".join(broken)
+    if 0 < looks < LEAST:
+        return f"{EARLY}: {looks} evaluation{'s' * (looks > 1)}, at least {LEAST} are needed"
+    d, g = np.mean(recent("loss/d") or [math.nan]), np.mean(recent("loss/g") or [math.nan])
+    found = [*_lost(d, g), *_samples(last, modes, series("diversity")), *_oscillation(recent("labels"), drawn)]
     scores = [abs(np.mean(row)) for row in (recent("score/real"), recent("score/fake")) if row]
-    even = d and abs(np.mean(d) / (2 * math.log(2)) - 1) < REST[0]
-    if not found and even and scores and max(scores) < REST[1]:
+    if not found and abs(d / (2 * math.log(2)) - 1) < REST[0] and scores and max(scores) < REST[1]:
         found.append("at rest: D can't tell real from fake")
     return "; ".join(found) or WELL
+
+
+def _lost(d, g):
+    if 0 <= d < LOST_D and g > LOST_G:
+        yield f"failed to converge: D's loss is {d:.2g} and G's {g:.2g}, so G learns nothing"
+
+
+def _samples(last, modes, diversity):
+    """Yield what is wrong with the samples of the last evaluation."""
+    differ = last.get("diversity", 1)
+    if modes and last.get("modes", modes) <= COVERED * modes:
+        yield _rising(diversity) or f"collapsed: samples cover {last['modes']:.0f} of {modes} modes"
+    elif not modes and differ < DIVERSE[0]:
+        yield _rising(diversity) or f"collapsed: samples differ {differ:.2f} times as much as data"
+    elif not modes and last.get("spacing", 1) < CLOSE:
+        yield _rising(diversity) or f"collapsed: the nearest samples differ {last['spacing']:.2f} times as much as data"
+    if differ > DIVERSE[1]:
+        yield f"blown up: samples differ {differ:.2g} times as much as data"
+    elif last.get("high_quality", 1) < QUALITY:
+        yield f"noisy: {last['high_quality']:.2g} of the samples are of high quality"
+    elif "high_quality" not in last and last.get("distance", 1) > FAR:
+        yield f"noisy: samples are {last['distance']:.2g} times as far from data as data from each other"
+
+
+def _rising(diversity):
+    n, factor = RISING
+    end = diversity[-n:]
+    if len(end) == n and np.all(np.diff(end) > 0) and end[-1] > factor * end[0]:
+        return f"{EARLY}: diversity still rises, {end[0]:.2f} to {end[-1]:.2f}"
+    return ""
+
+
+def _oscillation(labels, drawn):
+    """Yield a finding where samples change their labels by more than `drawn` of them do by chance."""
+    if len(labels) >= 3:
+        share = np.mean(labels, 0)
+        chance = np.sqrt(share * (1 - share) / (math.pi * drawn)).sum()  # of two draws from the same distribution
+        moved = metrics.label_switches(labels).mean() - chance
+        if moved > SWITCHED:
+            yield f"oscillates: {moved:.0%} of the samples change their mode between evaluations"
