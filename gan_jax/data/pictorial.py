@@ -3,7 +3,7 @@
 import io
 
 import numpy as np
-from PIL import Image
+from PIL import UnidentifiedImageError
 
 from gan_jax.data import pictures
 from gan_jax.data.column import Column, Look
@@ -13,8 +13,11 @@ from gan_jax.errors import UserError
 
 
 def opened(stored: bytes):
-    """Return the Pillow picture that a file's bytes are."""
-    return Image.open(io.BytesIO(stored))
+    """Return the Pillow picture that a file's bytes are. Raises ValueError where they are none that we read."""
+    try:
+        return pictures.opened(io.BytesIO(stored))
+    except UnidentifiedImageError:
+        raise ValueError(f"it is no picture ({', '.join(pictures.FORMATS)})") from None
 
 
 def several(split: Split, path: str, features: dict) -> list:
