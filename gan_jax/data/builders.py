@@ -53,8 +53,7 @@ def _builder(name, data_dir, again, others):
         raise _unknown(name, others)
     try:
         _check_files(os.path.join(data_dir, re.split("[/:]", name)[0]))
-        with _features_of_tfds_alone():
-            builder = tfds.builder(name, data_dir=cache.plain(data_dir))
+        builder = of_tfds(name, cache.plain(data_dir))
         if builder.is_prepared():
             return builder
     except UserError:
@@ -66,7 +65,7 @@ def _builder(name, data_dir, again, others):
             raise _unknown(name, others) from None
         raise UserError(f"{name} in {printable(data_dir)} can't be read: {first_line(error)}") from None
     _prepare(name, data_dir, again)
-    return tfds.builder(name, data_dir=cache.plain(data_dir))
+    return of_tfds(name, cache.plain(data_dir))
 
 
 def _check_files(folder):
@@ -87,9 +86,17 @@ def _unknown(name, others) -> UserError:
     )
 
 
+def of_tfds(name: str, data_dir: str | None, **how):
+    """Return TFDS's builder of a set. Its files may name no class but features of TFDS: UserError."""
+    import tensorflow_datasets as tfds
+
+    with _features_of_tfds_alone():
+        return tfds.builder(name, data_dir=data_dir, **how)
+
+
 @contextlib.contextmanager
 def _features_of_tfds_alone():
-    """Let a data set's files name no class but the features of TFDS: of another one TFDS imports the module."""
+    """Let TFDS look up no class of features but its own: of another one it would import the module."""
     from tensorflow_datasets.core.features.feature import FeatureConnector
 
     usual = FeatureConnector.__dict__["cls_from_name"]

@@ -114,6 +114,8 @@ def opened(run, first: bool = True, content: str = ""):
     data do, where another process trains in it, and where it can't be written. The lock goes with the process, however
     it ends.
     """
+    if "\0" in run.out:
+        raise UserError("a folder's name can't have a NUL in it: choose another --out.")
     folder = Path(run.out) if run.out else claimed(run.experiment)
     asked = {"experiment": run.experiment, "config": run.config} | {name: getattr(run, name) for name in KEPT}
     asked |= {"data": content} if content else {}
