@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import functools
 import importlib
 import json
 import shlex
@@ -30,7 +31,18 @@ def command(main, compile_cache=True):
     compile_cache: as `cli.run` has it; without it, compile times are those of a first run.
     """
     name = sys.modules["__main__"].__spec__.name.rpartition(".")[2]
-    cli.run(lambda: tyro.cli(main, prog=f"python -m benchmarks {name}"), compile_cache)
+    cli.run(lambda: flagged(main, name)(), compile_cache)
+
+
+def flagged(main, name, argv=None):
+    """Return main with the arguments that the flags say; a wrong flag raises UserError, in one or two lines."""
+
+    @functools.wraps(main)
+    def later(*args, **kwargs):
+        return functools.partial(main, *args, **kwargs)
+
+    with cli.one_line():
+        return tyro.cli(later, args=argv, prog=f"python -m benchmarks {name}")
 
 
 def prepared(module, cfg, seeds=1, devices=None, at_once=None, seed=0):
@@ -150,8 +162,8 @@ def check_settings(module, flags, folder):
 
 def history(folder, names) -> dict:
     """Return {"step": [n], name: [n, seeds]} of the evaluations of a finished run, the one at its end the last."""
-    rows = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
-    results = rundir.results(folder)
+    results, seeds = rundir.results(folder), rundir.read(folder)["seeds"]
+    rows = log.read_rows(Path(folder) / "metrics.jsonl", seeds)
     last = {"step": results["steps"], **results}
     rows = [row for row in rows if names[0] in row and row["step"] < last["step"]] + [last]
     return {"step": [row["step"] for row in rows]} | {

@@ -32,8 +32,9 @@ def families() -> dict[str, list[str]]:
 
 
 def recorded() -> dict[str, dict]:
-    """Return {stem: its last row of `python -m benchmarks defaults`}."""
-    lines = (RESULTS / "defaults.jsonl").read_text().splitlines()
+    """Return {stem: its last row of `python -m benchmarks defaults`}; {} outside of the repository."""
+    file = RESULTS / "defaults.jsonl"
+    lines = file.read_text().splitlines() if file.exists() else []
     return {row["experiment"]: row for line in lines for row in json.loads(line)["rows"]}
 
 

@@ -21,7 +21,8 @@ def main(argv=None):
         flags = tyro.cli(Flags, args=argv, prog="python -m gan_jax.classifier", description=__doc__)
     live = functools.partial(log.Live, title=f"the classifier of {flags.dataset}")
     judge = classifier.load(data.load(flags.dataset), live)
-    print(f"{flags.dataset}: {judge.accuracy:.2%} of the test split, classifier {judge.digest}")
+    right = f"{judge.accuracy:.2%} of the test split" if judge.accuracy >= 0 else "no label in the test split"
+    print(f"{flags.dataset}: {right}, classifier {judge.digest}")
 
 
 if __name__ == "__main__":

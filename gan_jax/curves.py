@@ -52,7 +52,7 @@ def read(run: str) -> dict[str, plots.Series]:
         found = plots.series(file, seeds)
     except FileNotFoundError:
         found = {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{file} can't be read: {first_line(error)}.") from None
     found = {name: one for name, one in found.items() if one.values.ndim == 2 and np.isfinite(one.values).any()}
     if not found:

@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from gan_jax import data
+from gan_jax.data import builders
 from gan_jax.errors import UserError, first_line
 from gan_jax.run import cli
 
@@ -37,11 +38,11 @@ def main(argv=None):
 
 def tfds_set(name: str):
     """Download and prepare a set. Raises UserError where that fails."""
-    import tensorflow_datasets as tfds
-
     try:
-        builder = tfds.builder(name, data_dir=os.environ.get("TFDS_DATA_DIR"), file_format="array_record")
+        builder = builders.of_tfds(name, os.environ.get("TFDS_DATA_DIR"), file_format="array_record")
         builder.download_and_prepare()
+    except UserError:
+        raise
     except Exception as error:
         reason = first_line(error)
         raise UserError(f"{name} could not be prepared: {reason}\nIs there a network, and TensorFlow?") from None

@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gan_jax import data
+from gan_jax import data, metrics
 from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.nets import bigan
 from gan_jax.run import Count, Decay, Picture, Setup, program
@@ -146,11 +146,11 @@ def measure(cfg, state, key, train, test):
     again = forward(G, state.g.params, state.g.stats, codes[:shown], train=False)[0]
     x = data.decode({"x": test["x"][:shown]})["x"]
     found = {"reconstruction": Picture(jnp.stack([x, again]), rows=("test", "again"))}
-    if "y" in test and train:
+    if "y" in test and "y" in train:
         known = encode(cfg, state, train["x"])[1]  # [m, z]; nearest before the squashing, as in the authors' code
-        squared = jnp.sum(known**2, 1)
+        squared = jnp.where(train["y"] >= 0, jnp.sum(known**2, 1), jnp.inf)  # of those that have a label
         nearest = jax.lax.map(lambda mean: jnp.argmin(squared - 2 * known @ mean), means, batch_size=200)  # [n]
-        found["accuracy"] = jnp.mean(train["y"][nearest] == test["y"])
+        found["accuracy"] = metrics.agreement(train["y"][nearest], test["y"])
     return found
 
 

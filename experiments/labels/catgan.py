@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import optax
 from jax.nn import logsumexp
 
-from gan_jax import data
+from gan_jax import data, metrics
 from gan_jax.game import Player, create, descend, forward, rng
 from gan_jax.nets import improved
 from gan_jax.run import Count, Decay, Setup, program
@@ -123,10 +123,11 @@ def measure(cfg, state, key, train, test):
 
     surest = jax.lax.top_k(jax.nn.softmax(logits(test["x"])).T, 10)[1]  # [K, 10]
     found = {"clusters": test["x"][surest]}  # a row of images for each
-    if "y" in test and train:
+    if "y" in test and "y" in train:
         classes = data.load(cfg.dataset).classes
-        members = jnp.zeros((cfg.clusters, classes), int).at[logits(train["x"]).argmax(1), train["y"]].add(1)
-        found["test/error"] = (members.argmax(1)[logits(test["x"]).argmax(1)] != test["y"]).mean()
+        members = jnp.zeros((cfg.clusters, classes), int).at[logits(train["x"]).argmax(1), train["y"]]
+        members = members.add(train["y"] >= 0)  # the others have no label
+        found["test/error"] = 1 - metrics.agreement(members.argmax(1)[logits(test["x"]).argmax(1)], test["y"])
         found["clusters used"] = (members.sum(1) > 0).sum()
     return found
 

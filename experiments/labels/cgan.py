@@ -136,7 +136,7 @@ def setup(cfg):
     source = data.load(cfg.dataset)
     if not source.classes:
         raise UserError(f"{cfg.dataset} has no labels; choose a set that has.")
-    return Setup(source, cfg.batch_size, cfg.steps, (source,) if source.test else ())
+    return Setup(data.labelled(source), cfg.batch_size, cfg.steps, (source,) if source.test else ())
 
 
 main = program(Config, PRESETS, setup, init, step, sample, measure)

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gan_jax import data
+from gan_jax import data, metrics
 from gan_jax.game import Player, create, descend, forward, losses, pool, rng
 from gan_jax.metrics import classifier
 from gan_jax.nets import mlp, translate
@@ -159,10 +159,10 @@ def measure(cfg, state, key, train, test):
         new = go(there, x)
         found[way] = Picture(jnp.stack([x[:12], new[:12], go(back, new[:12])]), rows=("test", "there", "and back"))
         for name, images in {"translated": new, "as_it_is": x}.items():
-            if judged(cfg):
+            if judged(cfg) and "y" in test[begin]:
                 judge = classifier.load(judged(cfg)[end])
-                right = judge(resized(images, test[end]["x"].shape[1:])).argmax(1) == test[begin]["y"]
-                found[f"accuracy/{way}_{name}"] = right.mean()
+                said = judge(resized(images, test[end]["x"].shape[1:])).argmax(1)
+                found[f"accuracy/{way}_{name}"] = metrics.agreement(said, test[begin]["y"])
     return found
 
 

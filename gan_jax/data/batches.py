@@ -72,11 +72,13 @@ def stream(source: Source, keys: jax.Array, b: int, start: int, rows: slice = sl
 
 
 def check_batch(source: Source, b: int) -> None:
-    """Raise UserError where batches of b can't be made."""
+    """Raise UserError where batches of b can't be made, or the first record can't be read as what it should be."""
+    picked = lambda b: jax.eval_shape(lambda key: source.pick(key, 0, b), jax.random.key(0))
     try:
-        jax.eval_shape(lambda key: source.pick(key, 0, b), jax.random.key(0))
+        picked(b)
     except UserError as error:
         raise UserError(f"{source.name}: {error}") from None
+    source.read(jax.tree.map(lambda index: np.zeros(index.shape, int), picked(1)))
 
 
 def resident(source: Source) -> dict:
@@ -134,5 +136,5 @@ def reference(source: Source) -> dict[str, np.ndarray]:
     found = some(source, 1000)
     x, anchors = found["x"], source.modes.anchors if source.modes else None
     if anchors is None and 0 < source.classes <= 100:
-        anchors = [x[found["y"] == y].mean(0) for y in np.unique(found["y"])]
+        anchors = [x[found["y"] == y].mean(0) for y in np.unique(found["y"]) if y >= 0] or None  # -1 is no label
     return {"real": x[:256], "anchors": np.asarray(x[:10] if anchors is None else anchors, np.float32)}

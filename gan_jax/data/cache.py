@@ -7,6 +7,8 @@ import contextlib
 import fcntl
 import functools
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,6 +35,7 @@ def _place() -> Path:
 
 
 FOLDER = _place()
+LINKS: dict[str, str] = {}  # folder -> the path that `plain` gave
 
 
 def arrays(
@@ -68,7 +71,8 @@ def _read(file):
 def whole(file: Path) -> Iterator[BinaryIO]:
     """Give a file to write bytes to, which takes the place of `file` where all went well and leaves no trace else."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".new-", delete=False) as new:
+    tidy(file.parent)
+    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".new-", delete=False) as new, held(new.name):
         try:
             yield new
             new.close()
@@ -76,6 +80,51 @@ def whole(file: Path) -> Iterator[BinaryIO]:
         except BaseException:
             os.unlink(new.name)
             raise
+
+
+@contextlib.contextmanager
+def held(path: os.PathLike | str):
+    """Lock a file or folder that is being made, until it is: what goes with the process, however it ends."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # not every file system has locks
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(number)
+
+
+def tidy(folder: Path) -> None:
+    """Remove what processes that are gone left half made in a folder of the cache."""
+    for path in folder.glob(".new-*"):
+        with contextlib.suppress(OSError):
+            number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+            try:
+                fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails where its maker is alive
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            finally:
+                os.close(number)
+
+
+def plain(folder: os.PathLike | str) -> str:
+    """Return a path of a folder in which no library sees a pattern: its own, or that of a link, of this process.
+
+    TFDS takes brackets for a pattern, and array_record no path that is not UTF-8.
+    """
+    folder = os.fspath(folder)
+    if re.fullmatch(r"[\w./ +,=@:~-]*", folder, re.ASCII) or not os.path.isdir(folder):
+        return folder
+    target = os.path.abspath(folder)
+    if target not in LINKS:
+        link = temporary() / f"link-{len(LINKS)}"
+        link.symlink_to(target, target_is_directory=True)
+        LINKS[target] = str(link)
+    return LINKS[target]
+
+
+def original(path: str) -> str:
+    """Return a path as it is without the links of `plain`."""
+    return next((target + path[len(link) :] for target, link in LINKS.items() if path.startswith(f"{link}/")), path)
 
 
 def prepared(name: str, make: Callable[[Path], Made]) -> Made:
@@ -106,11 +155,11 @@ def forget() -> None:
         temporary.kept.cleanup()
 
 
-def room(name: str) -> Path | None:
+def room(name: str, mode: int = 0o777) -> Path | None:
     """Return a folder of the cache to write files to, made where it is missing; None where there can be none."""
     folder = FOLDER / name
     with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return folder
     return None

@@ -37,6 +37,23 @@ def join(**parts: Source) -> Source:
     )
 
 
+def labelled(source: Source) -> Source:
+    """Return the source for training by labels: it raises UserError, naming the record, where one has none (-1)."""
+
+    def checked(raw, indices):
+        lacking = np.flatnonzero(np.asarray(raw["y"]).ravel() < 0) if "y" in raw else []
+        if len(lacking):
+            at = np.asarray(indices).ravel()[lacking[0]]
+            raise UserError(f"record {at} of {source.name} has no label (-1), and here each needs one.")
+        return raw
+
+    return dataclasses.replace(
+        source,
+        read=lambda indices: checked(source.read(indices), indices),
+        whole=lambda: checked(source.whole(), np.arange(source.n)),
+    )
+
+
 def only_labelled(source: Source, n: int) -> Source:
     """Return the source of n labelled records, equally many of each class; which ones is a function of the run's key.
 
@@ -104,13 +121,14 @@ def stacked(name: str, base: Source) -> Source:
         places = base.classes ** np.arange(2, -1, -1, dtype=np.int32)
         return decode({"x": x.swapaxes(-3, -2).swapaxes(-2, -1), "y": y @ places})
 
+    records = labelled(base)
     return Source(
         name,
         {"x": Field((*base.shape[:2], 3), "image"), "y": label(base.classes**3)},
         n=base.n,
         pick=lambda key, i, b: jnp.stack([order(rng.at(key, c, "data"), i, b, base.n) for c in range(3)], -1),
-        read=base.read,
-        whole=base.whole,
+        read=records.read,
+        whole=records.whole,
         make=make,
         modes=modes.Stacked(base, lambda: classifier.load(base)),
         nbytes=base.nbytes,
@@ -127,7 +145,7 @@ def coloured(name: str, base: Source, std: float = 0.5, noise: float = 0.2) -> S
 
     @functools.cache
     def images():
-        raw = base.whole()
+        raw = labelled(base).whole()
         return raw["x"][np.unique(raw["y"], return_index=True)[1]].astype(np.float32) / 255  # [classes, h, w, 1]
 
     def make(raw, key, i, b):

@@ -14,6 +14,9 @@ from gan_jax.data.source import Field, label
 from gan_jax.data.stored import Feature, Split
 from gan_jax.errors import UserError
 
+NUMBERS = 2**30  # in a row of a feature, at most
+CLASSES = 10**6  # at most
+
 
 def columns(
     name: str, paths: list[str], how: str, train: Split, test: Split | None, features: dict[str, Feature], asked: Asked
@@ -25,6 +28,8 @@ def columns(
     kind is. Raises UserError where a feature is nothing of that.
     """
     looks = [Look(path, features[path], train, test, features, asked) for path in paths]
+    for look in looks:
+        _check_size(look)
     if len(looks) > 1:
         return {name: _joined(looks)}
     (look,) = looks
@@ -36,6 +41,16 @@ def columns(
         connector = " ".join(repr(look.feature.connector).split())
         raise UserError(f"{look.path} of {train.name} is {connector}: it can't be {what}.")
     return {name: made}
+
+
+def _check_size(look):
+    """Raise UserError where a row would be larger than anything that can be trained on, or of a size that is none."""
+    c = look.feature.connector
+    shape = () if isinstance(c.shape, dict) else tuple(c.shape)
+    sides, classes = [side for side in shape if side is not None], getattr(c, "num_classes", None) or 0
+    if any(side < 0 for side in sides) or math.prod(sides) > NUMBERS or not 0 <= classes <= CLASSES:
+        said = f"{classes} classes" if classes else f"the shape {shape}"
+        raise UserError(f"{look.path} of {look.train.name} has {said}, says its features.json: no such can be read.")
 
 
 def kind_of(path: str, feature: Feature) -> str:

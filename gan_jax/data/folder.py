@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from gan_jax.data import arrays, choices, contents, pictures, prepared, records, tokens
 from gan_jax.data.batches import order
@@ -26,8 +26,6 @@ from gan_jax.errors import UserError, first_line
 from gan_jax.game import rng
 
 VERSION = 1  # to be raised with every change of what is prepared
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # none that runs programs, as EPS does
-PIXELS = 100_000_000  # of a picture, at most: a small file may say that it is huge
 SIDE = 4096  # of a square, at most
 AT_ONCE = 32  # pictures in memory, whatever their size
 
@@ -164,9 +162,7 @@ def decoded(file: str, side: int = 0) -> tuple[np.ndarray | str, bool]:
     side: of the square that it is cut and shrunk to; 0: as it is. A picture is grey where all its pixels are.
     """
     try:
-        with Image.open(file, formats=FORMATS) as picture:
-            if math.prod(picture.size) > PIXELS:
-                return f"more than {PIXELS // 10**6} megapixels", False
+        with pictures.opened(file) as picture:
             a = pictures.rgb(picture, 3)
         small = min(a.shape[:2]) < side
         a = pictures.square(a, side) if side else a

@@ -142,6 +142,8 @@ def _metadata(root, files, regular, bad) -> dict[str, tuple] | None:
         return None
     about, lines = {}, {}
     for table in tables:
+        if table not in regular:
+            raise UserError(f"{printable(os.path.join(root, table))} is not a file.")
         try:
             with open(os.path.join(root, table), "rb") as opened:
                 text = opened.read().removeprefix(b"\xef\xbb\xbf")
@@ -192,7 +194,8 @@ def in_order(labels: Iterable) -> list:
     """Return the different labels in order: numbers, and words that are all numbers, as such."""
     labels = set(labels)
     numbers = all(type(label) is int or (label.isascii() and label.isdigit()) for label in labels)
-    return sorted(labels, key=lambda label: (int(label), str(label)) if numbers else os.fsencode(str(label)))
+    as_bytes = lambda label: str(label).encode("utf-8", "surrogatepass")
+    return sorted(labels, key=lambda label: (int(label), str(label)) if numbers else as_bytes(label))
 
 
 def printable(name: str) -> str:

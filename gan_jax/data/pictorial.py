@@ -4,7 +4,7 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from gan_jax.data import pictures
 from gan_jax.data.column import Column, Look
@@ -14,8 +14,11 @@ from gan_jax.errors import UserError
 
 
 def opened(stored: bytes) -> Image.Image:
-    """Return the Pillow picture that a file's bytes are."""
-    return Image.open(io.BytesIO(stored))
+    """Return the Pillow picture that a file's bytes are. Raises ValueError where they are none that we read."""
+    try:
+        return pictures.opened(io.BytesIO(stored))
+    except UnidentifiedImageError:
+        raise ValueError(f"it is no picture ({', '.join(pictures.FORMATS)})") from None
 
 
 def several(split: Split, path: str, features: dict) -> list:

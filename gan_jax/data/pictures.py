@@ -1,10 +1,13 @@
 """One picture as an array: upright, in its own colours, whatever its file says; and squares of it."""
 
 import itertools
+import math
 
 import numpy as np
 from PIL import Image
 
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # none that runs programs, as EPS does
+PIXELS = 100_000_000  # of a picture, at most: a small file may say that it is huge
 ORIENTATION = 0x0112  # the tag of EXIF that says how the camera was held
 UPRIGHT = {  # its value -> what makes the array upright
     2: lambda a: a[:, ::-1],
@@ -15,6 +18,18 @@ UPRIGHT = {  # its value -> what makes the array upright
     7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
     8: lambda a: a.swapaxes(0, 1)[::-1],
 }
+
+
+def opened(file) -> Image.Image:
+    """Return the Pillow picture in a file, a path or one opened for reading, with no pixel decoded.
+
+    Raises ValueError where it is larger than PIXELS, and what Pillow raises where it is of none of FORMATS.
+    """
+    picture = Image.open(file, formats=FORMATS)
+    if math.prod(picture.size) > PIXELS:
+        picture.close()
+        raise ValueError(f"more than {PIXELS // 10**6} megapixels")
+    return picture
 
 
 def rgb(picture: Image.Image, channels: int) -> np.ndarray:

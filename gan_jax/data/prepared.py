@@ -56,16 +56,18 @@ def _sizes(folder) -> dict[str, int]:
 
 def _made(folder, make) -> dict:
     folder.parent.mkdir(parents=True, exist_ok=True)
+    cache.tidy(folder.parent)
     new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new-"))
-    try:
-        info = make(new)
-        info["files"] = _sizes(new)
-        (new / "info.json").write_text(json.dumps(info))
-        shutil.rmtree(folder, ignore_errors=True)  # what is there can't be read
-        os.rename(new, folder)
-    except BaseException:
-        shutil.rmtree(new, ignore_errors=True)
-        raise
+    with cache.held(new):
+        try:
+            info = make(new)
+            info["files"] = _sizes(new)
+            (new / "info.json").write_text(json.dumps(info))
+            shutil.rmtree(folder, ignore_errors=True)  # what is there can't be read
+            os.rename(new, folder)
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True)
+            raise
     return info
 
 
@@ -78,7 +80,8 @@ def write_pictures(file: Path, pictures: Iterable[np.ndarray], total: int, name:
 
     said, n = time.monotonic(), 0
     try:
-        writer = ArrayRecordWriter(str(file), "group_size:1")  # each record can be read alone
+        # each record can be read alone
+        writer = ArrayRecordWriter(f"{cache.plain(file.parent)}/{file.name}", "group_size:1")
         with contextlib.closing(writer):
             for n, picture in enumerate(pictures, 1):
                 writer.write(picture.tobytes())
@@ -97,7 +100,7 @@ def reader(file: Path, shape: tuple[int, ...], dtype: np.typing.DTypeLike) -> Ca
         return lambda indices: np.asarray(x[np.asarray(indices, int)])
     from array_record.python.array_record_data_source import ArrayRecordDataSource
 
-    records = ArrayRecordDataSource(f"{file}.array_record")
+    records = ArrayRecordDataSource(f"{cache.plain(file.parent)}/{file.name}.array_record")
 
     def read(indices):
         indices = [int(i) for i in indices]

@@ -91,6 +91,7 @@ def _source(split: Split, columns: dict[str, Column], flat, test=None, says="") 
         flat_indices = indices.ravel().tolist()
         rows = list(split.rows(flat_indices, used, row))
         raw = {name: np.array([one[name] for one in rows], column.dtype) for name, column in columns.items()}
+        _check_labels(split, columns, raw, flat_indices)
         return {name: a.reshape(*indices.shape, *columns[name].field.shape) for name, a in raw.items()}
 
     n, rows = len(split.records), {name: (column.field.shape, column.dtype) for name, column in columns.items()}
@@ -107,6 +108,21 @@ def _source(split: Split, columns: dict[str, Column], flat, test=None, says="") 
         nbytes=n * sum(math.prod(shape) * dtype.itemsize for shape, dtype in rows.values()),
         says=says,
     )
+
+
+def _check_labels(split, columns, raw, indices):
+    """Raise UserError, naming the record, where a label is none of its classes; -1, which is no label, is one."""
+    for name, column in columns.items():
+        classes = column.field.classes if column.field.kind == "label" else 0
+        a = raw[name].reshape(len(indices), -1)
+        wrong = ((a < -1) | (a >= classes)).any(1) if classes else np.zeros(1)
+        if wrong.any():
+            i, path = int(wrong.argmax()), column.features[0]
+            value = next(v for v in a[i] if not -1 <= v < classes)
+            raise UserError(
+                f"record {indices[i]} of {split.name}, split {split.split}, has the {path} {value}, which is none of 0 "
+                f"to {classes - 1}.\nTo leave {path} out, say {split.name},{name}="
+            )
 
 
 def whole(name: str, n: int, read: Callable, fingerprint: str, rows: int | None = None) -> dict[str, np.ndarray]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gan_jax.data import cache
+from gan_jax.data.listing import printable
 from gan_jax.errors import UserError, first_line
 
 DECODING = 2  # raise it where other bits come out of the same records: nothing that was cached before is read then
@@ -44,12 +45,34 @@ class Split:
 
         try:
             raw = tfds.decode.DeserializeMethod.RAW_BYTES
-            return self.builder.as_data_source(split=self.split, deserialize_method=raw)
+            records = self.builder.as_data_source(split=self.split, deserialize_method=raw)
+            self._check_counts()
+            return records
         except NotImplementedError:
             raise UserError(
                 f"{self.name} in {self.builder.data_path} is prepared as {self.builder.info.file_format.value}, which "
                 f"has no random access.\nPrepare it as array_record: {self.again}"
             ) from None
+        except UserError:
+            raise
+        except Exception as error:
+            raise self.unreadable(error) from None
+
+    def _check_counts(self):
+        """Raise UserError where a file holds more or fewer records than dataset_info.json says."""
+        from array_record.python.array_record_module import ArrayRecordReader
+
+        splits = self.builder.info.splits.values()
+        said = {str(file): n for s in splits for file, n in zip(s.filepaths, s.shard_lengths, strict=True)}
+        for file in dict.fromkeys(file for file, *_ in self.pieces):
+            reader = ArrayRecordReader(file)
+            n = reader.num_records()
+            reader.close()
+            if n != said[file]:
+                raise UserError(
+                    f"{file} holds {n} records; {self.name}'s dataset_info.json says {said[file]}.\n"
+                    f"Prepare it again: {self.again}"
+                )
 
     def rows(self, indices: Sequence[int], features: dict, convert: Callable[[dict], Any]) -> Iterator:
         """Yield convert({path: value}) of these records, pictures as the bytes of their files.
@@ -58,6 +81,8 @@ class Split:
         """
         try:
             raw = self.records.__getitems__(indices)
+        except UserError:
+            raise
         except Exception as error:
             raise self.unreadable(error) from None
         parse = _parser(self.builder, tuple(features.items()))
@@ -74,7 +99,7 @@ class Split:
 
     def unreadable(self, error: Exception) -> UserError:
         """Return what to say where the files are missing or damaged."""
-        where = f"{self.name} in {self.builder.data_path}"
+        where = f"{self.name} in {printable(cache.original(str(self.builder.data_path)))}"
         return UserError(f"{where} can't be read: {first_line(error)}\nPrepare it again: {self.again}")
 
     def each(self, path: str, features: dict, convert: Callable) -> Iterator:
@@ -85,9 +110,8 @@ class Split:
 
     def fingerprint(self, *what: Any) -> str:
         """Return the name in the cache of what depends on the split's records and on the repr of `what` alone."""
-        digest = hashlib.blake2b(
-            repr((DECODING, str(self.builder.data_path), self.pieces, what)).encode(), digest_size=8
-        )
+        place, pieces = cache.original(str(self.builder.data_path)), [(cache.original(f), *n) for f, *n in self.pieces]
+        digest = hashlib.blake2b(repr((DECODING, place, pieces, what)).encode(), digest_size=8)
         for file in ("dataset_info.json", "features.json"):
             digest.update(_bytes(Path(self.builder.data_path) / file))
         try:
@@ -137,14 +161,32 @@ def _parser(builder, features: tuple[tuple[str, Feature], ...]) -> Callable[[byt
         if feature.is_picture:
             inner = functools.reduce(lambda inner, key: inner.setdefault(key, {}), feature.keys[:-1], decoders)
             inner[feature.keys[-1]] = Stored()
-    first = {feature.keys[0] for _, feature in features}
-    partial = tfds.features.FeaturesDict({key: builder.info.features[key] for key in sorted(first)})
+    # these alone are decoded: beside them may be pictures of any format, which TFDS would hand to any program
+    asked: dict = {}
+    for _, feature in features:
+        below = functools.reduce(lambda inner, key: inner.setdefault(key, {}), feature.keys[:-1], asked)
+        below[feature.keys[-1]] = True
+    partial = _only(builder.info.features, asked)
 
     def parse(record):
         found = partial.deserialize_example_np(record, decoders=decoders)
         return {path: functools.reduce(lambda inner, key: inner[key], f.keys, found) for path, f in features}
 
     return parse
+
+
+def _only(features, asked: dict):
+    """Return the FeaturesDict of the features that are asked for, {key: True, or a dict of the same below it}."""
+    import tensorflow_datasets as tfds
+
+    def one(feature, below):
+        if below is True:
+            return feature
+        if type(feature) is tfds.features.Sequence:
+            return tfds.features.Sequence(_only(feature.feature, below), length=feature._length)
+        return _only(feature, below)
+
+    return tfds.features.FeaturesDict({key: one(features[key], below) for key, below in sorted(asked.items())})
 
 
 def flat(builder: Any) -> dict[str, Feature]:

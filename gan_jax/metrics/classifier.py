@@ -21,6 +21,7 @@ from gan_jax import data
 from gan_jax.data import cache
 from gan_jax.errors import UserError
 from gan_jax.game import player, rng
+from gan_jax.metrics.labels import agreement
 from gan_jax.nets.conv import Conv
 
 VERSION = 1  # to be raised with every change of what is trained
@@ -46,7 +47,7 @@ class Classifier:
 
     net: Net
     params: Any
-    accuracy: float  # on the test split, in [0, 1]
+    accuracy: float  # on the test split, in [0, 1]; nan where that has no labels
     digest: str  # names the parameters: part of the protocol of every number that it measured
 
     def __call__(self, x):
@@ -101,7 +102,7 @@ def _load(source, live):
     test = data.resident(source.test)
     made = lambda raw: source.test.make(raw, jax.random.key(0), 0, source.test.n)
     guess = jax.jit(lambda raw: unrated(made(raw)["x"]).argmax(-1))(test)
-    return dataclasses.replace(unrated, accuracy=float(np.mean(np.asarray(guess) == test["y"])))
+    return dataclasses.replace(unrated, accuracy=float(agreement(np.asarray(guess), test["y"])))
 
 
 def _train(net, source, live):
@@ -127,7 +128,7 @@ def _train(net, source, live):
 
     params = jax.jit(net.init)(key, jnp.zeros((1, *source.shape)))
     carry = player.Player(params, {}, tx.init(params)), jax.tree.map(jnp.copy, params)
-    feed = jax.tree.map(jnp.asarray, data.resident(source))
+    feed = jax.tree.map(jnp.asarray, data.resident(data.labelled(source)))
     with live(steps) as line:
         for start in range(0, steps, 50):
             carry, value = some(carry, start, feed)

@@ -17,7 +17,7 @@ import tyro
 from gan_jax import data
 from gan_jax.data import cache
 from gan_jax.errors import UserError, first_line
-from gan_jax.run import config, rundir, sharding
+from gan_jax.run import config, programs, rundir, sharding
 from gan_jax.run.config import Count
 
 
@@ -179,11 +179,10 @@ def run(main, compile_cache: bool = True):
 
     compile_cache: keep compiled programs on disk, so that the next run of the same step starts at once.
     """
-    folder = compile_cache and (os.environ.get("JAX_COMPILATION_CACHE_DIR") or cache.room("xla"))
-    if folder:
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    if compile_cache:
+        programs.keep()
     warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
+    warnings.filterwarnings("ignore", message="Image size .* decompression bomb")  # `data.pictures` has its own limit
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = map(Unbroken, before)
     try:

@@ -24,8 +24,11 @@ Count = Annotated[int, Between(1)]  # at least one: steps, rows, units
 Decay = Annotated[float, Between(0, 1)]  # of a moment or an average
 
 
-def check_ranges(values: dict, Config):
-    """Raise UserError where a number is not what the types of Config, a dataclass, say; names are said as flags."""
+def check_ranges(values: dict, Config, file=None):
+    """Raise UserError where a number is not what the types of Config, a dataclass, say.
+
+    file: where they stood; without one names are said as flags.
+    """
     for name, of in typing.get_type_hints(Config, include_extras=True).items():
         value = values.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -33,8 +36,8 @@ def check_ranges(values: dict, Config):
         least, most = next((m for m in getattr(of, "__metadata__", ()) if isinstance(m, Between)), Between())
         if not least <= value <= most:
             to = "or more, under 2^31" if most == Between().most else f"to {most}"
-            flag = name.replace("_", "-")
-            raise UserError(f"--{flag} is {value}; it must be a number, {least} {to}.")
+            said = f"{file}: {name}" if file else f"--{name.replace('_', '-')}"
+            raise UserError(f"{said} is {value}; it must be a number, {least} {to}.")
 
 
 def known(values: dict, Config, file) -> dict:

@@ -35,6 +35,20 @@ def _is_picture(found):
     return isinstance(found, plots.Picture) or np.ndim(found) > 0
 
 
+def labelled(records: dict, of: str) -> dict:
+    """Return raw records without labels of which no record has one: nothing can be measured by them, and that is said.
+
+    of: what the records are, for that line.
+    """
+    if isinstance(records.get("x"), dict):
+        return {name: labelled(part, f"{name} of {of}") for name, part in records.items()}
+    if "y" not in records or (np.asarray(sharding.to_host(records["y"])) >= 0).any():
+        return records
+    if sharding.is_first():
+        log.tell(f"{of} has no labels: what is measured by them is left out")
+    return {name: a for name, a in records.items() if name != "y"}
+
+
 class Evaluator:
     """Evaluates states: gives their scores and draws pictures into the run's folder `samples`.
 
@@ -44,7 +58,9 @@ class Evaluator:
 
     def __init__(self, run, source, sample, measure, mesh, feed, recorder):
         test = source.test if measure and source.test and source.test.fits else None
-        self._splits = feed if measure else {}, sharding.put(mesh, data.resident(test)) if test else {}
+        held = labelled(data.resident(test), f"the test split of {source.name}") if test else {}
+        train = labelled(feed, f"the training split of {source.name}") if measure else {}
+        self._splits = train, sharding.put(mesh, held) if test else {}
         self._real = sharding.put(mesh, data.reference(source))
         parts = functools.partial(evaluate, sample, measure, source, run.seeds)
         self._scored = jax.jit(parts, out_shardings=sharding.replicated(mesh))
@@ -98,9 +114,10 @@ def conclusion(folder, source, results, scores, seeds):
     """Return the results with a word on the game's health, as they are written to results.json."""
     modes, drawn = source.classes if source.modes else 0, plots.KINDS[source.kind].drawn
     with rundir.writing(folder):
-        past = log.read_rows(folder / "metrics.jsonl")
+        past = log.read_rows(folder / "metrics.jsonl", seeds)
         found = {k: v for k, v in results.items() if k != "labels"}
-        found["health"] = health.diagnose([*past, {"step": results["steps"]} | scores], seeds, modes, drawn)
+        rows = log.alike([*past, {"step": results["steps"]} | scores])
+        found["health"] = health.diagnose(rows, seeds, modes, drawn)
         log.write_whole(folder / "results.json", log.as_json(found) + "\n")
     return found
 

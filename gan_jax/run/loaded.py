@@ -54,12 +54,15 @@ def load(folder, experiment=None, first: bool = False, step: int | None = None) 
     experiment = experiment or _experiment(folder, saved["experiment"])
     file = Path(folder) / "config.json"
     config.check_types(saved["config"], experiment.Config, file)
+    config.check_ranges(saved["config"], experiment.Config, file)
     try:
         cfg = experiment.Config(**config.known(saved["config"], experiment.Config, file))
         shapes = jax.eval_shape(
             lambda: states.initial(lambda key: experiment.init(cfg, key), saved["seed"], saved["seeds"])
         )
-    except (TypeError, ValueError, KeyError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # an experiment fails in its own way where its Config is none of its own
         raise UserError(f"{folder} is not a run of {experiment.__name__} as it is now: {first_line(error)}.") from None
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     like = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=device), shapes)

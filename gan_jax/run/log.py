@@ -1,6 +1,7 @@
 """What a run says: rows in metrics.jsonl, and a live line on the terminal."""
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -21,41 +22,77 @@ class Rows:
     left out, and said.
     """
 
-    def __init__(self, file: Path, step: int = 0):
+    def __init__(self, file: Path, step: int = 0, seeds: int = 1):
         self._file, self._step, self.last, kept = file, step, {}, []
-        for number, line in enumerate(file.read_text().splitlines(keepends=True) if file.exists() else [], 1):
-            row = _row(line)
+        for number, line in enumerate(lines(file), 1):
+            row = row_of(line, seeds)
             if row is None:
                 print(f"{file}: line {number} is no row, left out", file=sys.stderr)
             elif row["step"] <= step:
                 self.last = row if row["step"] == step else {}
                 kept.append(line)
-        write_whole(file, "".join(kept))
-        self._before = "".join(kept[:-1])
+        write_whole(file, b"".join(kept))
+        self._before = b"".join(kept[:-1])
 
     def write(self, step: int, metrics: dict) -> None:
         """Append one row: numbers as they are, one for each seed as a list."""
-        row = as_json({"step": step} | metrics) + "\n"
+        row = f"{as_json({'step': step} | metrics)}\n".encode()
         if self.last and step == self._step:
             write_whole(self._file, self._before + row)
             return
-        with self._file.open("a") as file:
+        with self._file.open("ab") as file:
             file.write(row)
 
 
-def _row(line: str) -> dict | None:
-    """Return a line as a row; None where it is none, or was cut short by a crash."""
+def contents(file: Path) -> bytes:
+    """Return the bytes of a file. Raises OSError where it is none: a pipe would be waited for, a device has no end."""
+    if file.exists() and not file.is_file():
+        raise OSError(errno.EINVAL, "it is not a file", str(file))
+    return file.read_bytes()
+
+
+def parsed(text: bytes):
+    """Return what JSON says. Raises ValueError where it is none, or nested too deep."""
     try:
-        row = json.loads(line)
-        return row if line.endswith("\n") and type(row["step"]) is int else None
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def lines(file: Path) -> list[bytes]:
+    """Return the lines of a file, with their ends; [] where there is no file."""
+    return contents(file).splitlines(keepends=True) if file.exists() else []
+
+
+def row_of(line: bytes, seeds: int = 1) -> dict | None:
+    """Return a line as a row; None where it is none, was cut short by a crash, or holds what no run writes."""
+    try:
+        row = parsed(line)
+        shapes = [np.shape(value) for name, value in row.items() if name not in ("step", "evaluated")]
+        fits = all(len(shape) < 2 if seeds == 1 else shape[:1] == (seeds,) for shape in shapes)
+        whole = line.endswith(b"\n") and type(row["step"]) is int and row["step"] >= 0
+        return row if whole and fits and all(map(_is_number, row.values())) else None
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def read_rows(file: Path) -> list[dict]:
+def _is_number(value) -> bool:
+    """Return whether a value of JSON is a number, null, or a list of such."""
+    if type(value) is list:
+        return all(map(_is_number, value))
+    return value is None or type(value) in (bool, float) or (type(value) is int and abs(value) < 2**63)
+
+
+def read_rows(file: Path, seeds: int = 1) -> list[dict]:
     """Return the rows of a metrics.jsonl; numbers that were not finite are nan. [] where there is no file."""
-    lines = file.read_text().splitlines(keepends=True) if file.exists() else []
-    return [{k: _number(v) for k, v in row.items()} for row in map(_row, lines) if row is not None]
+    rows = (row_of(line, seeds) for line in lines(file))
+    return [{k: _number(v) for k, v in row.items()} for row in rows if row is not None]
+
+
+def alike(rows: list[dict]) -> list[dict]:
+    """Return rows without the values whose shape is not that of the last one of their name."""
+    last = {name: np.shape(value) for row in rows for name, value in row.items()}
+    return [{name: value for name, value in row.items() if np.shape(value) == last[name]} for row in rows]
 
 
 def _number(value):
@@ -78,13 +115,13 @@ def as_json(values: dict) -> str:
     return json.dumps({name: plain(whole(value)) for name, value in values.items()}, allow_nan=False)
 
 
-def write_whole(file: Path, text: str) -> None:
+def write_whole(file: Path, text: str | bytes) -> None:
     """Write a text file whole or not at all, whenever the process is killed. No link is followed."""
     new = file.with_name(f".{file.name}.new")
     new.unlink(missing_ok=True)  # of a process that was killed
     try:
-        with new.open("x") as opened:
-            opened.write(text)
+        with new.open("xb") as opened:
+            opened.write(text.encode() if isinstance(text, str) else text)
         os.replace(new, file)
     except OSError:
         with contextlib.suppress(OSError):
@@ -95,9 +132,10 @@ def write_whole(file: Path, text: str) -> None:
 def number(file: Path) -> float:
     """Return the number that a file holds; 0 where there is none, or none that was written whole."""
     try:
-        return float(file.read_text())
+        value = float(contents(file))
     except (OSError, ValueError):
         return 0.0
+    return value if 0 <= value < math.inf else 0.0
 
 
 def spread(value: Any) -> str:

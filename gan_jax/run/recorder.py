@@ -20,7 +20,7 @@ class Recorder:
     def __init__(self, run, at: int, end: int):
         self._folder, self._run, self._at = run.folder, run, at
         with rundir.writing(self._folder):
-            self._rows = log.Rows(self._folder / "metrics.jsonl", at)
+            self._rows = log.Rows(self._folder / "metrics.jsonl", at, run.seeds)
         self._live = log.Live(end, at)
         self._file = self._folder / "seconds"  # of training until the last save, all parts of the run together
         self._clock = time.monotonic() - (log.number(self._file) if run.resume else 0)

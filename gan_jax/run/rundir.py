@@ -10,21 +10,42 @@ import os
 import platform
 import subprocess
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict, get_type_hints
 
 import jax
 from jax.experimental import multihost_utils
 
-from gan_jax.errors import UserError
+from gan_jax.errors import UserError, first_line
 from gan_jax.run import config, log
+from gan_jax.run.config import Count
 
-# What a run keeps of its flags besides its Config: a resumed run has them too.
-KEPT = {"seed": int, "seeds": int, "rekey": int, "deterministic": bool}
-KEPT |= {"precision": Literal["default", "high", "highest"]}  # up to here, what its bits depend on
-PACE = {"log_every": int, "eval_every": int, "save_every": int, "keep": int, "stream": bool}
+
+class Pace(TypedDict):
+    """How often a run looks at itself, and what it keeps."""
+
+    log_every: Count
+    eval_every: int
+    save_every: Count
+    keep: Count
+    stream: bool
+
+
+class Kept(Pace):
+    """What a run keeps of its flags besides its Config: a resumed run has them too."""
+
+    seed: int  # from here on, what its bits depend on
+    seeds: Count
+    rekey: int
+    deterministic: bool
+    precision: Literal["default", "high", "highest"]
+
+
+KEPT = get_type_hints(Kept)
 # What a resumed run may say anew: when to stop and how often to look; and, with another key, its rates.
-FREE = {"steps", "rekey", *PACE}
-KEPT |= PACE
+FREE = {"steps", "rekey", *Pace.__annotations__}
+FILES = "config.json", "metrics.jsonl", "results.json", "seconds", "curves.png", "lock"
+FOLDERS = "checkpoints", "samples", "tensorboard"
+ORIGIN = {"versions": dict, "machine": dict, "resumed": list}  # what else there may be
 SINCE = {"rekey": 0, "precision": "default", "deterministic": False}  # of runs from before a flag was kept
 SINCE |= {"log_every": 100, "eval_every": 1000, "save_every": 1000, "keep": 3, "stream": False}
 
@@ -46,7 +67,7 @@ def claimed(experiment: str) -> Path:
 
 def newest(experiment: str) -> Path:
     """Return the run folder of an experiment under runs/ in which was trained last."""
-    runs = Path("runs", stem(experiment)).glob("*/config.json")
+    runs = (file for file in Path("runs", stem(experiment)).glob("*/config.json") if file.is_file())
     newest = max(runs, key=lambda file: file.stat().st_mtime_ns, default=None)
     if newest is None:
         raise UserError(f"there is no run to resume under runs/{stem(experiment)}; name one with --out.")
@@ -57,14 +78,17 @@ def read(folder, experiment: str | None = None) -> dict:
     """Return a run's config.json; with `experiment`, of a run of that experiment only."""
     file = Path(folder) / "config.json"
     try:
-        saved = SINCE | json.loads(file.read_text())
-        config.check_types(
-            {k: saved[k] for k in ("experiment", "config", *KEPT)}, {"experiment": str, "config": dict} | KEPT, file
-        )
+        saved = SINCE | log.parsed(log.contents(file))
+        types = {"experiment": str, "config": dict} | KEPT
+        config.check_types({k: saved[k] for k in types}, types, file)
+        config.check_types({k: saved[k] for k in ORIGIN if k in saved}, ORIGIN, file)
+        config.check_ranges(saved, Kept, file)
     except FileNotFoundError:
         raise UserError(f"{folder} holds no run (it has no config.json).") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file} is not a run's config: {type(error).__name__}.") from None
+    except KeyError as error:
+        raise UserError(f"{file} is not a run's config: it has no {error}.") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{file} is not a run's config: {first_line(error)}.") from None
     # by its stem: an experiment may have moved to another family
     if experiment and stem(saved["experiment"]) != stem(experiment):
         raise UserError(f"{folder} is a run of {saved['experiment']}, not of {experiment}.")
@@ -72,11 +96,13 @@ def read(folder, experiment: str | None = None) -> dict:
 
 
 def results(folder) -> dict | None:
-    """Return what a run ended with; None where it has not ended."""
+    """Return what a run ended with; None where it has not ended, or where that can't be read."""
     try:
-        return json.loads((Path(folder) / "results.json").read_text())
-    except (OSError, ValueError):
+        found = log.parsed(log.contents(Path(folder) / "results.json"))
+        whole = type(found["steps"]) is int and type(found["seconds"]) in (int, float)
+    except (OSError, ValueError, KeyError, TypeError):
         return None
+    return found if whole else None
 
 
 @contextlib.contextmanager
@@ -88,29 +114,38 @@ def opened(run, first: bool = True, content: str = ""):
     data do, where another process trains in it, and where it can't be written. The lock goes with the process, however
     it ends.
     """
+    if "\0" in run.out:
+        raise UserError("a folder's name can't have a NUL in it: choose another --out.")
     folder = Path(run.out) if run.out else claimed(run.experiment)
     asked = {"experiment": run.experiment, "config": run.config} | {name: getattr(run, name) for name in KEPT}
     asked |= {"data": content} if content else {}
     asked = json.loads(json.dumps(asked))
-    check_whole(folder)
-    if (folder / "config.json").exists():
-        if not run.resume:
-            raise UserError(f"{folder} already holds a run: --resume goes on with it, another --out begins anew.")
-        check_same(folder, read(folder, run.experiment), asked)
+    saved = None
+    with writing(folder):
+        check_whole(folder)
+        if (folder / "config.json").exists():
+            if not run.resume:
+                raise UserError(f"{folder} already holds a run: --resume goes on with it, another --out begins anew.")
+            saved = read(folder, run.experiment)
+            check_same(folder, saved, asked)
     if jax.process_count() > 1:  # every process has looked before the first one writes
         multihost_utils.sync_global_devices("run folder")
     with contextlib.ExitStack() as stack:
         if first:
             with writing(folder):
-                take(folder, asked, stack)
+                take(folder, asked, stack, saved)
         yield folder
 
 
 def check_whole(folder: Path) -> None:
-    """Raise UserError where a part of the run in this folder is missing, or is a link to somewhere else."""
+    """Raise UserError where a part of the run in this folder is missing, a link to somewhere else, or no file."""
     for file in (*folder.glob("*"), *folder.glob("samples/*")):
         if file.is_symlink():
             raise UserError(f"{file} is a link: what is written into a run's folder must stay there. Remove the link.")
+        known = file.parent == folder and (file.name in FOLDERS or file.name in FILES)
+        other = file.exists() and not (file.is_file() or file.is_dir())
+        if other or (known and file.is_dir() != (file.name in FOLDERS)):
+            raise UserError(f"{file} is not the {'folder' if file.name in FOLDERS else 'file'} of a run: remove it.")
     saved = [int(f.name) for f in folder.glob("checkpoints/*") if f.name.isdecimal()]
     rows = (folder / "metrics.jsonl").exists() and (folder / "metrics.jsonl").stat().st_size > 0
     begin = "put it back, or begin anew with another --out."
@@ -136,15 +171,24 @@ def check_same(folder, saved: dict, asked: dict):
         raise UserError(f"the data of the run in {folder} changed since it began: begin anew with another --out.")
 
 
-def take(folder: Path, asked: dict, stack):
-    """Lock the folder until the stack is left, and write its config.json."""
+def take(folder: Path, asked: dict, stack, saved: dict | None = None):
+    """Lock the folder until the stack is left, and write its config.json.
+
+    saved: that of before, whose versions, machine and commit stay; those of now, where they differ, are added to
+    "resumed".
+    """
     folder.mkdir(parents=True, exist_ok=True)
     lock = stack.enter_context((folder / "lock").open("w"))
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise UserError(f"another process is training in {folder}: wait for it, or choose another --out.") from None
-    log.write_whole(folder / "config.json", json.dumps(asked | origin(), indent=1) + "\n")
+    now, later = origin(), list((saved or {}).get("resumed", []))
+    began = {name: saved[name] for name in now if name in saved} if saved else now
+    if saved and now != (later[-1] if later else began):
+        later.append(now)
+    asked = asked | began | ({"resumed": later} if later else {})
+    log.write_whole(folder / "config.json", json.dumps(asked, indent=1) + "\n")
 
 
 def origin() -> dict:

@@ -1,6 +1,7 @@
 """Benchmarks by their names, wherever they stand."""
 
 import ast
+import importlib
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import benchmarks
 from benchmarks import __main__ as command
 from benchmarks import measure
-from gan_jax import UserError
+from gan_jax import UserError, cache, classifier, curves, floor, prepare, sample, spectrum
 
 
 def test_all_are_listed(capsys):
@@ -43,6 +44,32 @@ def test_a_name_runs(monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:
         command.main(["ring", "--sees=3"])
     assert end.value.code == 2 and "--sees" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stem", benchmarks.modules())
+@pytest.mark.parametrize("flags", [["--no-such=1"], ["--out"], ["--steps=x", "--n=x", "--seeds=x", "--kills=x"]])
+def test_wrong_flags_of_a_benchmark(stem, flags):
+    """One or two lines, and nothing is run."""
+    if stem == "vs_torch":
+        pytest.importorskip("torch")
+    main = importlib.import_module(benchmarks.modules()[stem]).main
+    with pytest.raises(UserError) as error:
+        measure.flagged(main, stem, flags)
+    assert 1 <= len(str(error.value).splitlines()) <= 2
+
+
+COMMANDS = [cache, classifier, curves, floor, prepare, sample, spectrum]
+
+
+@pytest.mark.parametrize("module", COMMANDS, ids=lambda module: module.__name__)
+@pytest.mark.parametrize("flags", [["--no-such=1"], ["--out"], ["a", "b\0", "--n=x"], ["/no/such/run"], ["x" * 300]])
+def test_wrong_flags_of_a_command(module, flags, monkeypatch, tmp_path):
+    """Of all that stand on top of gan_jax."""
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: pytest.fail("a program was started"))
+    with pytest.raises(UserError) as error:
+        module.main(flags)
+    assert 1 <= len(str(error.value).splitlines()) <= 2
 
 
 def test_unknown_names(capsys):

@@ -69,6 +69,34 @@ def test_a_write_that_fails_leaves_nothing(folder, monkeypatch, error):
     np.testing.assert_array_equal(cache.arrays("a/b", never)["x"], X["x"])
 
 
+def test_what_a_killed_process_left_is_removed(folder):
+    """Its half-made files and folders go at the next write beside them; those of a process that is alive stay."""
+    program = """
+import os, sys, time
+from pathlib import Path
+from gan_jax.data import cache
+with cache.whole(Path(sys.argv[1], "own")) as new:
+    new.write(b"half")
+    new.flush()
+    print(new.name, flush=True)
+    time.sleep(60)
+"""
+    (folder / "a").mkdir(parents=True)
+    process = subprocess.Popen([sys.executable, "-c", program, folder / "a"], stdout=subprocess.PIPE, text=True)
+    try:
+        alive = process.stdout.readline().strip()
+        (folder / "a" / ".new-file").write_bytes(b"half")
+        (folder / "a" / ".new-folder").mkdir()
+        (folder / "a" / ".new-folder" / "x").write_bytes(b"half")
+        cache.arrays("a/b", lambda: X)
+        assert sorted(os.listdir(folder / "a")) == sorted([os.path.basename(alive), "b.npz"])
+    finally:
+        process.kill()
+        process.communicate()
+    cache.arrays("a/c", lambda: X)
+    assert sorted(os.listdir(folder / "a")) == ["b.npz", "c.npz"]
+
+
 def test_a_cache_that_is_a_file(tmp_path, monkeypatch):
     """Nothing is kept, all is made: arrays, prepared folders in one of this process, no room for programs."""
     (tmp_path / "file").write_text("")

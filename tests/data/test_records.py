@@ -1,6 +1,5 @@
 """Record sets of any kind: fields by feature, splits, sizes, sequences, text, tables, and the cache."""
 
-import io
 import os
 import types
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
+from strangers import file_of, written
 
 import gan_jax.data.cache
 from gan_jax import data
@@ -329,28 +329,6 @@ def test_a_run_says_what_it_took(tfds_dir):
 # Sets that are written here
 
 
-def written(folder, name, features, **splits):
-    """Write a set with TFDS: {split: examples}."""
-
-    class Written(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-        VERSION = tfds.core.Version("1.0.0")
-        pkg_dir_path = None
-
-        def _info(self):
-            features_of = tfds.features.FeaturesDict(features)
-            return tfds.core.DatasetInfo(builder=self, features=features_of, disable_shuffling=True)
-
-        def _split_generators(self, _):
-            return {split: enumerate(examples) for split, examples in splits.items()}
-
-        def _generate_examples(self):
-            raise NotImplementedError
-
-    Written.name = name
-    tfds.disable_progress_bar()
-    Written(data_dir=folder, file_format="array_record").download_and_prepare()
-
-
 @pytest.fixture
 def sets(tmp_path, monkeypatch):
     """The function that writes a set into a new folder, from which sets are loaded."""
@@ -358,12 +336,6 @@ def sets(tmp_path, monkeypatch):
     data.load.cache_clear()
     yield lambda name, features, **splits: written(tmp_path, name, features, **splits)
     data.load.cache_clear()
-
-
-def file_of(picture, form="PNG", **how):
-    buffer = io.BytesIO()
-    picture.save(buffer, form, **how)
-    return buffer.getvalue()
 
 
 def paletted(h=3, w=4):

@@ -2,13 +2,16 @@
 
 import json
 import os
+import shutil
 
 import jax.numpy as jnp
 import pytest
 from runs import RING, end, rows, start, start_training, train
 
+import gan_jax
+from experiments import unrolled
 from gan_jax import UserError
-from gan_jax.run import log, rundir
+from gan_jax.run import cli, log, rundir
 
 
 def test_what_follows_a_line_that_is_no_row(tmp_path, capsys):
@@ -125,3 +128,138 @@ def test_an_encoding_that_lacks_a_letter(tmp_path):
     for flags in (["--help"], ["--steps=2", "--seeds=2", f"--out={tmp_path / 'run'}"]):
         code, said, stderr = end(start("-m", "experiments.unrolled", *RING, *flags, PYTHONIOENCODING="ascii"))
         assert code == 0 and said and "Error" not in stderr, stderr
+
+
+# Files of strangers
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A finished run."""
+    out = tmp_path_factory.mktemp("done") / "run"
+    train(out, "--steps=4")
+    return out
+
+
+def refused(out, words, *flags):
+    """Check that a run is not gone on with, for this reason in one or two lines, and stays as it is."""
+    before = {f: f.stat().st_mtime_ns for f in out.rglob("*") if f.name != "lock"}
+    with pytest.raises(UserError, match=words) as error:
+        train(out, "--steps=6", "--resume", *flags)
+    assert len(str(error.value).splitlines()) <= 2
+    assert {f: f.stat().st_mtime_ns for f in out.rglob("*") if f.name != "lock"} == before
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "metrics.jsonl", "results.json", "seconds", "lock", "samples/x.png", "x"]
+)
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+def test_what_is_no_file_is_not_waited_for(done, tmp_path, name, kind):
+    """A pipe or a folder in the place of a file: said before training, and readers end too."""
+    shutil.copytree(done, tmp_path / "run")
+    file = tmp_path / "run" / name
+    file.unlink(missing_ok=True)
+    os.mkfifo(file) if kind == "pipe" else file.mkdir()
+    if kind == "folder" and name in ("samples/x.png", "x"):
+        return  # is in nobody's way
+    refused(tmp_path / "run", "not the file of a run|not a run's config")
+    if name == "config.json":
+        with pytest.raises(UserError, match=r"not a run's config: .*it is not a file"):
+            rundir.read(tmp_path / "run")
+    assert (rundir.results(tmp_path / "run") is None) == (name == "results.json")
+
+
+DEEP = "[" * 100_000
+CONFIGS = {
+    "deep": (DEEP, "nested too deep"),
+    "a list": ("[]", "not a run's config"),
+    "no bytes of text": (b"\xff\xfe", "not a run's config"),
+    "a number of 99 digits": ({"seed": 10**99}, "config.json: seed is 1000.*it must be a number"),
+    "a number of 5000 digits": ('{"seed": ' + "9" * 5000 + "}", "not a run's config"),
+    "seeds below 1": ({"seeds": 0}, "config.json: seeds is 0"),
+    "words": ({"keep": "3"}, "config.json: keep is '3'"),
+    "versions that are a list": ({"versions": []}, r"config.json: versions is \[\]"),
+    "resumed by words": ({"resumed": "x"}, "config.json: resumed is 'x'"),
+    "no config": ({"config": None}, "config.json: config is None"),
+    "NaN in it": ({"config": {"g_lr": float("nan")}}, "g.lr is nan"),
+    "large in it": ({"config": {"width": 2**70}}, "width is 1180591620717411303424"),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_config_of_other_values(done, tmp_path, name):
+    """Each place is looked at before training, by --resume and by `load`."""
+    shutil.copytree(done, tmp_path / "run")
+    file = tmp_path / "run" / "config.json"
+    value, words = CONFIGS[name]
+    if isinstance(value, dict):
+        saved = json.loads(file.read_text())
+        inner = value.get("config") and {"config": saved["config"] | value["config"]}
+        value = json.dumps(saved | value | (inner or {}))
+    file.write_bytes(value if isinstance(value, bytes) else value.encode())
+    refused(tmp_path / "run", words)
+    with pytest.raises(UserError, match=words):
+        gan_jax.load(tmp_path / "run")
+
+
+ROWS = ['{"step": 2, "x": "3"}', '{"step": 2, "x": {}}', '{"step": 2, "x": [1, [2]]}', '{"step": -2, "x": 1}', "[2]", DEEP,
+        '{"step": 2, "x": 1' + "0" * 400 + "}", '{"step": true, "x": 1}', '{"step": 2, "x": [[1]]}']  # fmt: skip
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_rows_of_other_values(tmp_path, seeds, capsys):
+    """They are left out before training; of several seeds those too that are of another number."""
+    file, good = tmp_path / "metrics.jsonl", json.dumps({"step": 2, "x": 1.5 if seeds == 1 else [1.5, None]})
+    lines = [good, *ROWS, *['{"step": 2, "x": 1}', '{"step": 2, "x": [1, 2, 3]}'] * (seeds == 2)]
+    file.write_bytes("\n".join(lines).encode() + b"\n\xff\n")
+    log.Rows(file, 4, seeds)
+    assert file.read_text() == good + "\n"
+    assert capsys.readouterr().err.count("is no row, left out") == len(lines)
+
+
+def test_rows_of_other_shapes_do_not_end_a_run_that_is_done(tmp_path):
+    """What was a list of other length, or none, before: the last of a name says what it is."""
+    rows_of = [{"step": 1, "labels": [1, 2], "diversity": [3.0]}, {"step": 2, "labels": [1], "diversity": 1.0}]
+    assert log.alike(rows_of) == [{"step": 1}, rows_of[1]]
+
+
+@pytest.mark.parametrize("text", [DEEP, "[]", "{}", '{"steps": "4", "seconds": 1}', '{"steps": 4}', b"\xff", "null"])
+def test_results_that_are_none(tmp_path, text):
+    """They are as if the run had not ended."""
+    (tmp_path / "results.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert rundir.results(tmp_path) is None
+
+
+def test_seconds_that_are_none(tmp_path):
+    for text in ("nan", "inf", "-3", "x", "1e999"):
+        (tmp_path / "seconds").write_text(text)
+        assert log.number(tmp_path / "seconds") == 0
+
+
+def test_the_first_versions_stay(tmp_path, monkeypatch):
+    """Another JAX that goes on with a run is added, once; what began it is not overwritten."""
+    train(tmp_path / "run", "--steps=2")
+    read = lambda: json.loads((tmp_path / "run" / "config.json").read_text())
+    began, own = read(), rundir.origin()
+    assert "resumed" not in began
+    for jax_version in ("9.9", "9.9", "8.8"):
+        other = own | {"versions": own["versions"] | {"jax": jax_version}}
+        monkeypatch.setattr(rundir, "origin", lambda other=other: other)
+        with rundir.opened(cli.parse(unrolled.Config, unrolled.PRESETS, ["--resume", f"--out={tmp_path / 'run'}"])[1]):
+            pass
+    assert [one["versions"]["jax"] for one in read()["resumed"]] == ["9.9", "8.8"]
+    assert {k: v for k, v in read().items() if k != "resumed"} == began
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a/" * 3000, "a\0b"])
+def test_a_path_that_no_file_system_has(tmp_path, monkeypatch, name):
+    """Too long, or with a NUL: one line, by --out, by `load` and as a data set."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"too long|NUL") as error:
+        gan_jax.fit(unrolled, steps=1, out=name)
+    assert len(str(error.value).splitlines()) == 1
+    with pytest.raises(UserError, match=r"not a run|holds no run"):
+        gan_jax.load(name)
+    with pytest.raises(UserError, match="there is no data set"):
+        gan_jax.data.load(name)
+    assert not list(tmp_path.iterdir())

@@ -1,11 +1,11 @@
 """Curves: what the rows of a run say, against the step."""
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from gan_jax.run import log
 from gan_jax.run.plots import page
 
 ALIKE = 8  # names share a panel where their sizes, and their spans alone and together, differ by no more than this
@@ -23,9 +23,12 @@ class Series(NamedTuple):
 def series(file: Path, seeds: int) -> dict[str, Series]:
     """Return the metrics of a metrics.jsonl by their names, in the order in which they first appear."""
     found = {}
-    for line in file.read_text().splitlines():
-        row = json.loads(line)
-        step = row.pop("step")
+    for number, line in enumerate(log.lines(file), 1):
+        row = log.row_of(line, seeds)
+        if row is None and line.endswith(b"\n"):  # the last one may be half written
+            raise ValueError(f"line {number} is no row")
+        row = dict(row or {})
+        step = row.pop("step", 0)
         row.pop("evaluated", None)
         for name, value in row.items():
             steps, values = found.setdefault(name, ([], []))
