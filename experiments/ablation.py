@@ -120,7 +120,7 @@ def step(cfg, state, batch):
     loss, way = losses.PAIRS[cfg.loss], WAYS[cfg.way]
     with_grad = functools.partial(jax.value_and_grad, has_aux=True)
     xs = batch["x"].reshape(cfg.batch_size, -1, *batch["x"].shape[1:]).swapaxes(0, 1)  # [minibatches, b, ...]
-    zs = jax.random.normal(rng.at(state.key, state.step, "z"), (*xs.shape[:2], cfg.z_dim))  # [minibatches, b, z]
+    zs = rng.normal(rng.at(state.key, state.step, "z"), (*xs.shape[:2], cfg.z_dim))  # [minibatches, b, z]
 
     def d_loss(d_params, x, fake):
         real_score, stats = forward(D, d_params, state.d.stats, x)  # [b]
@@ -153,7 +153,7 @@ def step(cfg, state, batch):
 
 def sample(cfg, state, key, n):
     G, *_ = build(cfg)
-    return forward(G, *state.g_ema, jax.random.normal(key, (n, cfg.z_dim)), train=False)[0]
+    return forward(G, *state.g_ema, rng.normal(key, (n, cfg.z_dim)), train=False)[0]
 
 
 def setup(cfg):

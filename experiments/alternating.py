@@ -80,7 +80,7 @@ def step(cfg, state, batch):
 
     def fakes(g_params, i):
         z_key = jax.random.fold_in(rng.at(state.key, state.step, "z"), i)
-        return forward(G, g_params, {}, jax.random.normal(z_key, (cfg.batch_size, cfg.z_dim)))[0]  # [b, ...]
+        return forward(G, g_params, {}, rng.normal(z_key, (cfg.batch_size, cfg.z_dim)))[0]  # [b, ...]
 
     def d_update(d, ix):
         i, x = ix
@@ -111,7 +111,7 @@ def step(cfg, state, batch):
 
 def sample(cfg, state, key, n):
     G, *_ = build(cfg)
-    return forward(G, state.g_ema, {}, jax.random.normal(key, (n, cfg.z_dim)), train=False)[0]
+    return forward(G, state.g_ema, {}, rng.normal(key, (n, cfg.z_dim)), train=False)[0]
 
 
 def setup(cfg):

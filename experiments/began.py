@@ -72,7 +72,7 @@ def build(cfg):
 
 
 def noise(cfg, key, n):
-    return jax.random.uniform(key, (n, cfg.z_dim), minval=-1)  # [b, z]
+    return rng.uniform(key, (n, cfg.z_dim), minval=-1)  # [b, z]
 
 
 def init(cfg, key):

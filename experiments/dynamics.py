@@ -89,7 +89,7 @@ def step(cfg, state, batch):
     G, D, rule = build(cfg)
     loss = losses.PAIRS[cfg.loss]
     x = batch["x"]  # [b, ...]
-    z = jax.random.normal(rng.at(state.key, state.step, "z"), (x.shape[0], cfg.z_dim))  # [b, z]
+    z = rng.normal(rng.at(state.key, state.step, "z"), (x.shape[0], cfg.z_dim))  # [b, z]
 
     def scores(g_params, d_params):
         fake, _ = forward(G, g_params, {}, z)
@@ -111,7 +111,7 @@ def step(cfg, state, batch):
 
 def sample(cfg, state, key, n):
     G, *_ = build(cfg)
-    return forward(G, state.g.params, {}, jax.random.normal(key, (n, cfg.z_dim)), train=False)[0]
+    return forward(G, state.g.params, {}, rng.normal(key, (n, cfg.z_dim)), train=False)[0]
 
 
 def setup(cfg):

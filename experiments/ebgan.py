@@ -92,7 +92,7 @@ def step(cfg, state, batch):
     G, D, g_tx, d_tx = build(cfg)
     x = batch["x"]  # [b, ...]
     margin = cfg.margin * math.sqrt(x[0].size)
-    z = jax.random.normal(rng.at(state.key, state.step, "z"), (x.shape[0], cfg.z_dim))  # [b, z]
+    z = rng.normal(rng.at(state.key, state.step, "z"), (x.shape[0], cfg.z_dim))  # [b, z]
 
     def d_loss(d_params, fake):
         (real_again, _), stats = forward(D, d_params, state.d.stats, x)
@@ -116,7 +116,7 @@ def step(cfg, state, batch):
 
 def sample(cfg, state, key, n):
     G, *_ = build(cfg)
-    return forward(G, state.g.params, state.g.stats, jax.random.normal(key, (n, cfg.z_dim)), train=False)[0]
+    return forward(G, state.g.params, state.g.stats, rng.normal(key, (n, cfg.z_dim)), train=False)[0]
 
 
 def setup(cfg):

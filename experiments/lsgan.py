@@ -74,7 +74,7 @@ def init(cfg, key):
 def step(cfg, state, batch):
     G, D, tx = build(cfg)
     x = batch["x"]  # [b, ...]
-    z = jax.random.normal(rng.at(state.key, state.step, "z"), (x.shape[0], cfg.z_dim))  # [b, z]
+    z = rng.normal(rng.at(state.key, state.step, "z"), (x.shape[0], cfg.z_dim))  # [b, z]
 
     def d_loss(d_params, fake):
         real_score, stats = forward(D, d_params, state.d.stats, x)  # [b]
@@ -98,7 +98,7 @@ def step(cfg, state, batch):
 
 def sample(cfg, state, key, n):
     G, *_ = build(cfg)
-    return forward(G, *state.g_ema, jax.random.normal(key, (n, cfg.z_dim)), train=False)[0]
+    return forward(G, *state.g_ema, rng.normal(key, (n, cfg.z_dim)), train=False)[0]
 
 
 def setup(cfg):

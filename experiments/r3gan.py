@@ -83,7 +83,7 @@ class State(NamedTuple):
 
 def cosine(cfg, step, first, last):
     """Return what the burn-in has made of `first` at `step`: half a cosine down, or up, to `last`, where it stays."""
-    t = jnp.minimum(step / float(cfg.burn_in), 1)
+    t = jnp.minimum(jnp.float32(step) / cfg.burn_in, 1)
     return last + (first - last) * 0.5 * (1 + jnp.cos(jnp.pi * t))
 
 
@@ -111,7 +111,7 @@ def step(cfg, state, batch):
     gamma = cosine(cfg, state.step, cfg.gamma, cfg.gamma * cfg.gamma_end)
     memory = 0.5 ** (1 / jnp.maximum(cosine(cfg, state.step, 0.0, cfg.ema), 1e-8))
     x = batch["x"]  # [b, ...]
-    z = jax.random.normal(rng.at(state.key, state.step, "z"), (x.shape[0], cfg.z_dim))  # [b, z]
+    z = rng.normal(rng.at(state.key, state.step, "z"), (x.shape[0], cfg.z_dim))  # [b, z]
 
     def score(d_params, x):
         return forward(D, d_params, state.d.stats, x)[0]  # [b]
@@ -139,7 +139,7 @@ def step(cfg, state, batch):
 
 def sample(cfg, state, key, n):
     G, *_ = build(cfg, state.step)
-    x = forward(G, *state.g_ema, jax.random.normal(key, (n, cfg.z_dim)), train=False)[0]
+    x = forward(G, *state.g_ema, rng.normal(key, (n, cfg.z_dim)), train=False)[0]
     return x if x.ndim == 2 else jnp.clip(x, -1, 1)
 
 

@@ -100,7 +100,7 @@ def init(cfg, key):
 def step(cfg, state, batch):
     G, F, D, g_tx, f_tx, d_tx = build(cfg)
     x = batch["x"]  # [b, ...]
-    z, noise = jax.random.normal(rng.at(state.key, state.step, "z"), (2, x.shape[0], cfg.z_dim))  # [b, z] each
+    z, noise = rng.normal(rng.at(state.key, state.step, "z"), (2, x.shape[0], cfg.z_dim))  # [b, z] each
     mean, f_stats = forward(F, state.f.params, state.f.stats, x)
     code = mean + cfg.noise * noise  # [b, z]
 
@@ -129,7 +129,7 @@ def step(cfg, state, batch):
 
 def sample(cfg, state, key, n):
     G, *_ = build(cfg)
-    return forward(G, state.g.params, state.g.stats, jax.random.normal(key, (n, cfg.z_dim)), train=False)[0]
+    return forward(G, state.g.params, state.g.stats, rng.normal(key, (n, cfg.z_dim)), train=False)[0]
 
 
 def measure(cfg, state, key, train, test):

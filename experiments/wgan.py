@@ -85,7 +85,7 @@ def step(cfg, state, batch):
 
     def noise(i):
         key = jax.random.fold_in(rng.at(state.key, state.step, "z"), i)
-        return jax.random.normal(key, (cfg.batch_size, cfg.z_dim))  # [b, z]
+        return rng.normal(key, (cfg.batch_size, cfg.z_dim))  # [b, z]
 
     def critic_update(d, ix):
         i, x = ix
@@ -112,7 +112,7 @@ def step(cfg, state, batch):
 
 def sample(cfg, state, key, n):
     G, *_ = build(cfg)
-    return forward(G, state.g.params, state.g.stats, jax.random.normal(key, (n, cfg.z_dim)), train=False)[0]
+    return forward(G, state.g.params, state.g.stats, rng.normal(key, (n, cfg.z_dim)), train=False)[0]
 
 
 def setup(cfg):

@@ -20,6 +20,7 @@ import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend import core
 from runs import end, start
 
 import experiments
@@ -153,6 +154,42 @@ def test_tiny_is_never_chosen_by_itself(name):
     first = next(iter(module.PRESETS))
     assert first != "tiny"
     assert cli._preset_for({first: module.PRESETS[first], "tiny": cfg}, cfg.dataset) == first
+
+
+def equations(jaxpr):
+    """Yield all equations of a jaxpr, and of the functions that it calls; not of JAX's resize, which casts at its end."""
+    for eqn in jaxpr.eqns:
+        if eqn.params.get("name") == "_resize":
+            continue
+        yield eqn
+        for part in jax.tree.leaves(list(eqn.params.values()), is_leaf=lambda part: isinstance(part, core.Jaxpr)):
+            if isinstance(part, core.Jaxpr | core.ClosedJaxpr):
+                yield from equations(getattr(part, "jaxpr", part))
+
+
+def doubles(jaxpr):
+    """Return what makes arrays of float64 in a jaxpr; single numbers, as in Adam's correction of its moments, may be."""
+    is_double = lambda v: getattr(v.aval, "dtype", None) == np.float64 and v.aval.ndim > 0
+    return sorted({str(eqn.primitive) for eqn in equations(jaxpr) if any(map(is_double, eqn.outvars))})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_float32_under_x64(name):
+    """With JAX_ENABLE_X64 a state is what it is without: weights, noise, statistics and metrics are in float32."""
+    module, cfg, *_ = tiny(name)
+    dtypes = lambda tree: {jax.tree_util.keystr(k): v.dtype for k, v in jax.tree_util.tree_leaves_with_path(tree)}
+    usual = dtypes(jax.eval_shape(functools.partial(module.init, cfg), jax.random.key(0)))
+    with jax.enable_x64(True):
+        parts = game(module, cfg)
+        source, b, key = parts.setup.source, parts.setup.batch_size, jax.random.key(0)
+        feed = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), data.resident(source))
+        step = lambda state, feed: parts.step(state, data.batch(source, feed, key, state.step, b))
+        state = jax.eval_shape(parts.init, key)
+        jaxpr, (after, metrics) = jax.make_jaxpr(step, return_shape=True)(state, feed)
+        assert dtypes(state) == dtypes(after) == usual and not doubles(jaxpr.jaxpr)
+        assert set(dtypes(metrics).values()) <= {np.dtype(np.float32), np.dtype(np.int32)}
+        x = jax.eval_shape(lambda state, key: parts.sample(state, key, 4), state, key)
+        assert x.dtype == source.row["x"].dtype
 
 
 @kept

@@ -81,7 +81,7 @@ def init(cfg, key):
 
 def prior(cfg, key, n):
     shape = (n, cfg.z_dim)
-    return jax.random.normal(key, shape) if cfg.stochastic else jax.random.uniform(key, shape, minval=-1)  # [n, z]
+    return rng.normal(key, shape) if cfg.stochastic else rng.uniform(key, shape, minval=-1)  # [n, z]
 
 
 def step(cfg, state, batch):
@@ -89,7 +89,7 @@ def step(cfg, state, batch):
     loss = losses.non_saturating
     x = batch["x"]  # [b, ...]
     z = prior(cfg, rng.at(state.key, state.step, "z"), x.shape[0])
-    noise = jax.random.normal(rng.at(state.key, state.step, "noise"), z.shape)  # [b, z]
+    noise = rng.normal(rng.at(state.key, state.step, "noise"), z.shape)  # [b, z]
 
     def scores(d_params, fake, code):
         real_score, stats = forward(D, d_params, state.d.stats, x, code)  # [b]
@@ -130,7 +130,7 @@ def encode(cfg, state, raw):
     _, E, *_ = build(cfg)
 
     def one(x):
-        x, no_noise = data.decode({"x": x})["x"][None], jnp.zeros((1, cfg.z_dim))
+        x, no_noise = data.decode({"x": x})["x"][None], jnp.zeros((1, cfg.z_dim), jnp.float32)
         (z, mean), _ = forward(E, state.e.params, state.e.stats, x, no_noise, train=False)
         return z[0], mean[0]
 

@@ -85,7 +85,7 @@ def bound(cfg, e_params, g_params, x, key):
     """Return minus the lower bound of log p(x), its part KL(q(z|x) || p(z)) [b], and what G made of z."""
     E, G, _ = build(cfg)
     (mean, log_var), _ = forward(E, e_params, {}, x)  # [b, z]
-    z = mean + jnp.exp(log_var / 2) * jax.random.normal(key, mean.shape)  # [b, z]
+    z = mean + jnp.exp(log_var / 2) * rng.normal(key, mean.shape)  # [b, z]
     out, _ = forward(G, g_params, {}, z)  # [b, ...]
     kl = 0.5 * (jnp.exp(log_var) + mean**2 - 1 - log_var).sum(1)  # [b]
     return kl - log_likelihood(cfg, out, x), kl, out
@@ -106,8 +106,8 @@ def step(cfg, state, batch):
 def sample(cfg, state, key, n):
     _, G, _ = build(cfg)
     z_key, x_key = jax.random.split(key)
-    x = expected(forward(G, state.g.params, {}, jax.random.normal(z_key, (n, cfg.z_dim)))[0])
-    return x if x.ndim > 2 else x + cfg.x_std * jax.random.normal(x_key, x.shape)
+    x = expected(forward(G, state.g.params, {}, rng.normal(z_key, (n, cfg.z_dim)))[0])
+    return x if x.ndim > 2 else x + cfg.x_std * rng.normal(x_key, x.shape)
 
 
 def measure(cfg, state, key, train, test):

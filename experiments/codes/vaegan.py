@@ -73,7 +73,7 @@ def init(cfg, key):
 
 def step(cfg, state, batch):
     (E, G, D, tx), x = build(cfg), batch["x"]  # [b, ...]
-    noise, prior = jax.random.normal(rng.at(state.key, state.step, "z"), (2, x.shape[0], cfg.z_dim))  # [b, z] each
+    noise, prior = rng.normal(rng.at(state.key, state.step, "z"), (2, x.shape[0], cfg.z_dim))  # [b, z] each
 
     def encode(e_params):
         (mean, log_var), stats = forward(E, e_params, state.e.stats, x)  # [b, z]
@@ -120,7 +120,7 @@ def step(cfg, state, batch):
 
 def sample(cfg, state, key, n):
     _, G, *_ = build(cfg)
-    return forward(G, state.g.params, state.g.stats, jax.random.normal(key, (n, cfg.z_dim)), train=False)[0]
+    return forward(G, state.g.params, state.g.stats, rng.normal(key, (n, cfg.z_dim)), train=False)[0]
 
 
 def measure(cfg, state, key, train, test):
@@ -133,7 +133,7 @@ def measure(cfg, state, key, train, test):
     def of_one(row):
         x, key = row
         (mean, log_var), _ = forward(E, state.e.params, state.e.stats, x[None], train=False)
-        z = mean + jnp.exp(log_var / 2) * jax.random.normal(key, mean.shape)
+        z = mean + jnp.exp(log_var / 2) * rng.normal(key, mean.shape)
         return forward(G, state.g.params, state.g.stats, z, train=False)[0][0]
 
     again = jax.lax.map(of_one, (x, jax.random.split(key, len(x))), batch_size=500)

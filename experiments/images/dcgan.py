@@ -71,7 +71,7 @@ def init(cfg, key):
 
 
 def latent(cfg, key, n):
-    return jax.random.uniform(key, (n, cfg.z_dim), minval=-1)  # [n, z]
+    return rng.uniform(key, (n, cfg.z_dim), minval=-1)  # [n, z]
 
 
 def step(cfg, state, batch):
@@ -114,7 +114,7 @@ def sample(cfg, state, key, n):
 def measure(cfg, state, key, train, test):
     draw = functools.partial(generate, cfg, state)
     z = latent(cfg, key, 256)
-    t = jnp.linspace(0, 1, 10).reshape(1, -1, 1)
+    t = jnp.linspace(0, 1, 10, dtype=jnp.float32).reshape(1, -1, 1)
     walks = (1 - t) * z[:8, None] + t * z[8:16, None]  # [rows, columns, z]
 
     flat = draw(z).reshape(256, -1)

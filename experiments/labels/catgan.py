@@ -80,7 +80,7 @@ def entropies(logits):
 def step(cfg, state, batch):
     G, D, g_tx, d_tx = build(cfg)
     x = batch["x"]  # [b, ...]
-    z_d, z_g = jax.random.uniform(rng.at(state.key, state.step, "z"), (2, x.shape[0], cfg.z_dim))  # [b, z] each
+    z_d, z_g = rng.uniform(rng.at(state.key, state.step, "z"), (2, x.shape[0], cfg.z_dim))  # [b, z] each
 
     def seen(d_params, x, noise):
         (logits, _), _ = forward(D, d_params, state.d.stats, x, rng.at(state.key, state.step, noise))  # [b, K]
@@ -107,7 +107,7 @@ def step(cfg, state, batch):
 
 def sample(cfg, state, key, n):
     G, *_ = build(cfg)
-    z = jax.random.uniform(key, (n, cfg.z_dim))
+    z = rng.uniform(key, (n, cfg.z_dim))
     return forward(G, state.g.params, state.g.stats, z, train=False)[0]
 
 

@@ -77,7 +77,7 @@ def step(cfg, state, batch):
     G, D, tx = build(cfg)
     loss = losses.PAIRS[cfg.loss]
     x, y = batch["x"], batch["y"]  # [b, ...], [b]; G is asked for the same labels
-    z = jax.random.normal(rng.at(state.key, state.step, "z"), (x.shape[0], cfg.z_dim))  # [b, z]
+    z = rng.normal(rng.at(state.key, state.step, "z"), (x.shape[0], cfg.z_dim))  # [b, z]
 
     def scores(d_params, fake):
         (real_score, real_log_p), stats = forward(D, d_params, state.d.stats, x, y)  # [b], [b]
@@ -105,7 +105,7 @@ def step(cfg, state, batch):
 
 def draw(cfg, state, key, y):
     G, *_ = build(cfg)
-    z = jax.random.normal(key, (y.size, cfg.z_dim))
+    z = rng.normal(key, (y.size, cfg.z_dim))
     return forward(G, state.g.params, state.g.stats, z, y, train=False)[0]
 
 

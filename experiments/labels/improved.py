@@ -87,7 +87,7 @@ def init(cfg, key):
 def reference_batch(cfg, state):
     """Return the reference batch of virtual batch norm, the same all through the run."""
     key = rng.at(state.key, 0, "reference")
-    return jax.random.uniform(key, (cfg.reference, cfg.z_dim)) if cfg.reference else None
+    return rng.uniform(key, (cfg.reference, cfg.z_dim)) if cfg.reference else None
 
 
 def historical_distance(cfg, params, means, i):
@@ -100,7 +100,7 @@ def historical_distance(cfg, params, means, i):
 def step(cfg, state, batch):
     G, D, tx = build(cfg)
     x, labelled, y = batch["x"]["x"], batch["labelled"]["x"], batch["labelled"]["y"]  # [b, ...], [b, ...], [b]
-    z_d, z_g = jax.random.uniform(rng.at(state.key, state.step, "z"), (2, x.shape[0], cfg.z_dim))  # [b, z] each
+    z_d, z_g = rng.uniform(rng.at(state.key, state.step, "z"), (2, x.shape[0], cfg.z_dim))  # [b, z] each
 
     def seen(d_params, x, noise):  # logits [b, K], features [b, f]
         return forward(D, d_params, state.d.stats, x, rng.at(state.key, state.step, noise))[0]
@@ -137,7 +137,7 @@ def step(cfg, state, batch):
 
 def sample(cfg, state, key, n):
     G, *_ = build(cfg)
-    z = jax.random.uniform(key, (n, cfg.z_dim))
+    z = rng.uniform(key, (n, cfg.z_dim))
     return forward(G, state.g.params, state.g.stats, z, reference_batch(cfg, state), train=False)[0]
 
 

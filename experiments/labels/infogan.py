@@ -78,9 +78,10 @@ def init(cfg, key):
 def latent(cfg, key, n):
     """Return (all that G sees [n, z + categories + continuous], its last columns, the code)."""
     noise, which, where = jax.random.split(key, 3)
-    category = jax.nn.one_hot(jax.random.randint(which, (n,), 0, cfg.categories), cfg.categories)  # [n, categories]
-    code = jnp.concatenate([category, jax.random.uniform(where, (n, cfg.continuous), minval=-1)], 1)
-    return jnp.concatenate([jax.random.uniform(noise, (n, cfg.z_dim), minval=-1), code], 1), code
+    drawn = jax.random.randint(which, (n,), 0, cfg.categories, jnp.int32)
+    category = jax.nn.one_hot(drawn, cfg.categories, dtype=jnp.float32)  # [n, categories]
+    code = jnp.concatenate([category, rng.uniform(where, (n, cfg.continuous), minval=-1)], 1)
+    return jnp.concatenate([rng.uniform(noise, (n, cfg.z_dim), minval=-1), code], 1), code
 
 
 def information(cfg, q, code):
@@ -131,10 +132,10 @@ def measure(cfg, state, key, train, test):
     G, D, *_ = build(cfg)
     found, columns = {}, 10
     noise = jnp.tile(latent(cfg, key, 1)[0][:, : cfg.z_dim], (cfg.categories * columns, 1))
-    category = jnp.repeat(jnp.eye(cfg.categories), columns, 0)
+    category = jnp.repeat(jnp.eye(cfg.categories, dtype=jnp.float32), columns, 0)
     for i in range(cfg.continuous):  # a row for each category, and the code from -2 to 2 along it
-        moved = jnp.tile(jnp.linspace(-2, 2, columns), cfg.categories)
-        c = jnp.zeros((category.shape[0], cfg.continuous)).at[:, i].set(moved)
+        moved = jnp.tile(jnp.linspace(-2, 2, columns, dtype=jnp.float32), cfg.categories)
+        c = jnp.zeros((category.shape[0], cfg.continuous), jnp.float32).at[:, i].set(moved)
         z = jnp.concatenate([noise, category, c], 1)
         images = forward(G, state.g.params, state.g.stats, z, train=False)[0]
         rows = tuple(f"category {c}" for c in range(cfg.categories))
@@ -147,7 +148,7 @@ def measure(cfg, state, key, train, test):
 
         said = jax.lax.map(says, test["x"], batch_size=500)  # [n]
         known = test["y"] >= 0  # the others have no label
-        table = jnp.zeros((cfg.categories, data.load(cfg.dataset).classes)).at[said, test["y"]].add(known)
+        table = jnp.zeros((cfg.categories, data.load(cfg.dataset).classes), jnp.float32).at[said, test["y"]].add(known)
         best = optax.assignment.hungarian_algorithm(-table)
         found["error"] = 1 - table[best].sum() / known.sum()
     return found

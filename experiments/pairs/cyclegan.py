@@ -77,7 +77,7 @@ def init(cfg, key):
     shape = data.load(cfg.dataset).shape
     nets = {"g_ab": G, "g_ba": G, "d_a": D, "d_b": D}
     players = [create(net, tx, rng.at(key, 0, name), jnp.zeros((1, *shape))) for name, net in nets.items()]
-    return State(jnp.int32(0), key, *players, *jnp.zeros((2, cfg.history, *shape)))
+    return State(jnp.int32(0), key, *players, *jnp.zeros((2, cfg.history, *shape), jnp.float32))
 
 
 def resized(x, shape):

@@ -26,7 +26,7 @@ def order(key: jax.Array, i: jax.typing.ArrayLike, b: int, n: int) -> jax.Array:
         raise UserError(f"a batch of {b} is more than the {n} records that there are: lower --batch-size.")
     epoch, k = i // (n // b), i % (n // b)
     rounds = 6 * max(n - 1, 1).bit_length()
-    keys = jax.random.bits(jax.random.fold_in(key, epoch), (rounds, 2))  # [rounds, 2]
+    keys = jax.random.bits(jax.random.fold_in(key, epoch), (rounds, 2), jnp.uint32)  # [rounds, 2]
 
     def swap(index, key):
         partner = ((key[0] % n).astype(jnp.int32) + n - index) % n

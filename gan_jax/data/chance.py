@@ -11,7 +11,7 @@ from gan_jax.game import rng
 
 def of_batch(key: jax.Array, i: jax.typing.ArrayLike, name: str, b: int) -> Callable:
     """Return the function (*shape) -> numbers [b, *shape], uniform in [0, 1), of batch i, for the noise `name`."""
-    return lambda *shape: jax.random.uniform(rng.at(key, i, name), (b, *shape))
+    return lambda *shape: rng.uniform(rng.at(key, i, name), (b, *shape))
 
 
 def of_records(name: str, values: jax.Array) -> Callable:
@@ -19,9 +19,9 @@ def of_records(name: str, values: jax.Array) -> Callable:
 
     def uniform(*shape):
         key = rng.at(jax.random.key(0), 0, name)
-        salt = jax.random.bits(key, values.shape[1:])[None]
+        salt = jax.random.bits(key, values.shape[1:], np.uint32)[None]
         digests = (values.astype(np.uint32) * salt).reshape(len(values), -1).sum(1, dtype=np.uint32)
-        return jax.vmap(lambda digest: jax.random.uniform(jax.random.fold_in(key, digest), shape))(digests)
+        return jax.vmap(lambda digest: rng.uniform(jax.random.fold_in(key, digest), shape))(digests)
 
     return uniform
 

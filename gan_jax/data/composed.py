@@ -150,10 +150,10 @@ def coloured(name: str, base: Source, std: float = 0.5, noise: float = 0.2) -> S
 
     def make(raw, key, i, b):
         keys = jax.random.split(jax.random.fold_in(rng.at(key, 0, "data"), i), 3)
-        y = jax.random.randint(keys[0], (b,), 0, len(images()))
+        y = jax.random.randint(keys[0], (b,), 0, len(images()), jnp.int32)
         ink = jnp.asarray(images())[y]
-        paint = std * jax.random.normal(keys[1], (b, 1, 1, 3))
-        x = ink * paint + ink - 1 + noise * jax.random.normal(keys[2], (*ink.shape[:3], 3))
+        paint = std * rng.normal(keys[1], (b, 1, 1, 3))
+        x = ink * paint + ink - 1 + noise * rng.normal(keys[2], (*ink.shape[:3], 3))
         return {"x": jnp.clip(x, -1, 1), "y": y}
 
     return Source(name, {"x": Field((*base.shape[:2], 3), "image"), "y": label(base.classes)}, make=make)

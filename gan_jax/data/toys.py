@@ -17,9 +17,9 @@ def mixture(name: str, means: np.ndarray, std: float) -> Source:
 
     def make(raw, key, i, b):
         which, noise = jax.random.split(jax.random.fold_in(rng.at(key, 0, "data"), i))
-        drawn = jax.random.randint(which, (b,), 0, len(means))
+        drawn = jax.random.randint(which, (b,), 0, len(means), jnp.int32)
         centre = jnp.asarray(means)[drawn]
-        return {"x": centre + std * jax.random.normal(noise, centre.shape), "y": jnp.asarray(labels)[drawn]}
+        return {"x": centre + std * rng.normal(noise, centre.shape), "y": jnp.asarray(labels)[drawn]}
 
     modes, labels, weights = np.unique(means, axis=0, return_inverse=True, return_counts=True)
     labels, shares = labels.reshape(-1).astype(np.int32), np.float32(weights / len(means))

@@ -1,4 +1,4 @@
-"""Random keys as a function of (root, step, name).
+"""Random keys as a function of (root, step, name), and noise in float32.
 
 A resumed run draws the numbers it would have drawn, and a new source of noise moves no other one.
 """
@@ -6,8 +6,19 @@ A resumed run draws the numbers it would have drawn, and a new source of noise m
 import zlib
 
 import jax
+import jax.numpy as jnp
 
 
 def at(root: jax.Array, step, name: str) -> jax.Array:
     """Return the key for the noise called `name` at `step`, derived from the run's `root` key."""
     return jax.random.fold_in(jax.random.fold_in(root, zlib.crc32(name.encode())), step)
+
+
+def normal(key: jax.Array, shape=()) -> jax.Array:
+    """Return standard normal numbers [*shape], in float32 whatever JAX_ENABLE_X64 says: what meets them stays so."""
+    return jax.random.normal(key, shape, jnp.float32)
+
+
+def uniform(key: jax.Array, shape=(), minval=0.0, maxval=1.0) -> jax.Array:
+    """Return numbers [*shape], even in [minval, maxval), in float32 likewise."""
+    return jax.random.uniform(key, shape, jnp.float32, minval, maxval)

@@ -63,7 +63,7 @@ class Stacked(NamedTuple):
         def one(key, records):
             raw = lambda i: jax.tree.map(lambda a: a[source.pick(key, i, b)], records)
             labels = jax.lax.map(lambda i: source.make(raw(i), key, i, b)["y"], jnp.arange(-(-n // b)))
-            return of_histogram(jnp.zeros(source.classes).at[labels.reshape(-1)[:n]].add(1))
+            return of_histogram(jnp.zeros(source.classes, jnp.float32).at[labels.reshape(-1)[:n]].add(1))
 
         return lambda key: one(key, records)
 
@@ -78,7 +78,7 @@ def coverage(x, means, std, shares=None):
     """
     distance = jnp.linalg.norm(x[:, None] - means[None], axis=-1)  # [n, m]
     good = distance.min(1) <= 3 * std
-    counts = jnp.zeros(len(means)).at[distance.argmin(1)].add(good)  # [m]
+    counts = jnp.zeros(len(means), jnp.float32).at[distance.argmin(1)].add(good)  # [m]
     return of_histogram(counts, shares) | {"high_quality": good.mean()}
 
 
@@ -113,7 +113,7 @@ def stacked_coverage(judge, draw, key, n=STACKED):
     shape = jax.eval_shape(lambda key: draw(key, m), key).shape[1:3]
     classes = jax.eval_shape(judge, jax.ShapeDtypeStruct((1, *shape, 1), jnp.float32)).shape[1]
     found = jax.lax.map(labels, jax.random.split(key, -(-n // m))).reshape(-1)[:n]
-    return of_histogram(jnp.zeros(classes**3).at[found].add(1))
+    return of_histogram(jnp.zeros(classes**3, jnp.float32).at[found].add(1))
 
 
 def label_switches(labels):

@@ -20,7 +20,7 @@ class G(nn.Module):
 
     @nn.compact
     def __call__(self, z, y, train=True):
-        return self.net(jnp.concatenate([z, jax.nn.one_hot(y, self.classes)], 1), train)
+        return self.net(jnp.concatenate([z, jax.nn.one_hot(y, self.classes, dtype=z.dtype)], 1), train)
 
 
 def trunk(x, width, train):
@@ -43,7 +43,7 @@ class Concat(nn.Module):
 
     @nn.compact
     def __call__(self, x, y, train=True):
-        label = jax.nn.one_hot(y, self.classes).reshape(-1, *[1] * (x.ndim - 2), self.classes)
+        label = jax.nn.one_hot(y, self.classes, dtype=x.dtype).reshape(-1, *[1] * (x.ndim - 2), self.classes)
         x = jnp.concatenate([x, jnp.broadcast_to(label, (*x.shape[:-1], self.classes))], -1)
         h, kernel_init = trunk(x, self.width, train)
         score = nn.Dense(1, kernel_init=kernel_init)(h)[:, 0]
@@ -75,7 +75,7 @@ class Classifier(nn.Module):
         h, kernel_init = trunk(x, self.width, train)
         log_p = jax.nn.log_softmax(nn.Dense(self.classes, kernel_init=kernel_init)(h))
         score = nn.Dense(1, kernel_init=kernel_init)(h)[:, 0]
-        return score, jnp.sum(log_p * jax.nn.one_hot(y, self.classes), 1)
+        return score, jnp.sum(log_p * jax.nn.one_hot(y, self.classes, dtype=log_p.dtype), 1)
 
 
 D = {"concat": Concat, "projection": Projection, "acgan": Classifier}

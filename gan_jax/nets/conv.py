@@ -3,21 +3,24 @@
 Convolution, input gradient (= transposed convolution) and kernel gradient are closed under differentiation: each is
 bilinear, and its two gradients are the other two. Each is lowered here as ONE convolution NHWC x HWIO -> NHWC, which is
 what XLA runs fast on the CPU, in a loop body too; the gradients of `lax.conv_general_dilated` are not of that form.
-A `custom_vjp` has no forward mode: set TRIPLE = False for `jax.jvp`.
+They are primitives of JAX, so forward mode (`jax.jvp`, `jacfwd`, `linearize`) and any mix of both modes work, too.
 
 x is everywhere the larger side of a convolution [b, h, w, c], y the smaller one [b, n, m, o], kernel
 [kh, kw, c, o]; strides, pads ((low, high) per axis) and sizes are tuples with one entry per spatial axis.
 """
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 from jax import lax
+from jax.extend import core
+from jax.interpreters import ad, batching, mlir
 
 TRIPLE: bool | None = None  # None: on the CPU alone. Read while tracing: what is already compiled stays as it is.
 FEW = 8, 64  # channels of x, pixels of y: with fewer, zeros cost a transposed convolution less than being several
@@ -57,13 +60,11 @@ def _mirror_pads(y, kernel, strides, pads, size):
     return tuple(mirrored)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _forward(x, kernel, strides, pads):
+def _forward(x, kernel, *, strides, pads):
     return _canonical(x, kernel, strides, pads)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _input_grad(y, kernel, strides, pads, size):  # size: of x
+def _input_grad(y, kernel, *, strides, pads, size):  # size: of x
     if math.prod(strides) == 1 or kernel.shape[2] < FEW[0] or math.prod(y.shape[1:3]) < FEW[1]:
         return _canonical(y, _mirror(kernel), (1, 1), _mirror_pads(y, kernel, strides, pads, size), step=strides)
     return _interleaved(y, kernel, strides, pads, size)
@@ -88,8 +89,7 @@ def _interleaved(y, kernel, strides, pads, size):
     return jnp.concatenate(rows, 2).reshape(len(y), s * n, t * m, -1)[:, : size[0], : size[1]]
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _kernel_grad(x, y, strides, pads, size):  # size: of the kernel
+def _kernel_grad(x, y, *, strides, pads, size):  # size: of the kernel
     n = _parts(x, y)
     if n == 1:
         return _kernel_grad_of_part(x, y, strides, pads, size)
@@ -117,26 +117,50 @@ def _kernel_grad_of_part(x, y, strides, pads, size):
     return _canonical(x, y, (1, 1), around, kernel_step=strides).transpose(1, 2, 0, 3)
 
 
-_forward.defvjp(
-    lambda x, kernel, strides, pads: (_forward(x, kernel, strides, pads), (x, kernel)),
-    lambda strides, pads, saved, y: (
-        _input_grad(y, saved[1], strides, pads, saved[0].shape[1:3]),
-        _kernel_grad(saved[0], y, strides, pads, saved[1].shape[:2]),
-    ),
+def _bilinear(f, of_a, of_b):
+    """Return (a, b, **static) -> f(a, b, **static) as a primitive of JAX.
+
+    of_a, of_b: (gradient of f, a, b, **static) -> gradient of that operand; the operand itself is known by its `aval`
+    alone. In forward mode f is applied to the tangents.
+    """
+
+    @lru_cache(256)
+    def shape(*of, **static):
+        found = jax.eval_shape(partial(f, **static), *(jax.ShapeDtypeStruct(*one) for one in of))
+        return found.shape, found.dtype
+
+    def batched(operands, axes, **static):
+        a, b = operands
+        if axes[1] is not None or f is _kernel_grad:
+            return jax.vmap(partial(f, **static), axes)(a, b), 0
+        a = jnp.moveaxis(a, axes[0], 0)  # images that are vmapped are more images
+        found = primitive.bind(a.reshape(-1, *a.shape[2:]), b, **static)
+        return found.reshape(*a.shape[:2], *found.shape[1:]), 0
+
+    primitive = core.Primitive(f"gan_jax{f.__name__}")
+    primitive.def_impl(jax.jit(f, static_argnames=list(inspect.signature(f).parameters)[2:]))
+    of = lambda a: (a.shape, a.dtype)
+    primitive.def_abstract_eval(lambda a, b, **static: jax.core.ShapedArray(*shape(of(a), of(b), **static)))
+    mlir.register_lowering(primitive, mlir.lower_fun(f, multiple_results=False))
+    ad.defbilinear(primitive, of_a, of_b)
+    batching.primitive_batchers[primitive] = batched
+    return primitive.bind
+
+
+forward = _bilinear(
+    _forward,
+    lambda y, x, kernel, **static: input_grad(y, kernel, size=x.aval.shape[1:3], **static),
+    lambda y, x, kernel, **static: kernel_grad(x, y, size=kernel.aval.shape[:2], **static),
 )
-_input_grad.defvjp(
-    lambda y, kernel, strides, pads, size: (_input_grad(y, kernel, strides, pads, size), (y, kernel)),
-    lambda strides, pads, _, saved, x: (
-        _forward(x, saved[1], strides, pads),
-        _kernel_grad(x, saved[0], strides, pads, saved[1].shape[:2]),
-    ),
+input_grad = _bilinear(
+    _input_grad,
+    lambda x, y, kernel, size, **static: forward(x, kernel, **static),
+    lambda x, y, kernel, size, **static: kernel_grad(x, y, size=kernel.aval.shape[:2], **static),
 )
-_kernel_grad.defvjp(
-    lambda x, y, strides, pads, size: (_kernel_grad(x, y, strides, pads, size), (x, y)),
-    lambda strides, pads, _, saved, kernel: (
-        _input_grad(saved[1], kernel, strides, pads, saved[0].shape[1:3]),
-        _forward(saved[0], kernel, strides, pads),
-    ),
+kernel_grad = _bilinear(
+    _kernel_grad,
+    lambda kernel, x, y, size, **static: input_grad(y, kernel, size=x.aval.shape[1:3], **static),
+    lambda kernel, x, y, size, **static: forward(x, kernel, **static),
 )
 
 
@@ -163,7 +187,7 @@ def conv(x, kernel, strides=1, padding="SAME"):
     strides = _pair(strides)
     pads = _pads(x.shape[1:3], kernel.shape[:2], strides, padding)
     if _triple():
-        return _forward(x, kernel, strides, pads)
+        return forward(x, kernel, strides=strides, pads=pads)
     return _lax_conv(x, kernel, strides, pads)
 
 
@@ -187,7 +211,7 @@ def conv_transpose(y, kernel, strides=1, padding="SAME", size=None):
     if small != y.shape[1:3]:
         raise ValueError(f"size {size} can't be had from {y.shape[1:3]}: the convolution leads from it to {small}.")
     if _triple():
-        return _input_grad(y, kernel, strides, pads, size)
+        return input_grad(y, kernel, strides=strides, pads=pads, size=size)
     pads = _mirror_pads(y, kernel, strides, pads, size)
     return _lax_conv(y, _mirror(kernel), (1, 1), pads, lhs_dilation=strides)
 

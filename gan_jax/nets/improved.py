@@ -16,9 +16,9 @@ class NormedDense(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        v = self.param("v", nn.initializers.normal(0.1), (x.shape[1], self.out))
-        scale = self.param("scale", nn.initializers.constant(self.scale), (self.out,))
-        bias = self.param("bias", nn.initializers.zeros, (self.out,))
+        v = self.param("v", nn.initializers.normal(0.1), (x.shape[1], self.out), jnp.float32)
+        scale = self.param("scale", nn.initializers.constant(self.scale), (self.out,), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (self.out,), jnp.float32)
         return x @ (v * (scale / jnp.linalg.norm(v, axis=0))[None]) + bias[None]
 
 
@@ -33,7 +33,7 @@ class MinibatchDiscrimination(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        t = self.param("t", nn.initializers.normal(0.05), (x.shape[1], self.kernels, self.dims))
+        t = self.param("t", nn.initializers.normal(0.05), (x.shape[1], self.kernels, self.dims), jnp.float32)
         m = jnp.einsum("bi,ikd->bkd", x, t)
         near = jnp.exp(-jnp.abs(m[:, None] - m[None]).sum(3))  # [b, b, kernels]
         others = 1 - jnp.eye(x.shape[0], dtype=x.dtype)
@@ -50,8 +50,8 @@ class VirtualBatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x, reference):
-        scale = self.param("scale", nn.initializers.ones, (x.shape[1],))[None]
-        bias = self.param("bias", nn.initializers.zeros, (x.shape[1],))[None]
+        scale = self.param("scale", nn.initializers.ones, (x.shape[1],), jnp.float32)[None]
+        bias = self.param("bias", nn.initializers.zeros, (x.shape[1],), jnp.float32)[None]
         r, mean = reference.shape[0], reference.mean(0, keepdims=True)
         off, x_off = reference - mean, x - mean  # [r, c], [b, c]
         var = (off**2).mean(0, keepdims=True)  # [1, c]; centred, since E x^2 - (E x)^2 cancels where the mean is large

@@ -50,8 +50,9 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        kernel = self.param("kernel", self.kernel_init, (*2 * (self.kernel_size,), x.shape[0], self.features))
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        shape = *2 * (self.kernel_size,), x.shape[0], self.features
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
         x, kernel, bias = promote_dtype(x, kernel, bias)
         return conv(x, kernel, self.stride) + bias[:, None, None, None]
 
@@ -67,7 +68,8 @@ class ConvTranspose(nn.Module):
 
     @nn.compact
     def __call__(self, y):
-        kernel = self.param("kernel", self.kernel_init, (*2 * (self.kernel_size,), y.shape[0], self.features))
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        shape = *2 * (self.kernel_size,), y.shape[0], self.features
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
         y, kernel, bias = promote_dtype(y, kernel, bias)
         return conv_transpose(y, kernel.swapaxes(2, 3), self.stride, self.size) + bias[:, None, None, None]

@@ -38,8 +38,8 @@ class GroupedConv(nn.Module):
     def __call__(self, x):
         c = x.shape[-1]
         groups = max(1, c // self.group)
-        kernel = self.param("kernel", self.kernel_init, (3, 3, c // groups, c))
-        bias = self.param("bias", nn.initializers.zeros, (c,))
+        kernel = self.param("kernel", self.kernel_init, (3, 3, c // groups, c), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (c,), jnp.float32)
         parts = zip(jnp.split(x, groups, -1), jnp.split(kernel, groups, -1), strict=True)
         return jnp.concatenate([conv(x, kernel) for x, kernel in parts], -1) + bias.reshape(1, 1, 1, -1)
 
@@ -80,7 +80,7 @@ class G(nn.Module):
     def __call__(self, z, train=True):
         stages = _levels(self.shape, self.width)[::-1]
         size, c = stages[0]
-        basis = self.param("basis", nn.initializers.normal(1.0), (*size, c))
+        basis = self.param("basis", nn.initializers.normal(1.0), (*size, c), jnp.float32)
         x = basis[None] * nn.Dense(c, use_bias=False, kernel_init=he())(z)[:, None, None]
         for i, (size, c) in enumerate(stages):
             x = _resized(x, size, c) if i else x
@@ -104,5 +104,6 @@ class D(nn.Module):
             x = _resized(x, size, c) if i else x
             for _ in range(self.blocks):
                 x = Block(self.blocks * len(stages), self.group)(x)
-        basis = self.param("basis", nn.initializers.normal((x.shape[1] * x.shape[2]) ** -0.5), x.shape[1:])
+        basis_init = nn.initializers.normal((x.shape[1] * x.shape[2]) ** -0.5)
+        basis = self.param("basis", basis_init, x.shape[1:], jnp.float32)
         return nn.Dense(1, use_bias=False, kernel_init=he())((x * basis[None]).sum((1, 2)))[:, 0]

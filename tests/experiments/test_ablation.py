@@ -36,7 +36,7 @@ def one_step(way, key, g, d, rows, t, past):
     """(g, d) after step t as the words beside `way` say, written out; past: the parameters of D that G faces, if any."""
     n = 1 + K * (way in FRESH)
     minibatch = [rows[i::n] for i in range(n)]
-    z = jax.random.normal(rng.at(key, t, "z"), (n, B, CFG.z_dim))
+    z = rng.normal(rng.at(key, t, "z"), (n, B, CFG.z_dim))
     adam = functools.partial(oracle.adam, b1=0.5, eps_root=1e-16)
 
     def value(theta, w, i):

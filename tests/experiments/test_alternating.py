@@ -45,7 +45,7 @@ def test_step_is_the_paper_s(head_start):
             players = *oracle.started(start.g, start.d), start.g.params
             for t, x in enumerate(xs):
                 key = lambda i, t=t: jax.random.fold_in(rng.at(start.key, t, "z"), i)
-                zs = [jax.random.normal(key(i), (2, cfg.z_dim)) for i in range(cfg.d_steps + cfg.g_steps)]
+                zs = [rng.normal(key(i), (2, cfg.z_dim)) for i in range(cfg.d_steps + cfg.g_steps)]
                 players = paper(*players, zs, x, t >= head_start, simultaneous)
             return players
 

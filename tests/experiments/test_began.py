@@ -50,7 +50,7 @@ def test_step_is_the_paper_s(monkeypatch):
         def theirs(gamma):
             players = *oracle.started(start.g, start.d), start.k
             for t, x in enumerate(xs):
-                uniform = lambda name, t=t: jax.random.uniform(rng.at(start.key, t, name), (2, CFG.z_dim), minval=-1)
+                uniform = lambda name, t=t: rng.uniform(rng.at(start.key, t, name), (2, CFG.z_dim), minval=-1)
                 players = paper(*players, uniform("z_d"), uniform("z_g"), x, gamma)
             return players
 

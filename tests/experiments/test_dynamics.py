@@ -53,7 +53,7 @@ def test_step_is_the_paper_s():
         def theirs(again):
             players = oracle.started(start.g, start.d)
             for t, x in enumerate(xs):
-                z = jax.random.normal(rng.at(start.key, t, "z"), (4, CFG.z_dim))
+                z = rng.normal(rng.at(start.key, t, "z"), (4, CFG.z_dim))
                 players = paper(*players, z, x, again)
             return list(players)
 

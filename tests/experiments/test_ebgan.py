@@ -64,14 +64,14 @@ def test_step_is_the_paper_s(monkeypatch):
     with jax.enable_x64(True):
         xs = np.random.default_rng(0).normal(size=(2, B, 2))
         start, end, _ = oracle.played(ebgan, CFG, [{"x": x} for x in xs])
-        z = jax.random.normal(rng.at(start.key, 0, "z"), (B, CFG.z_dim))
+        z = rng.normal(rng.at(start.key, 0, "z"), (B, CFG.z_dim))
         at_first = energies(start.d.params, start.d.stats, G(start.g.params, start.g.stats, z)[0])
         assert min(at_first) < MARGIN < max(at_first)
 
         def theirs(weight):
             players = oracle.started(start.g, start.d)
             for t, x in enumerate(xs):
-                players = paper(*players, jax.random.normal(rng.at(start.key, t, "z"), (B, CFG.z_dim)), x, weight)
+                players = paper(*players, rng.normal(rng.at(start.key, t, "z"), (B, CFG.z_dim)), x, weight)
             return list(players)
 
         oracle.same([end.g, end.d], theirs(CFG.pull_away))

@@ -56,7 +56,7 @@ def test_step_is_the_paper_s(monkeypatch):
         def theirs(sign):
             players = oracle.started(start.g, start.e, start.d)
             for t, x in enumerate(xs):
-                players = paper(*players, jax.random.normal(rng.at(start.key, t, "z"), (B, CFG.z_dim)), x, sign)
+                players = paper(*players, rng.normal(rng.at(start.key, t, "z"), (B, CFG.z_dim)), x, sign)
             return players
 
         oracle.same([end.g, end.e, end.d], theirs(1))

@@ -51,7 +51,7 @@ def test_step_is_the_paper_s(monkeypatch):
         def theirs(order):
             players = oracle.started(start.g, start.d)
             for t, x in enumerate(xs):
-                players = paper(*players, jax.random.normal(rng.at(start.key, t, "z"), (B, CFG.z_dim)), x[order])
+                players = paper(*players, rng.normal(rng.at(start.key, t, "z"), (B, CFG.z_dim)), x[order])
             return list(players)
 
         oracle.same([end.g, end.d], theirs(np.arange(B)))

@@ -59,7 +59,7 @@ def test_step_is_the_paper_s(monkeypatch):
         def theirs(r2):
             players = *oracle.started(start.g, start.d), start.g_ema
             for t, x in enumerate(xs):
-                z = jax.random.normal(rng.at(start.key, t, "z"), (3, CFG.z_dim))
+                z = rng.normal(rng.at(start.key, t, "z"), (3, CFG.z_dim))
                 players = paper(*players, z, x, float(t), r2)
             return players
 

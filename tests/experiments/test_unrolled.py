@@ -36,7 +36,7 @@ def value(g_params, d_params, z, x):
 
 def paper(state, xs, average=lambda grads: grads, noise=None):
     """The algorithm box: for each minibatch, K ascents of D unrolled by hand, G's gradient through all, one ascent of D."""
-    zs = [jax.random.normal(rng.at(state.key, t, "z"), (len(x), CFG.z_dim)) for t, x in enumerate(xs)]
+    zs = [rng.normal(rng.at(state.key, t, "z"), (len(x), CFG.z_dim)) for t, x in enumerate(xs)]
 
     def turn(before, now):  # one program for all minibatches
         (g, d, mean), (x, z) = before, now
@@ -84,7 +84,7 @@ def test_sharded_step_equals_pmap():
     with jax.enable_x64(True):
         state = oracle.double(jax.jit(functools.partial(unrolled.init, CFG))(jax.random.key(0)))
         xs = np.random.default_rng(1).normal(size=(2, 8, 2))
-        noise = jnp.stack([jax.random.normal(rng.at(state.key, t, "z"), (8, CFG.z_dim)) for t in range(2)])
+        noise = jnp.stack([rng.normal(rng.at(state.key, t, "z"), (8, CFG.z_dim)) for t in range(2)])
         by_device = lambda a: a.reshape(2, 4, 2, -1).swapaxes(0, 1)  # [device, step, row, ...]
         mean = lambda grads: jax.lax.pmean(grads, "data")
         one = jax.pmap(lambda x, z: paper(state, x, mean, z), axis_name="data", out_axes=None)
@@ -103,7 +103,7 @@ def test_zero_updates_ahead_is_the_plain_gan():
     cfg = dataclasses.replace(CFG, unroll=0)
     state = jax.jit(functools.partial(unrolled.init, cfg))(jax.random.key(0))
     x = np.random.default_rng(0).normal(size=(8, 2)).astype(np.float32)
-    z = jax.random.normal(rng.at(state.key, 0, "z"), (8, cfg.z_dim))
+    z = rng.normal(rng.at(state.key, 0, "z"), (8, cfg.z_dim))
     after, metrics = jax.jit(functools.partial(unrolled.step, cfg))(state, {"x": x})
 
     @jax.jit

@@ -60,7 +60,7 @@ def test_step_is_the_paper_s():
         def theirs(looks):
             players = *oracle.started(start.g, start.d), start.g_ema
             for t, x in enumerate(xs):
-                players = paper(*players, jax.random.normal(rng.at(start.key, t, "z"), (8, CFG.z_dim)), x, looks)
+                players = paper(*players, rng.normal(rng.at(start.key, t, "z"), (8, CFG.z_dim)), x, looks)
             return players
 
         oracle.same((end.g, end.d, end.g_ema), theirs(CFG.unroll), rtol=1e-8, atol=1e-10)

@@ -64,7 +64,7 @@ def test_step_is_the_paper_s():
         def theirs(looks):
             players = *oracle.started(start.g, start.d), start.g_ema
             for t, x in enumerate(xs):
-                players = paper(*players, jax.random.normal(rng.at(start.key, t, "z"), (8, CFG.z_dim)), x, looks)
+                players = paper(*players, rng.normal(rng.at(start.key, t, "z"), (8, CFG.z_dim)), x, looks)
             return players
 
         # a bias before batch norm has no gradient but rounding, which Adam divides by 1e-8

@@ -41,7 +41,7 @@ def test_step_is_the_paper_s(monkeypatch):
         def theirs(ascend):
             players = oracle.started(start.g, start.d)
             for t, x in enumerate(xs):
-                players = paper(*players, jax.random.normal(rng.at(start.key, t, "z"), (8, CFG.z_dim)), x, ascend)
+                players = paper(*players, rng.normal(rng.at(start.key, t, "z"), (8, CFG.z_dim)), x, ascend)
             return players
 
         oracle.same([end.g, end.d], theirs(1))

@@ -60,7 +60,7 @@ def test_step_is_the_paper_s(monkeypatch):
         def theirs(g_sees_distance):
             players = oracle.started(start.g, start.f, start.d)
             for t, x in enumerate(xs):
-                z, noise = jax.random.normal(rng.at(start.key, t, "z"), (2, B, CFG.z_dim))
+                z, noise = rng.normal(rng.at(start.key, t, "z"), (2, B, CFG.z_dim))
                 players = paper(*players, z, noise, x, g_sees_distance)
             return players
 

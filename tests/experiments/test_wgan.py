@@ -48,7 +48,7 @@ def test_step_is_the_paper_s(monkeypatch):
             players = oracle.started(start.g, start.d)
             for t, x in enumerate(xs):
                 key = lambda i, t=t: jax.random.fold_in(rng.at(start.key, t, "z"), i)
-                zs = [jax.random.normal(key(i), (3, CFG.z_dim)) for i in range(N + 1)]
+                zs = [rng.normal(key(i), (3, CFG.z_dim)) for i in range(N + 1)]
                 players = paper(*players, zs, x, c)
             return list(players)
 

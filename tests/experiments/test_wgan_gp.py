@@ -51,7 +51,7 @@ def test_step_is_the_paper_s(monkeypatch):
             players = oracle.started(start.g, start.d)
             for t, x in enumerate(xs):
                 key = lambda name, i, t=t: jax.random.fold_in(rng.at(start.key, t, name), i)
-                zs = [jax.random.normal(key("z", i), (3, CFG.z_dim)) for i in range(N + 1)]
+                zs = [rng.normal(key("z", i), (3, CFG.z_dim)) for i in range(N + 1)]
                 epsilons = [jax.random.uniform(key("penalty", i), (3, 1)) for i in range(N)]
                 players = paper(*players, zs, epsilons, x, target)
             return players

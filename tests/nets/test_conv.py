@@ -104,6 +104,38 @@ def test_in_parts_of_the_batch(case, monkeypatch):
     assert_same(partial(orders, up), y / 16, k)
 
 
+def ways(op, a, k):
+    """Return op's derivatives in forward mode, and in mixed modes: along tangents, whole Jacobians, linearised."""
+    da, dk = jnp.cos(a), jnp.sin(k)
+    value = lambda a, k: jnp.sum(jnp.sin(op(a, k)))
+    along = jax.jit(
+        lambda a, k: jax.jvp(op, (a, k), (da, dk))[1]
+    )  # the function that is differentiated is compiled, too
+    linear = jax.linearize(jax.jit(op), a, k)[1]
+    hessian = jax.jvp(jax.grad(value, (0, 1)), (a, k), (da, dk))[1]
+    mixed = jax.grad(lambda k: squared_norm(jax.jvp(jax.checkpoint(op), (a, k), (da, dk))[1]))(k)
+    return jax.jacfwd(value, (0, 1))(a, k), along(a, k), linear(da, dk), hessian, mixed
+
+
+@pytest.mark.parametrize("case", [CASES[1], CASES[3]], ids=str)
+def test_forward_mode_as_plain_lax(case, monkeypatch):
+    """`jvp`, `jacfwd`, `linearize`, forward over reverse and reverse over forward, under jit and remat, too."""
+    monkeypatch.setattr(module, "FEW", (0, 0))
+    x, k, y, down, up = operands(case)
+    assert_same(partial(ways, down), x, k)
+    assert_same(partial(ways, up), y, k)
+
+
+def test_gradients_of_vmapped_images():
+    """More images are a larger batch: the gradient of what is vmapped is made of the three, as without vmap."""
+    x, k, _, down, up = operands(CASES[1])
+    loss = lambda xs, k: squared_norm(jax.vmap(lambda x: up(jnp.tanh(down(x, k)), k))(xs))
+    assert_same(jax.grad(loss, (0, 1)), draw(3, *x.shape), k)
+    with using(True):
+        text = str(jax.make_jaxpr(jax.grad(loss, (0, 1)))(draw(3, *x.shape), k))
+    assert "conv_general_dilated" not in text and text.count("gan_jax_kernel_grad") == 2
+
+
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_transpose_is_the_adjoint(case):
     """With few channels, too."""
@@ -239,7 +271,7 @@ def test_transposed_sizes():
 
 def test_which_of_the_two(monkeypatch):
     x, k, y, down, up = operands(CASES[0])
-    uses_triple = lambda: "custom_vjp" in str(jax.make_jaxpr(lambda: down(up(y, k), k))())
+    uses_triple = lambda: "gan_jax_forward" in str(jax.make_jaxpr(lambda: down(up(y, k), k))())
     assert module.TRIPLE is None and uses_triple()
     with pytest.raises(TypeError, match="forward-mode"):
         jax.jvp(lambda x: down(x, k), (x,), (x,))

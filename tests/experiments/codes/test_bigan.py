@@ -77,7 +77,7 @@ def test_step_is_the_paper_s(stochastic, monkeypatch):
             players = oracle.started(start.g, start.e, start.d)
             for t, x in enumerate(xs):
                 z = bigan.prior(cfg, rng.at(start.key, t, "z"), B)
-                players = paper(*players, z, jax.random.normal(rng.at(start.key, t, "noise"), z.shape), x, swapped)
+                players = paper(*players, z, rng.normal(rng.at(start.key, t, "noise"), z.shape), x, swapped)
             return players
 
         oracle.same([end.g, end.e, end.d], theirs(True))

@@ -48,7 +48,7 @@ def test_step_is_the_paper_s():
         def theirs(half):
             players = oracle.started(start.e, start.g)
             for t, x in enumerate(xs):
-                players = paper(*players, jax.random.normal(rng.at(start.key, t, "z"), (2, CFG.z_dim)), x, half)
+                players = paper(*players, rng.normal(rng.at(start.key, t, "z"), (2, CFG.z_dim)), x, half)
             return players
 
         oracle.same([end.e, end.g], theirs(0.5))

@@ -69,7 +69,7 @@ def test_step_is_the_paper_s(monkeypatch):
         def theirs(made_counts):
             players = oracle.started(start.e, start.g, start.d)
             for t, x in enumerate(xs):
-                noise, prior = jax.random.normal(rng.at(start.key, t, "z"), (2, 3, CFG.z_dim))
+                noise, prior = rng.normal(rng.at(start.key, t, "z"), (2, 3, CFG.z_dim))
                 players = paper(*players, noise, prior, x, made_counts)
             return players
 
@@ -86,7 +86,7 @@ def test_without_a_gan_and_by_pixels_it_is_the_vae():
     one, metrics = step(state, {"x": x})
     other, _ = step(state._replace(d=jax.tree.map(lambda p: 2 * p, state.d)), {"x": x})
     chex.assert_trees_all_equal((one.e, one.g), (other.e, other.g))
-    noise, _ = jax.random.normal(rng.at(state.key, 0, "z"), (2, 3, cfg.z_dim))
+    noise, _ = rng.normal(rng.at(state.key, 0, "z"), (2, 3, cfg.z_dim))
     rows = zip(x, noise, strict=True)
     again = [oracle.mlp(state.g.params, (c := encoder(state.e.params, a))[0] + c[1] * n) for a, n in rows]
     np.testing.assert_allclose(metrics["distance"], 0.5 * ((jnp.stack(again) - x) ** 2).sum(1).mean(), rtol=1e-4)

@@ -96,7 +96,7 @@ def test_step_is_the_paper_s(tiny):
         def theirs(lead):
             players = oracle.started(start.g, start.d)
             for t, x in enumerate(xs):
-                z = jax.random.uniform(rng.at(start.key, t, "z"), (4, CFG.z_dim), minval=-1)
+                z = rng.uniform(rng.at(start.key, t, "z"), (4, CFG.z_dim), minval=-1)
                 players = paper(*players, x, z, lead)
             return list(players)
 

@@ -76,7 +76,7 @@ def test_step_is_the_paper_s():
         def theirs(marginal):
             players = oracle.started(start.g, start.d)
             for t, x in enumerate(xs):
-                z = jax.random.uniform(rng.at(start.key, t, "z"), (2, 3, CFG.z_dim))
+                z = rng.uniform(rng.at(start.key, t, "z"), (2, 3, CFG.z_dim))
                 drawn = lambda name, t=t: jax.random.normal(rng.at(start.key, t, name), (3, 64 + 9 * CFG.width))
                 noise = {name: drawn(name) for name in ("real", "fake", "fake again")}
                 players = paper(*players, *z, noise, x, marginal)

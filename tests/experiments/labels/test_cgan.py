@@ -77,7 +77,7 @@ def test_step_is_the_paper_s(kind, monkeypatch):
         def theirs(asked):
             players = oracle.started(start.g, start.d)
             for t, (x, y) in enumerate(zip(xs, ys, strict=True)):
-                z = jax.random.normal(rng.at(start.key, t, "z"), (B, cfg.z_dim))
+                z = rng.normal(rng.at(start.key, t, "z"), (B, cfg.z_dim))
                 players = paper(*players, z, x, y, asked, kind)
             return players
 

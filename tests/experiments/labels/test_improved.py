@@ -95,7 +95,7 @@ def test_step_is_the_paper_s():
                 key = functools.partial(rng.at, start.key, t)
                 names = {name: name for name in ("labelled", "real", "fake", "real again", "fake again")} | heard
                 noise = {name: jax.random.normal(key(of), (3, 64 + 9 * cfg.width)) for name, of in names.items()}
-                zs = jax.random.uniform(key("z"), (2, 3, cfg.z_dim))
+                zs = rng.uniform(key("z"), (2, 3, cfg.z_dim))
                 players = paper(*players, float(t), zs, noise, *batch, cfg)
             *players, sums = players
             return tuple(players), jax.tree.map(lambda s: s / 3, sums)
