@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gan_jax.data.cache
-from benchmarks import measure
+from benchmarks import measure, operations
 from benchmarks.quality import compare, defaults, health, mode_collapse, ring, trajectories
 from benchmarks.reliability import kills, long_run
 from benchmarks.speed import roofline, scaling, seeds, step_time, unroll_cost
@@ -64,11 +64,21 @@ def test_the_chart_of_step_times_keeps_what_was_timed_before(tmp_path, monkeypat
 
 
 def test_unroll_cost(tmp_path):
-    """More updates ahead take more temporary memory without remat, and a chart is drawn."""
-    unroll_cost.main(preset="default", ks=(0, 4), steps=2, repeats=1, out=str(tmp_path))
+    """More updates ahead take more temporary memory without remat; the model knows the time of K = 0 alone."""
+    unroll_cost.main(preset="default", ks=(4,), steps=2, repeats=1, out=str(tmp_path))
     (line,) = lines(tmp_path / "unroll_cost.jsonl")
-    memory = {(r["k"], r["remat"]): r["temporary"] for r in line["rows"]}
+    rows = {(r["k"], r["remat"]): r for r in line["rows"]}
+    memory = {at: row["temporary"] for at, row in rows.items()}
     assert memory[4, False] > memory[4, True] > 0 and memory[4, False] > memory[0, False]
+    forward = 2 * 2 * 256 * 384  # D has 384 weights, and sees 256 rows of data and as many samples
+    for remat, most in (
+        (True, 12),
+        (False, 9),
+    ):  # less the gradients by inputs that nobody needs, and what is no product
+        at, first = rows[4, remat], rows[0, remat]
+        ahead = (at["operations"] - first["operations"]) / 4 / forward
+        assert 0.8 * most <= ahead <= 1.2 * most
+        assert at["by_operations"] == pytest.approx(first["ms"][0] * at["operations"] / first["operations"])
     assert (tmp_path / "unroll_cost.png").stat().st_size > 1000
 
 
@@ -304,6 +314,7 @@ def test_roofline(tmp_path):
     (line,) = lines(tmp_path / "roofline.jsonl")
     ceilings, row = line["rows"]
     best = [max(ceilings[of].values()) for of in ("matmul", "copy")]
+    assert "| vanilla | ring |" in (tmp_path / "roofline.md").read_text()
     assert row["bound_ms"] == pytest.approx(max(row["operations"] / best[0], row["bytes"] / best[1]) * 1e-6)
     (g, first_g), (d, first_d) = ((sum(w), w[0]) for w in ([16 * 128, 128 * 128, 256], [256, 128 * 128, 128]))
     by_hand = 2 * 512 * (3 * g - first_g + 2 * d + 2 * (3 * d - first_d) - d)
@@ -321,9 +332,9 @@ def test_loops_count_as_often_as_they_run():
     chains = lambda loops: jax.jit(lambda x: [chain(x, *l) for l in loops])
     one = 2 * 64**3
     for loops in ([(3, 4)], [(1, 1)], [(2, 3), (5, 1)], [(0, 3), (2, 2)]):
-        operations, accessed = roofline.cost(jax.make_jaxpr(chains(loops))(jnp.ones((64, 64))))[0]
+        done, accessed = operations.cost(jax.make_jaxpr(chains(loops))(jnp.ones((64, 64))))[0]
         runs = sum(a * b for a, b in loops)
-        assert runs * one <= operations <= 1.01 * runs * one
+        assert runs * one <= done <= 1.01 * runs * one
         assert accessed >= runs * 2 * 4 * 64**2  # x is read once for both sides
 
 
