@@ -40,7 +40,7 @@ def signs(x, real, anchors):
     """
     if jnp.issubdtype(real.dtype, jnp.integer) or min(len(x), len(real)) < 2:
         return {}
-    centre = real.mean(0)  # squares of large numbers would hide small distances
+    centre = real.mean(0, keepdims=True)  # squares of large numbers would hide small distances
     x, real, anchors = ((a - centre).reshape(a.shape[0], -1) for a in (x, real, anchors))
     near = jnp.argmin(_squared(x, anchors), 1)[:, None] == jnp.arange(len(anchors))[None]
     k = min(len(x), len(real))
