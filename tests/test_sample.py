@@ -142,6 +142,79 @@ def test_samples_of_clips(ring, tmp_path, monkeypatch):
     assert plots.KINDS["video"].shown < 20
 
 
+def unpacked(file):
+    """Return the arrays of an .npz, and its protocol."""
+    with np.load(file) as arrays:
+        found = {name: arrays[name] for name in arrays.files}
+    return found, json.loads(str(found.pop("protocol")))
+
+
+def test_an_archive_for_other_tools(digits, tmp_path):
+    """Pictures uint8 [n, h, w, c] under arr_0, those of one seed the same however many; what they are of beside them."""
+    for n, out in ((7, "few.npz"), (600, "many.npz")):
+        main([str(digits), f"--n={n}", "--seed=3", f"--out={tmp_path / out}"])
+    (few, says), (many, _) = (unpacked(tmp_path / name) for name in ("few.npz", "many.npz"))
+    assert few.keys() == {"arr_0"} and few["arr_0"].shape == (7, 8, 8, 1) and few["arr_0"].dtype == np.uint8
+    np.testing.assert_array_equal(few["arr_0"], many["arr_0"][:7])
+    assert len(np.unique(many["arr_0"].reshape(600, -1), axis=0)) == 600  # the second part is no copy of the first
+    run = gan_jax.load(digits)
+    x = np.asarray(run.sample(jax.random.fold_in(KEY, 0), 500))[:7]
+    assert np.abs(np.rint((np.clip(x, -1, 1) + 1) * 127.5) - few["arr_0"]).max() <= 1
+    assert (says["data"], says["step"], says["seed"], says["drawn_with_seed"]) == ("digits", 5, 0, 3)
+    assert {f.name for f in tmp_path.iterdir()} == {"few.npz", "many.npz"}
+
+
+def test_an_archive_a_seed(tmp_path):
+    """Points float32; of several seeds a file each, named by the seed; of an earlier step other samples."""
+    train(tmp_path / "run", "--steps=4", "--seeds=2", "--seed=5")
+    main([str(tmp_path / "run"), "--n=9", f"--out={tmp_path / 'x.npz'}"])
+    main([str(tmp_path / "run"), "--n=9", "--step=2", f"--out={tmp_path / 'early.npz'}"])
+    assert {f.name for f in tmp_path.glob("*.npz")} == {
+        f"{name}-seed{s}.npz" for name in ("x", "early") for s in (5, 6)
+    }
+    found = {file.stem: unpacked(file) for file in tmp_path.glob("*.npz")}
+    assert found["x-seed6"][0]["arr_0"].shape == (9, 2) and found["x-seed6"][0]["arr_0"].dtype == np.float32
+    assert not np.allclose(found["x-seed5"][0]["arr_0"], found["x-seed6"][0]["arr_0"])
+    assert not np.allclose(found["x-seed5"][0]["arr_0"], found["early-seed5"][0]["arr_0"])
+    assert [found[name][1]["step"] for name in ("x-seed5", "early-seed5")] == [4, 2]
+    with pytest.raises(UserError, match="holds no checkpoint of step 3; there are "):
+        main([str(tmp_path / "run"), "--step=3", f"--out={tmp_path / 'y.npz'}"])
+
+
+def test_labels_beside_samples(digits, tmp_path, monkeypatch):
+    """Where an experiment says which labels it drew for, they stand beside the samples, part by part."""
+    drawn = lambda cfg, key, n: jax.random.randint(key, (n,), 0, 10)
+    monkeypatch.setattr(unrolled, "labels", drawn, raising=False)
+    main([str(digits), "--n=502", f"--out={tmp_path / 'x.npz'}"])
+    found, _ = unpacked(tmp_path / "x.npz")
+    keys = [jax.random.fold_in(jax.random.key(0), i) for i in range(2)]
+    expected = np.concatenate([drawn(None, key, 500) for key in keys])[:502]
+    np.testing.assert_array_equal(found["arr_1"], expected)
+    assert found["arr_1"].dtype == np.int32
+
+
+def test_a_folder_of_pictures(digits, tmp_path, monkeypatch):
+    """One .png a sample, those of the archive; a folder in which something is, is refused."""
+    monkeypatch.chdir(tmp_path)
+    main([str(digits), "--n=12", "--png"])
+    main([str(digits), "--n=12", "--out=x.npz"])
+    files = sorted(tmp_path.glob("samples/*"))
+    assert [file.name for file in files] == [f"{i:06}.png" for i in range(12)]
+    np.testing.assert_array_equal(np.stack([picture(file) for file in files]), unpacked("x.npz")[0]["arr_0"][..., 0])
+    with pytest.raises(UserError, match="samples is there already: name a new folder"):
+        main([str(digits), "--n=12", "--png"])
+    with pytest.raises(UserError, match=r"--png makes a folder, and --out is x.npz"):
+        main([str(digits), "--png", "--out=x.npz"])
+
+
+def test_points_are_no_pictures(ring, tmp_path):
+    with pytest.raises(UserError, match="draws no grey or RGB pictures"):
+        main([str(ring[0]), "--png", f"--out={tmp_path / 'x'}"])
+    with pytest.raises(UserError, match=r"no/x.npz|No such file"):
+        main([str(ring[0]), f"--out={tmp_path / 'no' / 'x.npz'}"])
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("out", ["no/such/folder/x.png", "x.nothing"])
 def test_a_picture_that_can_not_be_written(ring, tmp_path, monkeypatch, out):
     """It is a line that names the file, and leaves none."""

@@ -384,3 +384,34 @@ def test_long_run(tmp_path):
     (line,) = lines(tmp_path / "long_run.jsonl")
     (row,) = line["rows"]
     assert len(row["resident MB"]) == len(row["open files"]) == 3 and 50 < row["bytes a row"] < 300
+
+
+ONE = {
+    "data": "digits", "shape": [8, 8, 1], "content": "", "fingerprint": "digits-1", "split": "train", "says": "",
+    "real": 256, "fake": 64, "modes_fake": 0, "test": 300, "classifiers": {"digits": "ab", "own": "1"},
+    "sampled": ["g"], "averaged": False, "step": 5, "seeds": [0], "commit": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changed, says",
+    [
+        ({"data": "mnist"}, "dataset is"), ({"fingerprint": "digits-2"}, "dataset is"), ({"split": "test"}, "split is"),
+        ({"real": 100}, "real is"), ({"fake": 100}, "fake is"), ({"seeds": [0, 1]}, "settings is"),
+        ({"test": 0}, "settings is"), ({"classifiers": {"digits": "cd"}}, "digest is"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_unlike_results_are_not_set_side_by_side(changed, says):
+    """Each is named, with both its values; an average, or another classifier of a way's own, is no hindrance."""
+    measure.check_alike({"a": ONE, "b": ONE | {"averaged": True, "classifiers": {"digits": "ab"}, "step": 7}})
+    with pytest.raises(UserError, match=f"a beside b: results can't be compared: {says}"):
+        measure.check_alike({"a": ONE, "b": ONE | changed})
+    if "fingerprint" in changed:  # of data on another machine
+        measure.check_alike({"a": ONE, "b": ONE | changed}, here=False)
+
+
+def test_results_of_before_there_was_a_protocol(capsys):
+    measure.check_alike({"old": None, "a": ONE, "b": ONE})
+    assert "not checked: old" in capsys.readouterr().err
+    measure.check_alike({"old": None})

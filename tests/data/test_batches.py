@@ -164,3 +164,23 @@ def test_the_picture_does_not_depend_on_the_order_of_features(cache, tfds_dir, m
         data.load.cache_clear()
         seen.append(data.load("cmp_facades").fingerprint)  # it has a photo and a label_map
     assert seen[0] == seen[1]
+
+
+def test_parts():
+    """Every record once, the same at every call; of a toy other draws for another number, and none twice."""
+    source = data.load("digits").test
+    parts = list(data.parts(source, source.n, b=128))
+    assert [len(part["x"]) for part in parts] == [128, 128, 44]
+    x = np.concatenate([part["x"] for part in parts])
+    rows = lambda a: sorted(map(bytes, np.asarray(a, np.float32).reshape(len(a), -1)))
+    assert rows(x) == rows(data.decode(source.whole())["x"])
+    np.testing.assert_array_equal(next(data.parts(source, source.n, b=128))["x"], x[:128])
+    toys = [np.concatenate([part["x"] for part in data.parts(data.load("ring8"), 30, of, b=10)]) for of in (0, 1, 0)]
+    assert (toys[0] == toys[2]).all() and len(np.unique(np.concatenate(toys[:2]), axis=0)) == 60
+
+
+def test_encode_undoes_decode():
+    """Every byte comes back; what is outside is cut."""
+    raw = np.arange(256, dtype=np.uint8)
+    np.testing.assert_array_equal(data.encode(data.decode(raw)), raw)
+    np.testing.assert_array_equal(data.encode(np.array([-3.0, 0.003, 1.2])), [0, 128, 255])

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import scipy.linalg
 
+from gan_jax import data
 from gan_jax.errors import UserError
-from gan_jax.metrics import features, neighbours
+from gan_jax.metrics import bins, birthday, features, floor, images, neighbours
 
 REFERENCE = "a published implementation to compare with: pip install -e '.[reference]'"
 RNG = np.random.default_rng
@@ -290,6 +291,45 @@ def test_broken_features(metric):
     with pytest.raises(ValueError, match=r"\[n, d\]"):
         metric(good[..., None], good[..., None])
     metric(np.float32(good), np.float32(good))
+
+
+FEW = RNG(0).normal(size=(30, 3))
+COUNTS = {
+    "precision_recall k": lambda n: neighbours.precision_recall(FEW, FEW, k=n),
+    "density_coverage k": lambda n: neighbours.density_coverage(FEW, FEW, k=n),
+    "kernel blocks": lambda n: features.kernel(FEW, FEW, block=5, blocks=n),
+    "kernel block": lambda n: features.kernel(FEW, FEW, block=n, blocks=2),
+    "class_score splits": lambda n: features.class_score(np.full((30, 3), 1 / 3), splits=n),
+    "sliced directions": lambda n: features.sliced(FEW, FEW, directions=n),
+    "sliced_wasserstein directions": lambda n: images.sliced_wasserstein(*[np.zeros((4, 8, 8, 1))] * 2, 4, n),
+    "sliced_wasserstein patches": lambda n: images.sliced_wasserstein(*[np.zeros((4, 8, 8, 1))] * 2, n, 4),
+    "ndb k": lambda n: bins.ndb(FEW, FEW, k=n),
+    "closest_pairs pairs": lambda n: birthday.closest_pairs(FEW, pairs=n),
+    "floor repeats": lambda n: floor.scores(data.load("ring8"), 10, repeats=n),
+}
+
+
+@pytest.mark.parametrize("count", [0, -3])
+@pytest.mark.parametrize("metric", COUNTS)
+def test_a_count_below_one(metric, count):
+    """It is refused by its name, where it would give a number that means nothing."""
+    with pytest.raises(UserError, match=f"^{metric.split()[1]} is {count}: it must be a whole number, [12] or more"):
+        COUNTS[metric](count)
+
+
+def test_a_count_that_is_not_whole():
+    with pytest.raises(UserError, match=r"k is 2\.5"):
+        neighbours.precision_recall(FEW, FEW, k=2.5)
+
+
+def test_sliced_distance_of_rows():
+    """Of a shift v of the same rows, the mean of |v.u| over the unit vectors that the seed draws; of unlike counts none."""
+    shift = np.array([0.3, -1.0, 2.0])
+    axes = RNG(4).normal(size=(300, 3))
+    expected = np.abs(axes @ shift / np.sqrt((axes**2).sum(1))).mean()
+    np.testing.assert_allclose(features.sliced(FEW, FEW[::-1] + shift, 300, seed=4), expected, rtol=1e-9)
+    with pytest.raises(UserError, match="30 rows of data and 20 of samples"):
+        features.sliced(FEW, FEW[:20])
 
 
 def test_broken_probabilities():
