@@ -5,6 +5,7 @@ import tempfile
 
 from benchmarks import measure
 from gan_jax.run import health
+from gan_jax.run.config import Count
 
 # Games on the ring that are known to go wrong, and how; the others are known to cover it.
 SETTINGS = {
@@ -17,7 +18,7 @@ SETTINGS = {
 }
 
 
-def main(seeds: int = 8, out: str = "benchmarks/quality/results"):
+def main(seeds: Count = 8, out: str = "benchmarks/quality/results"):
     """Train good and bad games on the ring and read what their health says.
 
     Args:

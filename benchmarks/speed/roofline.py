@@ -23,16 +23,17 @@ from jax.extend import core
 
 from benchmarks import measure
 from gan_jax import data
+from gan_jax.run.config import Count
 from gan_jax.run.program import game
 
 
 def main(
     experiments: tuple[str, ...] = (),
     preset: str = "",
-    matmul: tuple[int, ...] = (512, 1024, 2048, 4096),
+    matmul: tuple[Count, ...] = (512, 1024, 2048, 4096),
     copy: tuple[float, ...] = (1, 4, 16, 64, 256),
     steps: int = 0,
-    repeats: int = 5,
+    repeats: Count = 5,
     out: str = "benchmarks/speed/results",
 ):
     """Measure the machine's ceilings, then experiments against them.

@@ -10,6 +10,7 @@ import dataclasses
 import numpy as np
 
 from benchmarks import measure
+from gan_jax.run.config import Count
 
 
 def main(
@@ -18,7 +19,7 @@ def main(
     ks: tuple[int, ...] = (0, 1, 2, 5, 10, 20, 40),
     remat: tuple[bool, ...] = (True, False),
     steps: int = 0,
-    repeats: int = 5,
+    repeats: Count = 5,
     out: str = "benchmarks/speed/results",
 ):
     """Time the unrolled step for several K.
@@ -35,7 +36,7 @@ def main(
     module, rows = measure.experiment(experiment), []
     for r in remat:
         for k in ks:
-            cfg = dataclasses.replace(module.PRESETS[preset], unroll=k, remat=r)
+            cfg = dataclasses.replace(measure.preset_of(module, preset), unroll=k, remat=r)
             rows.append({"k": k, "remat": r} | measure.times(module, cfg, steps=steps, repeats=repeats))
     base = {row["remat"]: np.median(row["ms"]) for row in rows if row["k"] == min(ks)}
     ratio = lambda row: f"{np.median(row['ms']) / base[row['remat']]:.2f}"
