@@ -4,9 +4,11 @@ import dataclasses
 import datetime
 import functools
 import importlib
+import inspect
 import json
 import shlex
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -18,9 +20,9 @@ import tyro
 import experiments
 import gan_jax
 from gan_jax import data
-from gan_jax.errors import UserError
+from gan_jax.errors import UserError, first_line
 from gan_jax.metrics import protocol
-from gan_jax.run import cli, log, rundir, sharding, states
+from gan_jax.run import cli, config, log, rundir, sharding, states
 from gan_jax.run.program import game
 from gan_jax.run.stepper import advancer
 
@@ -42,7 +44,38 @@ def flagged(main, name, argv=None):
         return functools.partial(main, *args, **kwargs)
 
     with cli.one_line():
-        return tyro.cli(later, args=argv, prog=f"python -m benchmarks {name}")
+        made = tyro.cli(later, args=argv, prog=f"python -m benchmarks {name}")
+    check_flags(main, inspect.signature(main).bind(*made.args, **made.keywords).arguments)
+    return made
+
+
+def check_flags(main, values: dict):
+    """Raise UserError where a flag of a benchmark has a value that it can't have, before anything is run."""
+    config.check_ranges(values, main)
+    for name, parameter in inspect.signature(main).parameters.items():
+        if parameter.default is parameter.empty and not values.get(name):
+            raise UserError(f"name at least one of the {name}; --help says more.")
+    words(values.get("flags", ""))
+    if out := values.get("out"):
+        with rundir.writing(out):
+            Path(out).mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=out):
+                pass
+
+
+def words(flags: str) -> list[str]:
+    """Return some flags, as on a command line, as words."""
+    try:
+        return shlex.split(flags)
+    except ValueError as error:
+        raise UserError(f"--flags is {flags!r}: {first_line(error)}.") from None
+
+
+def preset_of(module, name: str):
+    """Return a preset of an experiment; raise UserError where it has none of that name."""
+    if name not in module.PRESETS:
+        raise UserError(f"{module.__name__} has no preset {name!r}; choose from {', '.join(module.PRESETS)}.")
+    return module.PRESETS[name]
 
 
 def prepared(module, cfg, seeds=1, devices=None, at_once=None, seed=0):
@@ -134,10 +167,10 @@ def taken(modules, flags: str) -> dict:
         name: {f.name for config in (module.Config, cli.Run) for f in dataclasses.fields(config)}
         for name, module in modules.items()
     }
-    for flag in shlex.split(flags):
+    for flag in words(flags):
         if not any(of(flag) in fields for fields in has.values()):
             raise UserError(f"{flag}: none of {', '.join(modules)} has such a flag.")
-    return {name: [flag for flag in shlex.split(flags) if of(flag) in fields] for name, fields in has.items()}
+    return {name: [flag for flag in words(flags) if of(flag) in fields] for name, fields in has.items()}
 
 
 def trained(module, flags, folder) -> dict:
@@ -241,7 +274,7 @@ def presets(names: tuple[str, ...], preset: str = ""):
         module = experiment(name)
         usual = dict.fromkeys([next(iter(module.PRESETS)), "images"])
         for p in [preset] if preset else [p for p in usual if p in module.PRESETS]:
-            cfg = module.PRESETS[p]
+            cfg = preset_of(module, p)
             yield name, module, p, dataclasses.replace(cfg, dataset="digits") if p == "images" else cfg
 
 

@@ -1,6 +1,5 @@
 """`python -m benchmarks ablation`: what makes the unrolled GAN work? All ways of experiments/ablation.py, compared."""
 
-import shlex
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +10,7 @@ from benchmarks import measure
 from experiments import ablation
 from gan_jax import data
 from gan_jax.run import log, plots
+from gan_jax.run.config import Count
 
 PRESETS = {"ring8": "default", "grid25": "grid", "stacked_mnist": "stacked_quarter"}
 
@@ -19,7 +19,7 @@ def main(
     ways: tyro.conf.Positional[tuple[Literal[tuple(ablation.WAYS)], ...]] = tuple(ablation.WAYS),
     dataset: Literal[tuple(PRESETS)] = "ring8",
     steps: int = 0,
-    seeds: int = 8,
+    seeds: Count = 8,
     flags: str = "",
     out: str = "benchmarks/quality/results",
     runs: str = "runs/ablation",
@@ -45,7 +45,7 @@ def main(
     for way in ways:
         folder = Path(runs, f"{dataset}-{steps}x{seeds}", way)
         given = [f"--preset={PRESETS[dataset]}", f"--way={way}", f"--steps={steps}", f"--seeds={seeds}"]
-        results = measure.trained(ablation, [*given, *shlex.split(flags)], folder)
+        results = measure.trained(ablation, [*given, *measure.words(flags)], folder)
         names = tuple(measure.covered(results))
         found[way] = {"way": way, "seconds": results["seconds"], "history": measure.history(folder, names)}
         found[way] |= {"trained": measure.trained_by(folder)}

@@ -7,7 +7,6 @@ kernel density estimates: of the colours of samples, and of the data. Bandwidth 
 and budget are ours, so the paper's numbers, from 0.025 to 0.142, are not to be compared with these.
 """
 
-import shlex
 from pathlib import Path
 
 import jax
@@ -20,15 +19,16 @@ from benchmarks import measure
 from experiments import unrolled_modes
 from gan_jax import data
 from gan_jax.run import log, plots
+from gan_jax.run.config import Count
 
 
 def main(
     ks: tuple[int, ...] = (0, 1, 5, 10),
-    d_widths: tuple[int, ...] = (2, 4, 8),
+    d_widths: tuple[Count, ...] = (2, 4, 8),
     dataset: str = "coloured_mnist",
-    steps: int = 10_000,
-    seeds: int = 4,
-    samples: int = 5000,
+    steps: Count = 10_000,
+    seeds: Count = 4,
+    samples: Count = 5000,
     flags: str = "",
     out: str = "benchmarks/quality/results",
     runs: str = "runs/colour_mnist",
@@ -53,7 +53,7 @@ def main(
         for k in ks:
             folder = Path(runs, f"{dataset}-{steps}x{seeds}", f"d{d_width}-k{k}")
             given = ["--preset=quarter", f"--dataset={dataset}", f"--seeds={seeds}", "--eval-every=0"]
-            given += [f"--steps={steps}", f"--d-width={d_width}", f"--unroll={k}", *shlex.split(flags)]
+            given += [f"--steps={steps}", f"--d-width={d_width}", f"--unroll={k}", *measure.words(flags)]
             trained = measure.trained(unrolled_modes, given, folder)
             x = gan_jax.load(folder).sample(jax.random.key(2), samples)
             found = jax.jit(lambda xs: jax.lax.map(colours, xs))(x.reshape(seeds, samples, *x.shape[-3:]))

@@ -11,14 +11,15 @@ from benchmarks import measure
 from gan_jax import data
 from gan_jax.metrics import classifier, features, neighbours
 from gan_jax.run import log, plots, rundir
+from gan_jax.run.config import Count
 
 
 def main(
     names: tyro.conf.Positional[tuple[str, ...]],
     dataset: str = "ring8",
-    steps: int = 5000,
-    seeds: int = 4,
-    samples: int = 2000,
+    steps: Count = 5000,
+    seeds: Count = 4,
+    samples: Count = 2000,
     flags: str = "",
     out: str = "benchmarks/quality/results",
     runs: str = "runs/compare",

@@ -20,15 +20,16 @@ import optax
 from benchmarks import measure
 from experiments.images import dcgan
 from gan_jax import data
+from gan_jax.run.config import Count
 
 
 def main(
     datasets: tuple[str, ...] = ("cifar10_subset", "fashion_mnist"),
-    steps: int = 3000,
-    width: int = 32,
-    batch_size: int = 64,
-    rows: int = 10_000,
-    iterations: int = 150,
+    steps: Count = 3000,
+    width: Count = 32,
+    batch_size: Count = 64,
+    rows: Count = 10_000,
+    iterations: Count = 150,
     out: str = "benchmarks/quality/results",
 ):
     """Train DCGAN on each set without its labels, then the SVM on train rows, and score it on test rows.

@@ -10,6 +10,7 @@ import experiments
 from benchmarks import measure
 from experiments.__main__ import families
 from gan_jax.run import log, plots, rundir
+from gan_jax.run.config import Count
 
 HEAD = ("experiment", "data", "steps", "what it ends with", "health", "seconds")
 SIDE = 200  # of a small picture
@@ -18,7 +19,7 @@ ASIDE = {"labels", "health", "protocol", "steps", "seconds", "loss/g", "loss/d"}
 
 def main(
     names: tyro.conf.Positional[tuple[str, ...]] = (),
-    seeds: int = 1,
+    seeds: Count = 1,
     flags: str = "",
     out: str = "benchmarks/quality/results",
     runs: str = "runs/defaults",

@@ -24,12 +24,11 @@ from gan_jax import data
 from gan_jax.game import rng
 from gan_jax.metrics import classifier, neighbours
 from gan_jax.run import cli, health, plots
+from gan_jax.run.config import Count
 
 LOOKS = 10  # evaluations of a run
-BAD, GOOD = (
-    (0.75, 0.4),
-    (0.8, 0.6),
-)  # shares of modes and of good samples: bad with one at most, good with both at least
+# Shares of modes and of good samples: bad with one at most, good with both at least.
+BAD, GOOD = (0.75, 0.4), (0.8, 0.6)
 OWN = 1 - math.exp(-4.5)  # share of good samples that a mixture in the plane has itself
 JUDGED = 1000  # samples that the classifier judges
 
@@ -91,7 +90,7 @@ def main(
     datasets: tyro.conf.Positional[tuple[Literal[tuple(GAMES)], ...]] = tuple(GAMES),
     games: str = "",
     seed: int = 100,
-    seeds: int = 8,
+    seeds: Count = 8,
     again: bool = False,
     out: str = "benchmarks/quality/results",
 ):

@@ -6,7 +6,6 @@ classifier; the KL of their shares from the data's; and how much of the samples 
 next.
 """
 
-import shlex
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +15,17 @@ from experiments import unrolled_lstm
 from gan_jax import data
 from gan_jax.metrics import classifier, features, modes
 from gan_jax.run import log, plots
+from gan_jax.run.config import Count
 
 
 def main(
     ks: tuple[int, ...] = (0, 5, 20),
     dataset: str = "mnist",
-    steps: int = 20_000,
-    seeds: int = 2,
-    moments: int = 10,
-    samples: int = 2000,
-    width: int = 256,
+    steps: Count = 20_000,
+    seeds: Count = 2,
+    moments: Count = 10,
+    samples: Count = 2000,
+    width: Count = 256,
     flags: str = "",
     out: str = "benchmarks/quality/results",
     runs: str = "runs/lstm_mnist",
@@ -49,7 +49,7 @@ def main(
     shares = np.bincount(data.resident(source)["y"], minlength=source.classes) / source.n
     marks = [steps * (i + 1) // moments for i in range(moments)]
     of_all = ["--preset=mnist", f"--dataset={dataset}", f"--seeds={seeds}", f"--width={width}", "--eval-every=0"]
-    of_all += shlex.split(flags)
+    of_all += measure.words(flags)
     for k in ks:
         folder = Path(runs, f"{dataset}-{steps}x{seeds}-{moments}x{samples}-{width}", f"k{k}")
         look = lambda run: histogram(run, judge, samples)

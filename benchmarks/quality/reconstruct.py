@@ -9,7 +9,6 @@ so of its numbers only ratios are comparable: with K = 10 its error is 0.78 time
 """
 
 import functools
-import shlex
 from pathlib import Path
 
 import jax
@@ -23,18 +22,19 @@ from experiments import unrolled
 from gan_jax import data
 from gan_jax.game.player import forward
 from gan_jax.run import log, plots
+from gan_jax.run.config import Count
 
 
 def main(
     ks: tuple[int, ...] = (0, 1, 5, 10),
     dataset: str = "cifar10_subset",
-    steps: int = 10_000,
-    seeds: int = 2,
-    width: int = 32,
-    images: int = 256,
-    starts: int = 3,
-    iterations: int = 100,
-    samples: int = 2000,
+    steps: Count = 10_000,
+    seeds: Count = 2,
+    width: Count = 32,
+    images: Count = 256,
+    starts: Count = 3,
+    iterations: Count = 100,
+    samples: Count = 2000,
     flags: str = "",
     out: str = "benchmarks/quality/results",
     runs: str = "runs/reconstruct",
@@ -61,7 +61,7 @@ def main(
     for k in ks:
         folder = Path(runs, f"{dataset}-{steps}x{seeds}-{width}", f"k{k}")
         given = ["--preset=images", f"--dataset={dataset}", f"--seeds={seeds}", f"--width={width}", f"--unroll={k}"]
-        trained = measure.trained(unrolled, [*given, f"--steps={steps}", *shlex.split(flags)], folder)
+        trained = measure.trained(unrolled, [*given, f"--steps={steps}", *measure.words(flags)], folder)
         row = {"k": k, "seconds": trained["seconds"], "trained": measure.trained_by(folder)}
         rows.append(row | scores(gan_jax.load(folder), x[:images], between, starts, iterations, samples))
         print(f"K {k}: MSE {log.spread(np.squeeze(rows[-1]['mse']))}", flush=True)

@@ -13,12 +13,13 @@ from benchmarks import measure
 from experiments import unrolled
 from gan_jax import data
 from gan_jax.run import evaluate, log, sharding
+from gan_jax.run.config import Count
 
 
 def main(
     preset: str = "paper",
     ks: tuple[int, ...] = (0, 10),
-    seeds: int = 4,
+    seeds: Count = 4,
     moments: tuple[int, ...] = (0, 2500, 5000, 10_000, 15_000, 25_000),
     out: str = "benchmarks/quality/results",
 ):
@@ -31,7 +32,7 @@ def main(
         moments: the steps at which 2,500 samples are drawn.
         out: folder of ring.jsonl and ring-PRESET.png.
     """
-    rows, samples, source = [], {}, data.load(unrolled.PRESETS[preset].dataset)
+    rows, samples, source = [], {}, data.load(measure.preset_of(unrolled, preset).dataset)
     for k in ks:
         cfg = dataclasses.replace(unrolled.PRESETS[preset], unroll=k)
         for moment, (scores, x) in zip(moments, seen(cfg, seeds, moments), strict=True):

@@ -14,6 +14,7 @@ import optax
 
 from benchmarks import measure
 from gan_jax.game import dynamics
+from gan_jax.run.config import Count
 
 GAMES = {"bilinear game": lambda x, y: x * y, "Dirac-GAN": lambda x, y: jax.nn.log_sigmoid(-x * y)}
 REACH = 1.6  # of the panels
@@ -37,7 +38,7 @@ def rules(rate, k=5):
     }
 
 
-def main(rate: float = 0.2, moves: int = 200, out: str = "benchmarks/quality/results"):
+def main(rate: float = 0.2, moves: Count = 200, out: str = "benchmarks/quality/results"):
     """Play, print how far from the equilibrium each rule ends, and draw the way there.
 
     Args:

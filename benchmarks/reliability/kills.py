@@ -19,6 +19,7 @@ import gan_jax
 from benchmarks import measure
 from gan_jax.errors import UserError
 from gan_jax.run.checkpoint import digests
+from gan_jax.run.config import Count
 
 PROGRAM = """
 import faulthandler, signal, sys
@@ -33,7 +34,7 @@ FOREVER = 2**30  # steps
 
 
 def main(
-    kills: int = 100,
+    kills: Count = 100,
     experiment: str = "unrolled",
     flags: str = "--save-every=20 --eval-every=20 --log-every=10 --keep=2",
     seed: int = 0,

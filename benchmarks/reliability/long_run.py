@@ -10,10 +10,11 @@ import numpy as np
 
 from benchmarks import measure
 from gan_jax.errors import UserError
+from gan_jax.run.config import Count
 
 
 def main(
-    steps: int = 200_000,
+    steps: Count = 200_000,
     flags: str = "--unroll=0 --batch-size=64 --width=32 --eval-every=5000 --save-every=5000",
     out: str = "benchmarks/reliability/results",
 ):

@@ -20,17 +20,18 @@ import numpy as np
 
 import experiments as known
 from benchmarks import measure, operations
+from gan_jax.run.config import Count
 from gan_jax.run.program import game
 
 
 def main(
     experiments: tuple[str, ...] = (),
     preset: str = "",
-    matmul: tuple[int, ...] = (512, 1024, 2048, 4096),
+    matmul: tuple[Count, ...] = (512, 1024, 2048, 4096),
     copy: tuple[float, ...] = (1, 4, 16, 64, 256),
     clock: Literal["ms", "cpu_ms"] = "ms",
     steps: int = 0,
-    repeats: int = 5,
+    repeats: Count = 5,
     out: str = "benchmarks/speed/results",
 ):
     """Measure the machine's ceilings, then experiments against them.

@@ -24,15 +24,16 @@ import numpy as np
 from benchmarks import measure
 from gan_jax.errors import UserError
 from gan_jax.run import sharding
+from gan_jax.run.config import Count
 
 
 def main(
     experiments: tuple[str, ...] = ("vanilla", "unrolled"),
     preset: str = "",
-    devices: tuple[int, ...] = (1, 2, 4, 8),
+    devices: tuple[Count, ...] = (1, 2, 4, 8),
     check: int = 5,
     steps: int = 0,
-    repeats: int = 5,
+    repeats: Count = 5,
     out: str = "benchmarks/speed/results",
 ):
     """Divide the batch of experiments over devices.

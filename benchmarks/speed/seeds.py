@@ -13,16 +13,17 @@ import numpy as np
 from benchmarks import measure
 from gan_jax.errors import UserError
 from gan_jax.run import sharding, states
+from gan_jax.run.config import Count
 
 
 def main(
     experiment: str = "unrolled",
     preset: str = "default",
     dataset: str = "",
-    seeds: tuple[int, ...] = (1, 2, 4, 8, 16, 32),
+    seeds: tuple[Count, ...] = (1, 2, 4, 8, 16, 32),
     check: int = 5,
     steps: int = 0,
-    repeats: int = 5,
+    repeats: Count = 5,
     out: str = "benchmarks/speed/results",
 ):
     """Time an experiment with several seeds.
@@ -39,7 +40,7 @@ def main(
     """
     sharding.choose(seeds=max(seeds))
     module = measure.experiment(experiment)
-    cfg = module.PRESETS[preset]
+    cfg = measure.preset_of(module, preset)
     cfg = dataclasses.replace(cfg, dataset=dataset) if dataset else cfg
     begin, of_all = in_turn(module, cfg), {"experiment": experiment, "preset": preset, "dataset": cfg.dataset}
     rows, expected = [], None

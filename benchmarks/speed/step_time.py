@@ -7,14 +7,15 @@ import numpy as np
 import experiments as known
 from benchmarks import measure
 from gan_jax.run import plots
+from gan_jax.run.config import Count
 
 
 def main(
     experiments: tuple[str, ...] = (),
     preset: str = "",
-    seeds: tuple[int, ...] = (1,),
+    seeds: tuple[Count, ...] = (1,),
     steps: int = 0,
-    repeats: int = 5,
+    repeats: Count = 5,
     alone: bool = False,
     out: str = "benchmarks/speed/results",
 ):

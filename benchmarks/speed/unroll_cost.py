@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from benchmarks import measure, operations
+from gan_jax.run.config import Count
 from gan_jax.run.program import game
 
 
@@ -26,7 +27,7 @@ def main(
     remat: tuple[bool, ...] = (True, False),
     clock: Literal["ms", "cpu_ms"] = "ms",
     steps: int = 0,
-    repeats: int = 5,
+    repeats: Count = 5,
     out: str = "benchmarks/speed/results",
 ):
     """Time the unrolled step for several K, and K = 0, against the cost model.
@@ -42,7 +43,7 @@ def main(
         out: folder of unroll_cost.jsonl and unroll_cost.png.
     """
     module = measure.experiment(experiment)
-    cfg = module.PRESETS[preset]
+    cfg = measure.preset_of(module, preset)
     parts(module, dataclasses.replace(cfg, unroll=0))
     plain = timed(module, dataclasses.replace(cfg, unroll=0), steps, repeats)
     rows = []

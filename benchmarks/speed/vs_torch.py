@@ -31,6 +31,7 @@ from gan_jax import data
 from gan_jax.errors import UserError, first_line
 from gan_jax.game import rng
 from gan_jax.run import sharding
+from gan_jax.run.config import Count
 
 
 def noise_images(name) -> data.Source:
@@ -255,12 +256,12 @@ def measured(name, cfg, kinds, steps, repeats) -> list[dict]:
 
 def main(
     cases: tyro.conf.Positional[tuple[Literal[*CASES], ...]] = tuple(c for c in CASES if c != "dcgan64"),
-    threads: tuple[int, ...] = (1, 2),
+    threads: tuple[Count, ...] = (1, 2),
     kinds: tuple[Literal["eager", "compiled", "amp"], ...] = ("eager",),
     width: int = 0,
     batch_size: int = 0,
     steps: int = 0,
-    repeats: int = 7,
+    repeats: Count = 7,
     out: str = "benchmarks/speed/results",
 ):
     """Time ours and PyTorch's, in turn.

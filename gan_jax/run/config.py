@@ -25,19 +25,24 @@ Decay = Annotated[float, Between(0, 1)]  # of a moment or an average
 
 
 def check_ranges(values: dict, Config, file=None):
-    """Raise UserError where a number is not what the types of Config, a dataclass, say.
+    """Raise UserError where a number, alone or in a tuple, is not what the types of Config, a dataclass or such, say.
 
     file: where they stood; without one names are said as flags.
     """
-    for name, of in typing.get_type_hints(Config, include_extras=True).items():
-        value = values.get(name)
+    hints = typing.get_type_hints(Config, include_extras=True)
+    for name, value in [(field, one) for field in hints for one in _each(values.get(field))]:
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
+        of = typing.get_args(hints[name])[0] if typing.get_origin(hints[name]) is tuple else hints[name]
         least, most = next((m for m in getattr(of, "__metadata__", ()) if isinstance(m, Between)), Between())
         if not least <= value <= most:
             to = "or more, under 2^31" if most == Between().most else f"to {most}"
             said = f"{file}: {name}" if file else f"--{name.replace('_', '-')}"
             raise UserError(f"{said} is {value}; it must be a number, {least} {to}.")
+
+
+def _each(value) -> tuple:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def known(values: dict, Config, file) -> dict:

@@ -11,6 +11,7 @@ import benchmarks
 from benchmarks import __main__ as command
 from benchmarks import measure
 from gan_jax import UserError, cache, classifier, curves, floor, prepare, sample, spectrum
+from gan_jax.run.config import Count
 
 
 def test_all_are_listed(capsys):
@@ -56,6 +57,45 @@ def test_wrong_flags_of_a_benchmark(stem, flags):
     with pytest.raises(UserError) as error:
         measure.flagged(main, stem, flags)
     assert 1 <= len(str(error.value).splitlines()) <= 2
+
+
+VALUES = {
+    "ring": [["--seeds=0"], ["--ks", "0", "-1"], ["--moments", "0", "99999999999"]],
+    "compare": [["vanilla", "--steps=-1"], [], ["vanilla", "--flags=it's"], ["vanilla", "--out=/dev/null/x"]],
+    "step_time": [["--seeds", "0"], ["--repeats=0"], ["--seeds", "1", "-3"]],
+    "trajectories": [["--rate=nan"], ["--rate=-1"], ["--moves=0"]],
+    "kills": [["--kills=0"], ["--kills=1e3"]],
+}
+
+
+@pytest.mark.parametrize("stem, flags", [(stem, flags) for stem, each in VALUES.items() for flags in each])
+def test_values_that_a_benchmark_can_not_take(stem, flags, monkeypatch, tmp_path):
+    """One or two lines before anything is trained."""
+    monkeypatch.chdir(tmp_path)
+    main = importlib.import_module(benchmarks.modules()[stem]).main
+    with pytest.raises(UserError) as error:
+        measure.flagged(main, stem, flags)
+    assert 1 <= len(str(error.value).splitlines()) <= 2
+    assert not list(tmp_path.rglob("*.jsonl"))
+
+
+def test_right_values_are_taken_as_they_are(tmp_path):
+    """Flags come to the benchmark as tyro read them."""
+    seen = {}
+
+    def main(
+        names: tuple[str, ...] = (), steps: Count = 3, ks: tuple[Count, ...] = (1,), flags: str = "", out: str = ""
+    ):
+        seen.update(names=names, steps=steps, ks=ks, flags=flags, out=out)
+        return 5
+
+    assert measure.flagged(main, "mine", ["--steps=7", "--ks", "2", "3", f"--out={tmp_path}/a"])() == 5
+    assert seen == {"names": (), "steps": 7, "ks": (2, 3), "flags": "", "out": f"{tmp_path}/a"}
+
+
+def test_a_preset_that_there_is_not():
+    with pytest.raises(UserError, match=r"has no preset 'none'; choose from "):
+        measure.preset_of(measure.experiment("vanilla"), "none")
 
 
 COMMANDS = [cache, classifier, curves, floor, prepare, sample, spectrum]

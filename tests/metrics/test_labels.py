@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from experiments.codes import bigan
 from experiments.labels import catgan, improved, infogan
@@ -35,6 +36,7 @@ def scores(experiment, test, train, **options):
     return {k: float(v) for k, v in found.items() if getattr(v, "ndim", 1) == 0}
 
 
+@pytest.mark.slow
 def test_no_number_without_labels_and_the_same_one_with_a_few():
     """infogan, catgan, improved and bigan: nothing of labels that are not there; unlabelled records change nothing."""
     source = data.load("digits")

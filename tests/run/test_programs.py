@@ -51,6 +51,23 @@ def test_the_folder_is_our_own(settings, tmp_path, monkeypatch, capsys):
     assert stat.S_IMODE((tmp_path / "named").stat().st_mode) == 0o700
 
 
+def test_what_jax_warns_of_is_removed(settings, tmp_path):
+    """The program that can't be read or written, and no other one; other warnings are shown as ever."""
+    for name in ("jit_step-12-cache", "jit_step-12-atime", "jit_init-34-cache"):
+        (tmp_path / name).write_bytes(b"half")
+    shown = []
+    warnings.showwarning = lambda message, *_, **__: shown.append(str(message))
+    programs.mend(tmp_path)
+    for act in ("reading", "writing"):
+        (tmp_path / "jit_step-12-cache").write_bytes(b"half")
+        warnings.warn(f"Error {act} persistent compilation cache entry for 'jit_step': ValueError: x", stacklevel=1)
+        assert {f.name for f in tmp_path.iterdir()} == {"jit_step-12-atime", "jit_init-34-cache"}
+    warnings.filterwarnings("always", message="other")
+    warnings.warn("other", stacklevel=1)
+    assert shown == ["other"]
+
+
+@pytest.mark.slow
 def test_a_damaged_program_is_written_anew(tmp_path):
     """It is compiled without a word, and the next process reads it."""
     program = """

@@ -182,7 +182,7 @@ CONFIGS = {
     "resumed by words": ({"resumed": "x"}, "config.json: resumed is 'x'"),
     "no config": ({"config": None}, "config.json: config is None"),
     "NaN in it": ({"config": {"g_lr": float("nan")}}, "g.lr is nan"),
-    "large in it": ({"config": {"width": 2**70}}, "width is 1180591620717411303424"),
+    "large in it": ({"config": {"z_dim": 2**70}}, "z.dim is 1180591620717411303424"),
 }
 
 

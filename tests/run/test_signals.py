@@ -201,3 +201,14 @@ def test_a_process_does_not_wait_for_what_it_does(tmp_path):
     assert [(row["step"], row.get("evaluated")) for row in rows(out)] == [(2, None), (4, False)]
     assert gan_jax.load(out).state.step == 4
     assert train(tmp_path / "loading", "--resume", "--steps=2")[0].step == 2
+
+
+def test_a_hangup_is_heard():
+    """The end of a terminal, for each signal that a run listens to; afterwards they are as before."""
+    numbers = (signal.SIGHUP, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    for number in numbers:
+        with signals.caught() as stop:
+            os.kill(os.getpid(), number)
+            assert stop == [number]
+    assert [signal.getsignal(number) for number in numbers] == before
