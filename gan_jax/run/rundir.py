@@ -21,12 +21,12 @@ from gan_jax.run import config, log
 # What a run keeps of its flags besides its Config: a resumed run has them too.
 KEPT = {"seed": int, "seeds": int, "rekey": int, "deterministic": bool}
 KEPT |= {"precision": Literal["default", "high", "highest"]}  # up to here, what its bits depend on
-PACE = {"log_every": int, "eval_every": int, "save_every": int, "keep": int, "stream": bool}
+PACE = {"log_every": int, "eval_every": int, "save_every": int, "keep": int, "stream": bool, "measure": bool}
 # What a resumed run may say anew: when to stop and how often to look; and, with another key, its rates.
 FREE = {"steps", "rekey", *PACE}
 KEPT |= PACE
 SINCE = {"rekey": 0, "precision": "default", "deterministic": False}  # of runs from before a flag was kept
-SINCE |= {"log_every": 100, "eval_every": 1000, "save_every": 1000, "keep": 3, "stream": False}
+SINCE |= {"log_every": 100, "eval_every": 1000, "save_every": 1000, "keep": 3, "stream": False, "measure": True}
 
 
 def stem(experiment: str) -> str:
