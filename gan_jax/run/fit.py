@@ -57,7 +57,7 @@ def fit(run, setup, init, step, sample, measure=None):
             log.tell(f"{folder} is at step {at} already, past --steps {setup.steps}: nothing to do")
             return state, rundir.results(folder)
         recorder = (Recorder if sharding.is_first() else Silent)(run, at, setup.steps)
-        describe(run, setup.source, mesh)
+        announce(run, setup.source, mesh)
         feeder = Feeder(run, setup.source, setup.batch_size, mesh, keys, at)
         given = setup.source, setup.batch_size, mesh, run.seeds, feeder.length, feeder.streamed
         evaluated = evaluate.Evaluator(run, setup.source, sample, measure, mesh, feeder.records, recorder)
@@ -183,14 +183,18 @@ def train_classifiers(run, setup, measure):
                 raise SystemExit(128 + stop[0])
 
 
-def describe(run, source, mesh) -> None:
-    """Say what is trained, on what data and devices, and where."""
-    if not sharding.is_first():
-        return
+def announce(run, source, mesh):
+    """Say what is trained, and where."""
+    if sharding.is_first():
+        log.tell(f"{describe(run, source, mesh)} -> {run.out}")
+
+
+def describe(run, source, mesh) -> str:
+    """Return what is trained, on what data and devices."""
     kind = mesh.devices.flat[0].device_kind
     seeds = f"{run.seeds} seed{'s' * (run.seeds > 1)}"
     taken = f"{source.says}\n" if source.says else ""
-    log.tell(f"{taken}{run.experiment.rpartition('.')[2]} on {source.name}: {seeds}, {mesh.size} x {kind} -> {run.out}")
+    return f"{taken}{run.experiment.rpartition('.')[2]} on {source.name}: {seeds}, {mesh.size} x {kind}"
 
 
 def agreed(*values):
