@@ -23,7 +23,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, dynamics, forward, losses, rng
 from gan_jax.nets import mlp
-from gan_jax.run import Count, Decay, Setup, program
+from gan_jax.run import Count, Decay, Depth, Setup, program
 
 METHODS = {
     "simultaneous": lambda cfg, *txs: dynamics.simultaneous(*txs),
@@ -52,7 +52,7 @@ class Config:
     period: int = 5  # moves between two steps back, of lookahead
     z_dim: Count = 2  # the latent, standard normal
     width: Count = 128  # units of a hidden layer
-    depth: int = 2  # hidden layers
+    depth: Depth = 2  # hidden layers
     g_lr: float = 1e-3  # Adam's rate for G; of plain descent in negative_momentum and, for both players, competitive
     d_lr: float = 2e-3  # Adam's rate for D
     b1: Decay = 0.5  # Adam's decay of the first moment

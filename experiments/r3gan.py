@@ -30,7 +30,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, descend, ema, forward, losses, penalties, rng
 from gan_jax.nets import mlp, r3gan, small
-from gan_jax.run import Count, Decay, Setup, program
+from gan_jax.run import Count, Decay, Depth, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Config:
     nets: Literal["auto", "stacked"] = "auto"  # auto: mlp for points, residual nets for images
     width: Count = 128  # units of a hidden layer (points); channels at full resolution (images)
     d_width: Count = 2  # channels of D's first layer (stacked)
-    depth: int = 3  # hidden layers (points); residual blocks of a level (images)
+    depth: Depth = 3  # hidden layers (points); residual blocks of a level (images)
 
 
 _stacked = Config(

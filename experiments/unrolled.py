@@ -28,7 +28,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, descend, ema, forward, losses, rng, unroll
 from gan_jax.nets import dcgan, mlp
-from gan_jax.run import Count, Decay, Setup, program
+from gan_jax.run import Count, Decay, Depth, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Config:
     loss: losses.Name = "minimax"  # the game f
     z_dim: Count = 16  # the latent, standard normal
     width: Count = 128  # units of a hidden layer (points); channels at full resolution (images)
-    g_depth: int = 2  # hidden layers of G (points)
-    d_depth: int = 1  # hidden layers of D (points)
+    g_depth: Depth = 2  # hidden layers of G (points)
+    d_depth: Depth = 1  # hidden layers of D (points)
     act: Literal["relu", "tanh"] = "relu"  # hidden units (points)
     gain: float = 0.8  # scale of the orthogonal initialisation (points)
     d_scale: float = 0.25  # D multiplies its input by it (points)

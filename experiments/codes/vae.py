@@ -26,7 +26,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, rng
 from gan_jax.nets import vae
-from gan_jax.run import Count, Picture, Setup, program
+from gan_jax.run import Count, Depth, Picture, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Config:
     batch_size: Count = 100  # rows of data a step
     z_dim: Count = 20  # the code
     width: Count = 500  # units of a hidden layer
-    depth: int = 1  # hidden layers of E, and of G
+    depth: Depth = 1  # hidden layers of E, and of G
     x_std: float = 0.05  # deviation of p(x|z) (points)
     lr: float = 1e-3  # Adam's rate for both
 

@@ -27,7 +27,7 @@ from gan_jax import data, metrics
 from gan_jax.game import Player, create, descend, forward, losses, pool, rng
 from gan_jax.metrics import classifier
 from gan_jax.nets import mlp, translate
-from gan_jax.run import Count, Decay, Picture, Setup, program
+from gan_jax.run import Count, Decay, Depth, Picture, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Config:
     identity: float = 0.5  # weight of the identity loss, times lambda
     history: int = 50  # old fakes of each kind, of which D is shown some
     width: Count = 16  # channels at full resolution; units of a hidden layer (points)
-    depth: int = 2  # residual blocks of G; hidden layers (points)
+    depth: Depth = 2  # residual blocks of G; hidden layers (points)
     lr: float = 2e-4  # Adam's rate for all four
     b1: Decay = 0.5  # Adam's decay of the first moment
 

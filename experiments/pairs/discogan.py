@@ -26,7 +26,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.nets import mlp, translate
-from gan_jax.run import Count, Decay, Setup, program
+from gan_jax.run import Count, Decay, Depth, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Config:
     batch_size: Count = 256  # rows of each set a step
     reconstruction: float = 1.0  # weight of there and back again; 0: two plain GANs
     width: Count = 128  # units of a hidden layer (points); channels at full resolution (images)
-    depth: int = 2  # hidden layers (points); residual blocks of G (images)
+    depth: Depth = 2  # hidden layers (points); residual blocks of G (images)
     lr: float = 1e-3  # Adam's rate for all four
     b1: Decay = 0.5  # Adam's decay of the first moment
 

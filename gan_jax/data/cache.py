@@ -49,22 +49,32 @@ def arrays(
     """
     if not name:
         return make()
-    file = FOLDER / f"{name}.npz"
-    found = _read(file)
+    found = kept(name)
     if found is None or not fits(found):
         found = make()
-        with contextlib.suppress(OSError), whole(file) as opened:  # the cache saves time and nothing else
-            np.savez(opened, **found)
+        keep(name, found)
     return found
 
 
-def _read(file):
-    """Return the arrays of an .npz, or None where it is missing or cut short."""
+def kept(name: str) -> dict[str, np.ndarray] | None:
+    """Return the arrays that are kept under this name, or None where there are none, or they are cut short."""
     try:
-        with file.open("rb") as opened, np.load(opened) as found:
+        with (FOLDER / f"{name}.npz").open("rb") as opened, np.load(opened) as found:
             return dict(found)
     except Exception:
         return None
+
+
+def keep(name: str, found: dict[str, np.ndarray]) -> None:
+    """Keep arrays under this name, where the cache can be written: it saves time and nothing else."""
+    with contextlib.suppress(OSError), whole(FOLDER / f"{name}.npz") as opened:
+        np.savez(opened, **found)
+
+
+def drop(name: str) -> None:
+    """Keep no longer what is kept under this name."""
+    with contextlib.suppress(OSError):
+        (FOLDER / f"{name}.npz").unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import time
 from typing import Any
 
 import flax.linen as nn
@@ -26,6 +27,8 @@ from gan_jax.nets.conv import Conv
 
 VERSION = 1  # to be raised with every change of what is trained
 BATCH, EPOCHS, LEAST_STEPS, RATE, EMA = 128, 6, 1500, 2e-3, 0.99
+CHUNK = 50  # steps a dispatch
+PAUSE = 10  # seconds between two times that an unfinished training is kept
 
 
 class Net(nn.Module):
@@ -92,8 +95,8 @@ def _load(source, live):
     if not (source.classes and source.test and source.kind == "image"):
         raise UserError(f"{source.name} can't train a classifier: it needs images, labels and a split called test.")
     net = Net(source.classes)
-    trained = lambda: traverse_util.flatten_dict(jax.tree.map(np.asarray, _train(net, source, live)), sep="/")
     name = source.fingerprint and f"classifiers/{source.fingerprint}-{VERSION}"
+    trained = lambda: traverse_util.flatten_dict(jax.tree.map(np.asarray, _train(net, source, live, name)), sep="/")
     params = traverse_util.unflatten_dict(cache.arrays(name, trained), sep="/")
     digest = hashlib.blake2b(digest_size=8)
     for leaf in jax.tree.leaves(params):
@@ -105,8 +108,11 @@ def _load(source, live):
     return dataclasses.replace(unrated, accuracy=float(agreement(np.asarray(guess), test["y"])))
 
 
-def _train(net, source, live):
-    """Return the averaged parameters after training with Adam and a cosine rate, a function of the data alone."""
+def _train(net, source, live, name=""):
+    """Return the averaged parameters after training with Adam and a cosine rate, a function of the data alone.
+
+    name: of the cache's entry; beside it is kept what is done of a training that may be cut short.
+    """
     steps = max(EPOCHS * source.n // BATCH, LEAST_STEPS)
     tx, key = optax.adam(optax.cosine_decay_schedule(RATE, steps)), jax.random.key(0)
 
@@ -120,20 +126,43 @@ def _train(net, source, live):
 
         value, grads = jax.value_and_grad(loss)(p.params)
         p = player.descend(p, grads, tx)
-        return (p, player.ema(average, p.params, jnp.minimum(EMA, i / (i + 10)))), value
+        decay = jnp.minimum(EMA, i / (i + 10)).astype(jnp.float32)
+        return (p, player.ema(average, p.params, decay)), value
 
     @functools.partial(jax.jit, donate_argnums=0)
     def some(carry, start, feed):
-        return jax.lax.scan(lambda carry, i: step(carry, start + i, feed), carry, jnp.arange(50))
+        return jax.lax.scan(lambda carry, i: step(carry, start + i, feed), carry, jnp.arange(CHUNK))
 
     params = jax.jit(net.init)(key, jnp.zeros((1, *source.shape)))
     carry = player.Player(params, {}, tx.init(params)), jax.tree.map(jnp.copy, params)
     feed = jax.tree.map(jnp.asarray, data.resident(data.labelled(source)))
+    return _finished(lambda carry, start: some(carry, start, feed), carry, steps, live, name and f"{name}-unfinished")[
+        1
+    ]
+
+
+def _finished(some, carry, steps, live, name):
+    """Return the carry after so many steps, begun where an earlier training was cut short.
+
+    some: (carry, first step) -> (carry, losses), CHUNK steps on. name: of what the cache keeps of it meanwhile.
+    """
+    leaves, tree = jax.tree.flatten(carry)
+    kept, start = name and cache.kept(name), 0
+    like = {str(i): (a.shape, a.dtype) for i, a in enumerate(leaves)}
+    if kept and like == {i: (a.shape, a.dtype) for i, a in kept.items() if i != "steps"} and 0 <= kept["steps"] < steps:
+        carry, start = jax.tree.unflatten(tree, [jnp.asarray(kept[i]) for i in like]), int(kept["steps"])
+    saved = time.monotonic()
     with live(steps) as line:
-        for start in range(0, steps, 50):
-            carry, value = some(carry, start, feed)
-            line.say(start + 50, {"loss": np.asarray(value).mean()})
-    return carry[1]
+        for at in range(start, steps, CHUNK):
+            carry, value = some(carry, at)
+            line.say(at + CHUNK, {"loss": np.asarray(value).mean()})
+            if name and time.monotonic() - saved > PAUSE:
+                found = {str(i): np.asarray(a) for i, a in enumerate(jax.tree.leaves(carry))}
+                cache.keep(name, found | {"steps": np.int32(at + CHUNK)})
+                saved = time.monotonic()
+    if name:
+        cache.drop(name)
+    return carry
 
 
 def shifted(key, x, reach):

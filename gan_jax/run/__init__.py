@@ -2,6 +2,7 @@
 
 from gan_jax.run.config import Count as Count
 from gan_jax.run.config import Decay as Decay
+from gan_jax.run.config import Depth as Depth
 from gan_jax.run.plots import Picture as Picture
 from gan_jax.run.program import Setup as Setup
 from gan_jax.run.program import program as program

@@ -186,6 +186,14 @@ class Checkpoints:
         self._manager.close()
         self._open()
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        # After an error of this process alone the others never come to where `close` waits for them.
+        if jax.process_count() == 1 or kind in (None, SystemExit):
+            self.close()
+
     def close(self) -> None:
         """Wait for the last save and let go of the folder."""
         with self._links:

@@ -3,10 +3,12 @@
 import contextlib
 import dataclasses
 import functools
+import hashlib
 import io
 import os
 import re
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,7 +19,7 @@ import tyro
 from gan_jax import data
 from gan_jax.data import cache
 from gan_jax.errors import UserError, first_line
-from gan_jax.run import config, programs, rundir, sharding
+from gan_jax.run import config, processes, programs, rundir, sharding, states
 from gan_jax.run.config import Count
 
 
@@ -33,6 +35,7 @@ class Run:
     eval_every: int = 1000  # steps between evaluations with a picture; 0: only at the end
     save_every: Count = 1000  # steps between checkpoints
     keep: Count = 3  # checkpoints that are kept
+    measure: bool = True  # with --no-measure, no classifier is trained, and what asks one or `measure` is left out
     size: int = 0  # cut the pictures to squares and shrink these to this side [as they are]
     skip_bad: bool = False  # leave out what can't be read of a folder of pictures
     tensorboard: bool = False  # write rows and pictures for TensorBoard, too, into the run's folder
@@ -149,12 +152,31 @@ def settled(cfg, run: Run, experiment: str) -> Run:
     if run.deterministic:  # read when the backend starts
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true"
     sharding.choose(platforms[0] if platforms else None, run.distributed, run.seeds)
+    processes.check_same(lambda: asked(cfg, run, experiment))
     if not run.out and jax.process_count() > 1:
         raise UserError("several processes need the same --out: a folder that all of them see.")
     out = run.out or (str(rundir.newest(experiment)) if run.resume else "")
     if run.resume and (file := Path(out) / "config.json").exists():
         config.known(rundir.read(out, experiment)["config"], type(cfg), file)
     return dataclasses.replace(run, out=out, experiment=experiment, config=dataclasses.asdict(cfg))
+
+
+def asked(cfg, run: Run, experiment: str) -> dict[str, str]:
+    """Return what all processes of a run must have in common: flags, the experiment's code and the library's, JAX."""
+    flags = {**vars(run), **vars(cfg)}
+    own = {f"--{name.replace('_', '-')}": repr(value) for name, value in flags.items() if name != "distributed"}
+    library = sorted(Path(__file__).parents[1].rglob("*.py"))
+    own[f"the code of {experiment}"] = digest(Path(sys.modules[type(cfg).__module__].__file__))
+    own["the code of gan_jax"] = digest(*library)
+    return own | {"jax": jax.__version__, "experiment": experiment}
+
+
+def digest(*files: Path) -> str:
+    """Return eight letters that name the contents of these files."""
+    found = hashlib.blake2b(digest_size=4)
+    for file in files:
+        found.update(file.read_bytes())
+    return found.hexdigest()
 
 
 @contextlib.contextmanager
@@ -188,21 +210,21 @@ def run(main, compile_cache: bool = True):
     try:
         main()
     except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+        processes.leave(2, str(error))
     except jax.errors.JaxRuntimeError as error:
         reason = first_line(error)
         if "RESOURCE_EXHAUSTED" in reason:
-            print(f"no room on the device: {reason}\nTry a smaller --batch-size, --width or --seeds.", file=sys.stderr)
-            sys.exit(2)
+            print(f"no room on the device: {reason}\n{states.SMALLER}", file=sys.stderr)
+            processes.leave(2, f"no room on the device: {reason}")
         if jax.process_count() == 1:
             raise
-        print(
-            f"the other processes can't be reached: {reason}\nStart again with --resume.", file=sys.stderr, flush=True
-        )
-        os._exit(1)  # not by way of JAX's farewell, which waits for those that are gone
+        time.sleep(2)  # one of them may say why it ended
+        processes.leave(1, f"the other processes can't be reached: {reason}\n{processes.AGAIN}")
     except KeyboardInterrupt:
-        print("stopped at once; what was saved before can be resumed with --resume.", file=sys.stderr)
+        said = "stopped at once; what was saved before can be resumed with --resume."
+        if jax.process_count() > 1:
+            processes.leave(130, said)
+        print(said, file=sys.stderr)
         _leave(130)
     except SystemExit as end:
         if end.code in (129, 130, 143):

@@ -13,7 +13,7 @@ from jax import lax
 from gan_jax import data
 from gan_jax.errors import UserError
 from gan_jax.metrics import classifier
-from gan_jax.run import evaluate, log, provenance, rundir, sharding, signals, states
+from gan_jax.run import evaluate, log, processes, provenance, rundir, sharding, signals, states
 from gan_jax.run.checkpoint import Checkpoints
 from gan_jax.run.recorder import Recorder, Silent
 from gan_jax.run.stepper import Feeder, Stepper, Stopped, advancer
@@ -39,25 +39,25 @@ def fit(run, setup, init, step, sample, measure=None):
     metrics). sample: (state, key, n) -> x. measure: (state, key, train, test) -> {name: number, or what is drawn
     (`plots.Picture`, or an array [rows, columns, ...])}, called beside sample; train and test are the raw records of
     whole splits (`data.decode`), {} where they are not on the device. A metric called "stop" that is 1 in a row ends
-    the run there. results: the row that is printed at the end and written to results.json, a list a name where there
-    are several seeds. Ctrl-C and SIGTERM save and exit (130, 143) within seconds, a second Ctrl-C stops at once; an
-    evaluation that was under way is made up for when the run goes on. Raises UserError where something that the user
-    can mend is wrong, and where a metric stops being finite.
+    the run there. results: the row that is written to results.json, a list a name where there are several seeds. Ctrl-C
+    and SIGTERM save and exit (130, 143) within seconds, a second Ctrl-C stops at once; an evaluation that was under way
+    is made up for later. Raises UserError where the user can mend what is wrong, and where a metric is not finite.
     """
     check_data(run, setup)
     mesh = sharding.make(setup.batch_size, run.seeds)
-    train_classifiers(setup)
+    setup, measure = what_is_measured(run, setup, measure)
+    start = states.starting(run, init, mesh, setup)
     with rundir.opened(run, sharding.is_first(), setup.source.content) as folder, contextlib.ExitStack() as stack:
         run = dataclasses.replace(run, out=str(folder))
-        checkpoints = stack.enter_context(contextlib.closing(Checkpoints(folder / "checkpoints", run.keep)))
-        state, keys = states.begun(run, init, mesh, checkpoints)
+        train_classifiers(run, setup, measure)
+        checkpoints = stack.enter_context(Checkpoints(folder / "checkpoints", run.keep))
+        state, keys = states.begun(run, start, checkpoints)
         at = int(sharding.to_host(state.step).ravel()[0])
         if at > setup.steps:
             log.tell(f"{folder} is at step {at} already, past --steps {setup.steps}: nothing to do")
             return state, rundir.results(folder)
         recorder = (Recorder if sharding.is_first() else Silent)(run, at, setup.steps)
-        if sharding.is_first():
-            log.tell(f"{describe(run, setup.source, mesh)} -> {folder}")
+        announce(run, setup.source, mesh)
         feeder = Feeder(run, setup.source, setup.batch_size, mesh, keys, at)
         given = setup.source, setup.batch_size, mesh, run.seeds, feeder.length, feeder.streamed
         evaluated = evaluate.Evaluator(run, setup.source, sample, measure, mesh, feeder.records, recorder)
@@ -72,9 +72,8 @@ def fit(run, setup, init, step, sample, measure=None):
             stop_here(run, at, stop, recorder)
         results = scores | {"steps": at, "seconds": seconds}
         if sharding.is_first():
-            protocol = provenance.of_results(run, setup, sample, state, at)
-            said = results | {"protocol": protocol}
-            results = evaluate.conclusion(folder, setup.source, said, scores, run.seeds)
+            results |= {"protocol": provenance.of_results(run, setup, sample, state, at)}
+            results = evaluate.conclusion(folder, setup.source, results, scores, run.seeds)
         recorder.conclude(at, ended=True)
     if sharding.is_first():
         evaluate.say(results, run.seed, folder)
@@ -105,6 +104,7 @@ def train(run, setup, state, keys, at, stepper, recorder, evaluated, checkpoints
         while at < end:
             told, stepper.seconds = agreed(bool(stop), stepper.seconds)
             if told:
+                processes.expect([])  # saving takes as long as the disk needs
                 raise Stopped(state)
             n = schedule(at, end, (run.log_every, run.eval_every, run.save_every), stepper.most)
             state, metrics = stepper(state, n, saved == at)
@@ -129,10 +129,14 @@ def train(run, setup, state, keys, at, stepper, recorder, evaluated, checkpoints
 
 def stop_here(run, at, stop, recorder):
     """End the program after a signal: the state is saved, and how to go on is said."""
-    go_on = f"python -m {run.experiment} --resume --out {shlex.quote(run.out)}"
-    recorder.end(f"stopped at step {at}, saved; to go on: {go_on}")
+    recorder.end(f"stopped at step {at}, saved; to go on: {to_go_on(run)}")
     recorder.conclude(at, ended=False)
     raise SystemExit(128 + (stop[0] if stop else signal.SIGTERM))
+
+
+def to_go_on(run) -> str:
+    """Return the command that takes the run up again."""
+    return f"python -m {run.experiment} --resume --out {shlex.quote(run.out)}"
 
 
 def check_data(run, setup):
@@ -143,11 +147,47 @@ def check_data(run, setup):
     data.check_batch(setup.source, setup.batch_size)
 
 
-def train_classifiers(setup):
-    """Train the classifiers that the run will ask, where there are none yet: not in the middle of a trace."""
+def what_is_measured(run, setup, measure):
+    """Return (setup, measure) less what would ask a classifier, where the run has --no-measure."""
+    if run.measure:
+        return setup, measure
+    if setup.source.modes and setup.source.modes.classifiers:
+        if sharding.is_first():
+            log.tell("--no-measure: the coverage of the modes is left out, too; a classifier would count them")
+        setup = setup._replace(source=dataclasses.replace(setup.source, modes=None))
+    return setup, None
+
+
+def train_classifiers(run, setup, measure):
+    """Train the classifiers that the run will ask, where there are none yet: not in the middle of a trace.
+
+    A signal ends the program within seconds; what was done is in the cache.
+    """
+    asking = {source: "what the experiment measures" for source in setup.classifiers if measure}
     modes = setup.source.modes
-    for source in (*setup.classifiers, *(modes.classifiers if modes else ())):
-        classifier.load(source, functools.partial(log.Live, title=f"the classifier of {source.name}"))
+    asking |= {source: "the coverage of the modes" for source in (modes.classifiers if modes else ())}
+    lines = []
+
+    def live(steps, source, what):
+        log.tell(f"{what} needs a classifier of {source.name}, trained once for all runs (--no-measure: without)")
+        lines.append(log.Live(steps, title=f"the classifier of {source.name}"))
+        return lines[-1]
+
+    # Of several processes one that is stopped here just ends: none has anything to save.
+    with signals.caught() if jax.process_count() == 1 else contextlib.nullcontext([]) as stop:
+        for source, what in asking.items():
+            say = functools.partial(live, source=source, what=what)
+            if signals.unless_stopped(stop, classifier.load, source, say) is None:
+                for line in lines:
+                    line.__exit__()
+                log.tell(f"stopped; what is done of the classifier is kept; to go on: {to_go_on(run)}")
+                raise SystemExit(128 + stop[0])
+
+
+def announce(run, source, mesh):
+    """Say what is trained, and where."""
+    if sharding.is_first():
+        log.tell(f"{describe(run, source, mesh)} -> {run.out}")
 
 
 def describe(run, source, mesh) -> str:

@@ -180,6 +180,14 @@ class Line:
             print(text, end="", file=sys.stderr, flush=True)
 
 
+def minutes(seconds: float) -> str:
+    """Return a duration as a person would say it: in seconds, minutes or hours."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.0f} s"
+
+
 class Live:
     """A live line: bar, step, rate, metrics, time left. Off a terminal, a plain line every ten seconds."""
 
@@ -215,6 +223,8 @@ class Live:
         numbers = "  ".join(f"{k} {np.mean(v):.3g}" for k, v in list(metrics.items())[:4])
         says = f"{rate:.0f} steps/s  {numbers}" if rate >= 10 else f"{rate:.2g} steps/s  {numbers}"
         self._bar.update(self._task, completed=step, description=f"training {self._title}".strip(), says=says)
-        if self._plain and now - self._said > 10:
+        first = self._title and rate and self._said < self._first[0]  # as soon as it is known how long it takes
+        if self._plain and (first or now - self._said > 10):
             self._said = now
-            tell(f"step {step}/{self._total}  {says}")
+            left = f"  about {minutes((self._total - step) / rate)} left" if rate else ""
+            tell(f"step {step}/{self._total}  {says}{left}")

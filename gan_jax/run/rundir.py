@@ -28,6 +28,7 @@ class Pace(TypedDict):
     save_every: Count
     keep: Count
     stream: bool
+    measure: bool
 
 
 class Kept(Pace):
@@ -47,7 +48,7 @@ FILES = "config.json", "metrics.jsonl", "results.json", "seconds", "curves.png",
 FOLDERS = "checkpoints", "samples", "tensorboard"
 ORIGIN = {"versions": dict, "machine": dict, "resumed": list}  # what else there may be
 SINCE = {"rekey": 0, "precision": "default", "deterministic": False}  # of runs from before a flag was kept
-SINCE |= {"log_every": 100, "eval_every": 1000, "save_every": 1000, "keep": 3, "stream": False}
+SINCE |= {"log_every": 100, "eval_every": 1000, "save_every": 1000, "keep": 3, "stream": False, "measure": True}
 
 
 def stem(experiment: str) -> str:

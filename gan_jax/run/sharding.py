@@ -2,14 +2,14 @@
 
 import contextlib
 import os
-import signal
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from gan_jax.errors import UserError, first_line
+from gan_jax.errors import UserError
+from gan_jax.run import processes
 
 
 def choose(platform: str | None = None, distributed: bool = False, seeds: int = 1):
@@ -27,16 +27,7 @@ def choose(platform: str | None = None, distributed: bool = False, seeds: int = 
         jax.config.update("jax_platforms", {"gpu": "cuda"}.get(platform, platform))
     pod = "," in os.environ.get("TPU_WORKER_HOSTNAMES", "") or int(os.environ.get("SLURM_NTASKS") or 1) > 1
     if (distributed or pod) and not jax.distributed.is_initialized():
-        number = {name: os.environ.get(f"JAX_{name.upper()}") for name in ("num_processes", "process_id")}
-        try:  # what is not said here or in JAX_COORDINATOR_ADDRESS, JAX finds out from the cluster
-            jax.distributed.initialize(**{name: int(value) for name, value in number.items() if value})
-            # JAX's own handler, for a service that is not used here, would keep SIGTERM from ending the process
-            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
-        except (ValueError, RuntimeError) as error:
-            raise UserError(
-                f"the processes could not be joined: {first_line(error)}\n"
-                "Outside SLURM and TPU pods set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID."
-            ) from None
+        processes.join()
     try:
         jax.devices()
     except (RuntimeError, AssertionError):  # jax 0.10 asserts where no GPU plugin is installed

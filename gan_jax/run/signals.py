@@ -8,6 +8,8 @@ from concurrent.futures import Future, wait
 
 import jax
 
+from gan_jax.run import processes
+
 GRACE = 2  # seconds that work goes on after a signal before it is left undone
 
 
@@ -29,9 +31,11 @@ def caught():
         before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     except ValueError:  # not the main thread: signals are somebody else's
         before = {}
+    processes.expect(numbers)
     try:
         yield numbers
     finally:
+        processes.expect([])
         for number, usual in before.items():
             signal.signal(number, usual)
 

@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 
-from gan_jax.errors import UserError
+from gan_jax.errors import UserError, first_line
 from gan_jax.run import sharding
+
+SMALLER = "Try a smaller --batch-size, --width or --seeds."  # where there is no room
 
 
 def initial(init, seed: int, seeds: int, rekey: int = 0):
@@ -32,14 +34,39 @@ def starter(init, seed: int, seeds: int, rekey: int, placed):
     return jax.jit(lambda: initial(init, seed, seeds, rekey), out_shardings=placed, compiler_options=options)
 
 
-def begun(run, init, mesh, checkpoints):
-    """Return (state, root keys): of the newest good checkpoint on --resume, else of a new run, which is saved.
+def starting(run, init, mesh, setup):
+    """Return (() -> the state of a new run, () -> its root keys, the state's shapes and placing), nothing made yet.
 
-    The keys are the state's own, in memory of their own: a step takes that of the state.
+    Raises UserError where the state or a batch is larger than the memory that there is.
     """
     placed = NamedSharding(mesh, sharding.seed_spec(mesh, run.seeds))
     begin, begin_keys = (starter(f, run.seed, run.seeds, run.rekey, placed) for f in (init, lambda key: key))
-    like = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=placed), jax.eval_shape(begin))
+    try:
+        shapes = jax.eval_shape(begin)
+    except (MemoryError, OverflowError) as error:
+        raise UserError(f"no memory could hold these nets: {first_line(error)}.\n{SMALLER}") from None
+    like = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=placed), shapes)
+    own = max(mesh.size if sharding.by_seed(mesh, run.seeds) else 1, 1)
+    check_room("the state of this run", sum(s.size * s.dtype.itemsize for s in jax.tree.leaves(shapes)) // own)
+    check_room("a batch of this run", setup.batch_size * setup.source.row_numbers * 4)
+    return begin, begin_keys, like
+
+
+def check_room(what: str, needed: int):
+    """Raise UserError where so many bytes are more than the device has, or the host where that is the device."""
+    host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", host)
+    if needed > memory:
+        raise UserError(f"{what} takes {needed / 1e9:,.0f} GB, and the memory has {memory / 1e9:,.0f} GB.\n{SMALLER}")
+
+
+def begun(run, start, checkpoints):
+    """Return (state, root keys): of the newest good checkpoint on --resume, else of a new run, which is saved.
+
+    start: what `starting` returned. The keys are the state's own, in memory of their own: a step takes that of the
+    state.
+    """
+    begin, begin_keys, like = start
     state = checkpoints.restore(like) if run.resume else None
     if state is not None:  # with the key that it had, unless there is a new --rekey
         return state._replace(key=begin_keys()), begin_keys()

@@ -69,3 +69,15 @@ def test_neighbours_are_independent():
     for a, b in ((z[1:], z[:-1]), (z, other), (z[1:], other[:-1])):
         assert abs(np.corrcoef(a, b)[0, 1]) < 4 / np.sqrt(5000)
     assert abs(z.mean()) < 4 / np.sqrt(5000) and abs(z.var() - 1) < 4 * np.sqrt(2 / 5000)
+
+
+def test_noise_is_float32_under_x64():
+    """The numbers of `jax.random`, bit for bit, in float32 with JAX_ENABLE_X64 as without."""
+    drawn = lambda: (rng.normal(ROOT, (3, 2)), rng.uniform(ROOT, (4,), minval=-1), rng.uniform(ROOT))
+    usual = jax.random.normal(ROOT, (3, 2)), jax.random.uniform(ROOT, (4,), minval=-1), jax.random.uniform(ROOT)
+    with jax.enable_x64(True):
+        wide = drawn()
+    for found in (drawn(), wide):
+        for one, expected in zip(found, usual, strict=True):
+            assert one.dtype == np.float32 and one.shape == expected.shape
+            np.testing.assert_array_equal(np.asarray(one), np.asarray(expected))

@@ -56,6 +56,31 @@ def test_it_is_kept(digits, monkeypatch):
     assert loaded().digest != judge.digest
 
 
+def test_a_training_that_is_cut_short_goes_on(digits, monkeypatch, tmp_path):
+    """What was done is kept, and taken up to the same parameters; what is kept of another training is not."""
+    judge, _ = digits
+    monkeypatch.setattr(gan_jax.data.cache, "FOLDER", tmp_path)
+    monkeypatch.setattr(classifier, "LEAST_STEPS", 300)
+    monkeypatch.setattr(classifier, "PAUSE", -1)
+    seen = []
+
+    class Cut(classifier.Silent):
+        def say(self, step, metrics):
+            seen.append(step)
+            if len(seen) == 3:
+                raise KeyboardInterrupt
+
+    load = lambda: classifier._load(data.load("digits"), lambda steps: Cut())
+    with pytest.raises(KeyboardInterrupt):
+        load()
+    assert load().digest == judge.digest and seen == [50, 100, 150, 150, 200, 250, 300]
+    (file,) = (tmp_path / "classifiers").iterdir()
+    kept = {"0": np.zeros(3, np.float32), "steps": np.int32(100)}
+    np.savez(file.with_name(f"{file.stem}-unfinished.npz"), **kept)
+    file.unlink()
+    assert load().digest == judge.digest and seen[7:9] == [50, 100]
+
+
 def test_images_move_by_whole_pixels():
     """Every shift within reach comes up, the content is moved and not changed, the edge is repeated."""
     x = jnp.zeros((400, 5, 5, 1)).at[:, 2, 2].set(1)

@@ -5,12 +5,15 @@ import importlib
 import os
 import re
 
+import jax
 import pytest
 import runs
 
 import experiments
 import gan_jax.sample
-from experiments import unrolled
+from experiments import unrolled, vanilla
+from experiments.images import dcgan
+from experiments.pairs import cyclegan
 from gan_jax import UserError, data
 from gan_jax.run import cli, config, fit, rundir
 
@@ -174,6 +177,48 @@ def test_resume_takes_the_config_of_the_run(tmp_path, monkeypatch):
 def test_a_wrong_flag(flags, says):
     """Every mistake has its line, before anything is written."""
     assert re.search(says, refused(*flags.split()))
+
+
+@pytest.mark.parametrize(
+    "module, flag, says",
+    [
+        (unrolled, "--width=1000000000", "the state of this run takes"),
+        (dcgan, "--width=1000000000", "the state of this run takes"),
+        (cyclegan, "--width=2000000000", "the state of this run takes"),
+        (vanilla, "--z-dim=2000000000", "the state of this run takes"),
+        (vanilla, "--batch-size=2000000000", "a batch of this run takes"),
+        (vanilla, "--seeds=1000000000", "the state of this run takes"),
+    ],
+    ids=lambda p: p if isinstance(p, str) else p.__name__,
+)
+def test_what_no_memory_holds(module, flag, says, tmp_path):
+    """It is counted before anything is made: two lines, no folder."""
+    dataset = ["--dataset=ring8"] * (module is vanilla)
+    out = tmp_path / "run"
+    lines = refused("--preset=tiny", flag, f"--out={out}", *dataset, main=module.main).splitlines()
+    assert (
+        lines[0].startswith(says)
+        and " GB, and the memory has " in lines[0]
+        and "Try a smaller" in lines[1]
+        and not out.exists()
+    )
+
+
+def test_a_depth_that_would_be_traced_for_ever():
+    """It is out of its range."""
+    assert refused("--g-depth=1000000000") == "--g-depth is 1000000000; it must be a number, 0 to 1000."
+
+
+def test_no_room_on_the_device(capsys):
+    """What XLA can't allocate while it trains is two lines, too."""
+
+    def main():
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 576000008768 bytes.")
+
+    with pytest.raises(SystemExit) as ended:
+        cli.run(main, compile_cache=False)
+    lines = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2 and "RESOURCE_EXHAUSTED: Out of memory allocating" in lines[0] and len(lines) == 2
 
 
 def test_critic_steps_are_counted():

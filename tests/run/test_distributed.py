@@ -1,9 +1,12 @@
 """Two real processes, one device each, are the same run as one process with several devices."""
 
+import contextlib
 import os
 import re
 import signal
 import socket
+import time
+from pathlib import Path
 
 import jax
 import pytest
@@ -12,6 +15,7 @@ from runs import DIGITS, RING, end, killing, rows, same, start, steps, train, wa
 import gan_jax
 from experiments import unrolled
 from gan_jax import UserError
+from gan_jax.run import cli
 
 # The second process comes late, and must not take what the first one has written by then for another run.
 LATE = """
@@ -25,15 +29,18 @@ cli.run(unrolled.main)
 ONE_DEVICE = {"XLA_FLAGS": os.environ["XLA_FLAGS"].replace("device_count=4", "device_count=1")}
 
 
-def together(out, *flags, n=2, of=RING, meanwhile=lambda processes: None, **more):
-    """Train in n processes that share a folder, and return (exit code, stdout without Gloo's, stderr) of each."""
+def together(out, *flags, n=2, of=RING, meanwhile=lambda processes: None, programs=None, others=(), **more):
+    """Train in n processes that share a folder, and return (exit code, stdout without Gloo's, stderr) of each.
+
+    programs: what each runs. others: flags that the second one has besides.
+    """
     with socket.socket() as free:
         free.bind(("localhost", 0))
         cluster = {"JAX_COORDINATOR_ADDRESS": f"localhost:{free.getsockname()[1]}", "JAX_NUM_PROCESSES": str(n)}
     flags = [*of, f"--out={out}", "--cpu", "--distributed", *flags]
     processes = [
-        start(*program, *flags, JAX_PROCESS_ID=str(i), **cluster, **ONE_DEVICE, **more)
-        for i, program in enumerate([("-m", "experiments.unrolled"), *[("-c", LATE)] * (n - 1)])
+        start(*program, *flags, *others[: 9 * i], JAX_PROCESS_ID=str(i), **cluster, **ONE_DEVICE, **more)
+        for i, program in enumerate(programs or [("-m", "experiments.unrolled"), *[("-c", LATE)] * (n - 1)])
     ]
     with killing(*processes):
         meanwhile(processes)
@@ -121,6 +128,117 @@ def test_a_process_that_is_killed(tmp_path, killed):
     assert ended[1 - killed][2].endswith("Start again with --resume.\n") and "Traceback" not in ended[1 - killed][2]
     at = int(gan_jax.load(tmp_path / "run").state.step)
     assert at >= 20 and train(tmp_path / "run", f"--steps={at + 2}", "--resume")[0].step == at + 2
+
+
+def test_processes_that_were_started_differently(tmp_path):
+    """Before anything is made, each ends with exit code 2 and names the flags that differ, the folder among them."""
+    others = "--g-lr=0.01", "--seed=3", f"--out={tmp_path / 'other'}"
+    programs = [("-m", "experiments.unrolled")] * 2
+    ended = together(tmp_path / "run", "--steps=4", programs=programs, others=others)
+    for i, (code, stdout, stderr) in enumerate(ended):
+        lines = stderr.splitlines()
+        assert code == 2 and stdout == "" and len(lines) == 2, ended
+        for name, values in (("--g-lr", ("0.001", "0.01")), ("--seed", ("0", "3"))):
+            assert f"{name} is {values[i]} on process {i}, {values[1 - i]} on {1 - i}" in lines[0]
+        assert "--out is " in lines[0] and "with the same flags, code and packages" in lines[1]
+    assert not list(tmp_path.iterdir())
+
+
+def test_code_that_differs():
+    """Other bytes of the experiment's file, or of any file of the library, are another name."""
+    cfg = unrolled.PRESETS["tiny"]
+    asked = cli.asked(cfg, cli.Run(out="runs/x"), "experiments.unrolled")
+    assert asked["--g-lr"] == "0.001" and asked["--out"] == "'runs/x'" and "--distributed" not in asked
+    assert (
+        asked["the code of experiments.unrolled"] == cli.digest(Path(unrolled.__file__)) != cli.digest(Path(__file__))
+    )
+    assert len({asked["the code of gan_jax"], cli.digest(), cli.digest(Path(cli.__file__))}) == 3
+
+
+# A stuck one: each program does this at that place
+STUCK = """
+import os, signal, sys, time
+import jax
+from experiments import unrolled
+from gan_jax.run import cli, signals
+from gan_jax.run.program import program
+parts = {name: getattr(unrolled, name) for name in ("setup", "init", "step", "sample")}
+def asleep(cfg, state, key, n):
+    jax.debug.callback(lambda: (open(os.environ["HEARD"] + os.environ["JAX_PROCESS_ID"], "w").close(), time.sleep(1000)))
+    return unrolled.sample(cfg, state, key, n)
+parts["sample"] = asleep
+sys.argv = ["unrolled", *sys.argv[1:]]
+cli.run(program(unrolled.Config, unrolled.PRESETS, **parts))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL], ids=lambda n: n.name)
+@pytest.mark.parametrize("lost", [0, 1])
+@pytest.mark.parametrize("where", ["training", "evaluating"])
+def test_a_process_that_is_lost(tmp_path, number, lost, where):
+    """Whatever is waited for: the other one, which gets SIGTERM, ends within 30 seconds, exit code 1, in two lines."""
+    took = []
+
+    def lose(processes):
+        heard = [tmp_path / f"heard{i}" for i in range(2)]
+        there = (tmp_path / "run" / "checkpoints" / "20").exists
+        wait_for(there if where == "training" else lambda: all(f.exists() for f in heard), processes[0], 300)
+        processes[lost].send_signal(number)
+        time.sleep(0.5)
+        with contextlib.suppress(ProcessLookupError):
+            processes[1 - lost].send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        processes[1 - lost].wait(60)
+        took.append(time.monotonic() - began)
+        processes[lost].kill()
+
+    eval_every = 4 if where == "evaluating" else 0
+    flags = "--steps=1000000", "--save-every=20", f"--eval-every={eval_every}"
+    programs = [("-c", STUCK)] * 2
+    ended = together(tmp_path / "run", *flags, meanwhile=lose, programs=programs, HEARD=str(tmp_path / "heard"))
+    code, _, stderr = ended[1 - lost]
+    assert code == 1 and took[0] < 30, (took, stderr)
+    assert stderr.splitlines()[-1] == "Start again with --resume." and "Traceback" not in stderr, stderr
+    assert "stack trace" not in stderr, stderr
+
+
+# A limit on the size of files, for a disk that is full: of the process whose turn it is
+FULL = """
+import os, resource, sys
+from experiments import unrolled
+from gan_jax.run import checkpoint, cli
+save = checkpoint.Checkpoints.save
+def full(self, step, state):
+    if step and os.environ["JAX_PROCESS_ID"] == os.environ["FULL"]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+    save(self, step, state)
+checkpoint.Checkpoints.save = full
+checkpoint.FULL += (27,)
+sys.argv = ["unrolled", *sys.argv[1:]]
+cli.run(unrolled.main)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("full", [0, 1])
+def test_a_full_disk_on_one(tmp_path, full):
+    """Both end within 30 seconds, the one with exit code 2 and the reason, the other with 1, in two lines each."""
+    took = []
+
+    def measure(processes):
+        wait_for((tmp_path / "run" / "checkpoints" / "0").exists, processes[0], 300)
+        began = time.monotonic()
+        for process in processes:
+            process.wait(100)
+        took.append(time.monotonic() - began)
+
+    programs = [("-c", FULL)] * 2
+    flags = "--steps=1000000", "--save-every=20"
+    ended = together(tmp_path / "run", *flags, meanwhile=measure, programs=programs, FULL=str(full))
+    assert [code in (1, 2) for code, *_ in ended] == [True, True] and took[0] < 60, ended
+    assert all("Traceback" not in stderr and "stack trace" not in stderr for *_, stderr in ended), ended
+    assert gan_jax.load(tmp_path / "run").state.step >= 0
 
 
 def test_several_processes_need_a_folder(monkeypatch, tmp_path):

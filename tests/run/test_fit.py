@@ -39,7 +39,7 @@ def test_files(whole):
     assert config == {
         "experiment": "experiments.unrolled", "config": dataclasses.asdict(cfg), "seed": 0, "seeds": 1, "rekey": 0,
         "precision": "default", "deterministic": False, "log_every": 2, "eval_every": 0, "save_every": 2, "keep": 3,
-        "stream": False,
+        "stream": False, "measure": True,
     }  # fmt: skip
     written = json.loads((out / "results.json").read_text())
     assert written == json.loads(log.as_json(results)) and list(written) == [

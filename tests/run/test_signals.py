@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 
 import jax
 import jax.numpy as jnp
@@ -171,10 +172,14 @@ def sleep():
 def asleep(cfg, state, key, n):
     jax.debug.callback(sleep)
     return unrolled.sample(cfg, state, key, n)
+def traced(cfg, state, batch):
+    sleep()
 parts = {name: getattr(unrolled, name) for name in ("setup", "init", "step", "sample")}
 if os.environ["WHERE"] == "loading":
     data.resident = lambda source: sleep()
-else:
+elif os.environ["WHERE"] == "compiling":
+    parts["step"] = traced
+elif os.environ["WHERE"] == "evaluating":
     parts["sample"] = asleep
 sys.argv = ["unrolled", *sys.argv[1:]]
 cli.run(program(unrolled.Config, unrolled.PRESETS, **parts))
@@ -182,20 +187,26 @@ cli.run(program(unrolled.Config, unrolled.PRESETS, **parts))
 
 
 def test_a_process_does_not_wait_for_what_it_does(tmp_path):
-    """A program that is told to stop in an evaluation of many minutes saves and is gone; while it loads, it is gone."""
-    places = ("loading", "evaluating")
-    processes = [
-        start("-c", ASLEEP, *RING, f"--out={tmp_path / where}", "--eval-every=4", WHERE=where,
-              HEARD=str(tmp_path / f"{where}.heard"))
-        for where in places
-    ]  # fmt: skip
-    with killing(*processes):
-        for where, process in zip(places, processes, strict=True):
-            wait_for((tmp_path / f"{where}.heard").exists, process)
+    """SIGTERM is heard within 5 seconds: in training, in an evaluation or a compilation of many minutes, while loading.
+
+    Before the first step there is nothing to save, and the process is gone by the signal itself.
+    """
+    ended, running = {}, ["--steps=1000000", "--save-every=1000000", "--log-every=2"]
+    for where in ("loading", "compiling", "evaluating", "training"):
+        flags = [*RING, f"--out={tmp_path / where}", *(running if where == "training" else ["--eval-every=4"])]
+        heard = tmp_path / (f"{where}.heard" if where != "training" else "training/metrics.jsonl")
+        process = start("-c", ASLEEP, *flags, WHERE=where, HEARD=str(heard))
+        with killing(process):
+            wait_for(lambda heard=heard: heard.exists() and (heard.suffix == ".heard" or heard.stat().st_size), process)
             process.send_signal(signal.SIGTERM)
-        loading, evaluating = (end(process, 100) for process in processes)
-    assert loading[0] == -signal.SIGTERM and "Traceback" not in loading[2]
-    code, stdout, stderr = evaluating
+            began = time.monotonic()
+            ended[where] = *end(process, 100), time.monotonic() - began
+    assert all(seconds < 5 for *_, seconds in ended.values()), ended
+    assert ended["loading"][0] == -signal.SIGTERM and "Traceback" not in ended["loading"][2]
+    for where in ("compiling", "training"):
+        at = gan_jax.load(tmp_path / where).state.step
+        assert ended[where][0] == 143 and f"stopped at step {at}, saved" in ended[where][2], ended[where]
+    code, stdout, stderr, _ = ended["evaluating"]
     assert code == 143 and stdout == "" and "stopped at step 4, saved; to go on" in stderr, stderr
     out = tmp_path / "evaluating"
     assert [(row["step"], row.get("evaluated")) for row in rows(out)] == [(2, None), (4, False)]
