@@ -11,7 +11,7 @@ Differences from the paper:
 4. The presets `default`, `veegan_ring` and `veegan_grid` have K = 5 and a latent, batches, rates and budgets of ours;
    `veegan_grid` has nets twice as wide, and D of `veegan_ring` halves its input instead of quartering it.
 5. The preset `images` has DCGAN's nets, with K, latent, batch and rates of ours.
-6. The loss of `images` is the non-saturating one; the paper's f is the minimax loss, as it is of all presets for points.
+6. The loss of `images` is the non-saturating one; the paper's f is the minimax loss, that of all presets for points.
    `--loss` takes others.
 
 The paper's MNIST, drawn by a recurrent G, is `unrolled_lstm.py`; its 1000 modes are `unrolled_modes.py`.
