@@ -4,11 +4,15 @@ Metz, Poole, Pfau and Sohl-Dickstein 2017, arXiv 1611.02163. G descends f(g, d_K
 Adam updates on f, and the gradient flows through all of them; D itself makes one ordinary update. K = 0 is the GAN.
 
 Differences from the paper:
-1. Both nets are updated at once, on the same minibatch, as in the authors' notebook; the paper alternates.
+1. Both nets are updated at once, on the same minibatch, as in the authors' notebook; the paper alternates, and counts
+   the updates of both nets as steps.
 2. Adam's eps_root is 1e-16 instead of 0, since the square root has no gradient at 0.
-3. Samples come from a running average of G; the presets `paper` and `notebook` have none.
-4. The presets `default`, `veegan_ring` and `veegan_grid` have latents, batches, rates and budgets of ours.
-5. The preset `images` has DCGAN's nets and the non-saturating loss.
+3. Samples come from a running average of G; only the presets `paper` and `notebook` have none.
+4. The presets `default`, `veegan_ring` and `veegan_grid` have K = 5 and a latent, batches, rates and budgets of ours;
+   `veegan_grid` has nets twice as wide, and D of `veegan_ring` halves its input instead of quartering it.
+5. The preset `images` has DCGAN's nets, with K, latent, batch and rates of ours.
+6. The loss of `images` is the non-saturating one; the paper's f is the minimax loss, that of all presets for points.
+   `--loss` takes others.
 
 The paper's MNIST, drawn by a recurrent G, is `unrolled_lstm.py`; its 1000 modes are `unrolled_modes.py`.
 

@@ -31,6 +31,7 @@ from gan_jax.metrics import classifier
 from gan_jax.nets import dcgan
 from gan_jax.run import Picture, cli, sharding, stepper
 from gan_jax.run.checkpoint import Checkpoints
+from gan_jax.run.plots import lines
 from gan_jax.run.program import Game, game
 
 NAMES = list(experiments.modules())
@@ -225,6 +226,21 @@ def test_three_steps(name):
     chex.assert_trees_all_equal_shapes_and_dtypes(state, start)
     assert state.step == 3 and all(moved(start, state).values()) and players(start)
     assert metrics and all(rows.shape == (3,) and np.isfinite(rows).all() for rows in metrics.values())
+
+
+ONE_D = "ablation", "alternating", "bigan", "cgan", "dcgan", "dynamics", "improved", "infogan", "mrgan", "pacgan"
+ONE_D += "unrolled", "unrolled_lstm", "unrolled_modes", "vaegan", "vanilla", "veegan"
+NO_PROBABILITIES = "began", "catgan", "cyclegan", "ebgan", "lsgan", "r3gan", "vae", "wgan", "wgan_gp"
+ANSWERS = dict.fromkeys(ONE_D, ("",)) | {"discogan": (" a", " b")} | dict.fromkeys(NO_PROBABILITIES, ())
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name in ANSWERS])
+def test_a_game_of_probabilities_without_their_curves(name):
+    """The rows of each give D(x) and D(G(z)) in [0, 1]; those of no other game do."""
+    found = {what: lines.Series(np.arange(3), rows[:, None]) for what, rows in after_three(name)[1].items()}
+    answers = lines.probabilities(found, getattr(tiny(name).cfg, "loss", None))
+    assert list(answers) == ["D(x), D(G(z))" + end for end in ANSWERS[name]]
+    assert all(np.abs(one.values - 0.5).max() <= 0.5 for answer in answers.values() for one in answer.values())
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,4 +1,7 @@
-"""`python -m benchmarks ablation`: what makes the unrolled GAN work? All ways of experiments/ablation.py, compared."""
+"""`python -m benchmarks ablation`: what makes the unrolled GAN work? All ways of experiments/ablation.py, compared.
+
+`--ks 0 1 3 5 10` compares K instead: the way `unrolled`, with so many updates ahead.
+"""
 
 from pathlib import Path
 from typing import Literal
@@ -20,6 +23,7 @@ def main(
     dataset: Literal[tuple(PRESETS)] = "ring8",
     steps: int = 0,
     seeds: Count = 8,
+    ks: tuple[int, ...] = (),
     flags: str = "",
     out: str = "benchmarks/quality/results",
     runs: str = "runs/ablation",
@@ -34,30 +38,43 @@ def main(
         dataset: the data, and with it the preset of experiments/ablation.py.
         steps: updates of G [the preset's].
         seeds: runs of each, with seeds 0, 1, ...
+        ks: K of the way `unrolled`, instead of the ways.
         flags: more flags of every run, as one word: "--eval-every=500 --gpu".
-        out: folder of ablation-DATASET.md, .jsonl and .png.
+        out: folder of ablation-DATASET.md, .jsonl and .png; of K, ablation-DATASET-k.md and so on.
         runs: folder of the runs.
     """
-    steps, file = steps or ablation.PRESETS[PRESETS[dataset]].steps, Path(out) / f"ablation-{dataset}"
+    steps, what = steps or ablation.PRESETS[PRESETS[dataset]].steps, "K" if ks else "way"
+    file = Path(out) / (f"ablation-{dataset}" + "-k" * bool(ks))
     protocol = f"{dataset}, {steps} updates of G, {seeds} seeds, last step, mean ± standard deviation"
     protocol = {"protocol": measure.with_flags(protocol, flags), "flags": flags}
     found = carried(file.name, out, protocol)
-    for way in ways:
-        folder = Path(runs, f"{dataset}-{steps}x{seeds}", way)
-        given = [f"--preset={PRESETS[dataset]}", f"--way={way}", f"--steps={steps}", f"--seeds={seeds}"]
-        results = measure.trained(ablation, [*given, *measure.words(flags)], folder)
-        names = tuple(measure.covered(results))
-        found[way] = {"way": way, "seconds": results["seconds"], "history": measure.history(folder, names)}
-        found[way] |= {"trained": measure.trained_by(folder)}
-        print(f"{way}: " + ", ".join(f"{n} {log.spread(results[n])}" for n in names), flush=True)
+    of_k = {f"K = {k}": ["--way=unrolled", f"--unroll={k}"] for k in ks}
+    for way, own in (of_k or {way: [f"--way={way}"] for way in ways}).items():
+        folder = Path(runs, f"{dataset}-{steps}x{seeds}", way.replace(" = ", ""))
+        given = [f"--preset={PRESETS[dataset]}", *own, f"--steps={steps}", f"--seeds={seeds}"]
+        found[way] = trained(way, [*given, *measure.words(flags)], folder)
     rows = list(found.values())
-    lines = measure.table(
-        ("way", *(n.replace("_", " ") for n in names), "seconds"),
-        [(r["way"], *(log.spread(r["history"][n][-1]) for n in names), round(r["seconds"])) for r in rows],
-    )
+    lines = table(what, rows)
     measure.record(file.name, [protocol, *rows], out)
     file.with_suffix(".md").write_text(f"{protocol['protocol']}.\n\n{lines}\n")
     draw(file.with_suffix(".png"), rows, data.load(dataset).classes)
+
+
+def trained(way, flags, folder) -> dict:
+    """Return the row of a way, trained first where its run is missing."""
+    results = measure.trained(ablation, flags, folder)
+    names = tuple(measure.covered(results))
+    print(f"{way}: " + ", ".join(f"{n} {log.spread(results[n])}" for n in names), flush=True)
+    row = {"way": way, "seconds": results["seconds"], "history": measure.history(folder, names)}
+    return row | {"trained": measure.trained_by(folder)}
+
+
+def table(what, rows) -> str:
+    """Print a row for each way, or K, and return the table."""
+    names = [name for name in rows[-1]["history"] if name != "step"]
+    cells = lambda row: (log.spread(row["history"][name][-1]) for name in names)
+    lines = [(row["way"].removeprefix("K = "), *cells(row), round(row["seconds"])) for row in rows]
+    return measure.table((what, *(name.replace("_", " ") for name in names), "seconds"), lines)
 
 
 def carried(name, out, protocol) -> dict:

@@ -14,15 +14,16 @@ from gan_jax.run.config import Count
 
 HEAD = ("experiment", "data", "steps", "what it ends with", "health", "seconds")
 SIDE = 200  # of a small picture
-ASIDE = {"labels", "health", "protocol", "steps", "seconds", "loss/g", "loss/d"}
+ASIDE = {"labels", "protocol", "steps", "seconds", "seeds", "flags", "loss/g", "loss/d"}
 
 
 def main(
     names: tyro.conf.Positional[tuple[str, ...]] = (),
     seeds: Count = 1,
     flags: str = "",
+    record: str = "defaults",
     out: str = "benchmarks/quality/results",
-    runs: str = "runs/defaults",
+    runs: str = "",
 ):
     """Train with the defaults. A run that is finished is not trained again, one that was stopped goes on.
 
@@ -30,35 +31,37 @@ def main(
         names: the experiments, by their files' names [all].
         seeds: runs of each, with seeds 0, 1, ...
         flags: more flags, each for the experiments that have it, as one word: "--width=16 --gpu".
-        out: folder of defaults.md, .jsonl and .png, and of a folder defaults with a picture of each and of each family.
-        runs: folder of the runs.
+        record: name of the record; with another one, what they end with under other flags.
+        out: folder of RECORD.md, .jsonl and .png, and of a folder RECORD with a picture of each and of each family.
+        runs: folder of the runs [runs/RECORD].
     """
+    runs = runs or f"runs/{record}"
     modules, rows = {name: measure.experiment(name) for name in names or experiments.modules()}, []
     more = measure.taken(modules, flags)
     for name, module in modules.items():
         results = measure.trained(module, [f"--seeds={seeds}", *more[name]], Path(runs, name))
         config = rundir.read(Path(runs, name))["config"]
-        row = {"experiment": name, "data": config["dataset"]} | results | {"config": config}
-        rows.append(row | {"trained": measure.trained_by(Path(runs, name))})
+        row = {"experiment": name, "data": config["dataset"], "seeds": seeds, "flags": more[name]} | results
+        rows.append(row | {"config": config, "trained": measure.trained_by(Path(runs, name))})
         print(f"{name}: {'; '.join(results['health'])}", flush=True)
     lines = measure.table(HEAD, [cells(row) for row in rows])
-    measure.record("defaults", rows, out)
-    Path(out, "defaults.md").write_text(lines + "\n")
+    measure.record(record, rows, out)
+    Path(out, f"{record}.md").write_text(lines + "\n")
     pictures = {name: Path(runs, name, "samples", "final.png") for name in modules}
-    draw(Path(out, "defaults.png"), pictures)
-    Path(out, "defaults").mkdir(exist_ok=True)
+    draw(Path(out, f"{record}.png"), pictures)
+    Path(out, record).mkdir(exist_ok=True)
     for name, picture in pictures.items():
         small = Image.open(picture).convert("RGB")
         small.thumbnail((SIDE, SIDE))
-        small.save(Path(out, "defaults", f"{name}.png"))
+        small.save(Path(out, record, f"{name}.png"))
     for family, stems in families().items():
         if drawn := {name: pictures[name] for name in stems if name in pictures}:
-            draw(Path(out, "defaults", f"family-{family}.png"), drawn)
+            draw(Path(out, record, f"family-{family}.png"), drawn)
 
 
 def cells(row) -> tuple:
     """Return a row's cells of the table, under HEAD."""
-    scores = {k: v for k, v in row.items() if k not in {"experiment", "data", "config", "trained"} | ASIDE}
+    scores = {k: v for k, v in row.items() if k not in ASIDE and np.asarray(v).dtype.kind in "iuf"}
     said = ", ".join(f"{name.replace('_', ' ')} {log.spread(value)}" for name, value in scores.items())
     found = dict.fromkeys(word.split(":")[0] for words in row["health"] for word in words.split("; "))
     return row["experiment"], row["data"], row["steps"], said, "; ".join(found), round(row["seconds"])

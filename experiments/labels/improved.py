@@ -112,11 +112,9 @@ def step(cfg, state, batch):
         named = optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
         # softplus(s) = softplus(-s) + s: the target 1 - smooth for the real rows adds smooth * s
         gan = 0.5 * (losses.non_saturating.d(real_score, fake_score) + cfg.smooth * real_score).mean()
-        return named + gan + historical_distance(cfg, d_params, state.means, 1), (
-            named,
-            gan,
-            (logits.argmax(1) == y).mean(),
-        )
+        said = {"loss/labelled": named, "loss/gan": gan, "accuracy/labelled": (logits.argmax(1) == y).mean()}
+        said |= {"p/real": jax.nn.sigmoid(real_score).mean(), "p/fake": jax.nn.sigmoid(fake_score).mean()}
+        return named + gan + historical_distance(cfg, d_params, state.means, 1), said
 
     def g_loss(g_params, d):
         fake, stats = forward(G, g_params, state.g.stats, z_g, reference_batch(cfg, state))
@@ -126,13 +124,13 @@ def step(cfg, state, batch):
         value = cfg.matching * matching + cfg.adversarial * adversarial
         return value + historical_distance(cfg, g_params, state.means, 0), (stats, matching)
 
-    d_grads, (named, gan, accuracy) = jax.grad(d_loss, has_aux=True)(state.d.params)
+    d_grads, metrics = jax.grad(d_loss, has_aux=True)(state.d.params)
     d = descend(state.d, d_grads, tx)
     g_grads, (g_stats, matching) = jax.grad(g_loss, has_aux=True)(state.g.params, d)
     g = descend(state.g, g_grads, tx, g_stats)
     means = ema(state.means, (g.params, d.params), 1 - 1 / (state.step + 2)) if cfg.history else ()
-    metrics = {"loss/labelled": named, "loss/gan": gan, "matching": matching, "accuracy/labelled": accuracy}
-    return State(state.step + 1, state.key, g, d, ema(state.d_ema, d.params, cfg.ema), means), metrics
+    averaged = ema(state.d_ema, d.params, cfg.ema)
+    return State(state.step + 1, state.key, g, d, averaged, means), metrics | {"matching": matching}
 
 
 def sample(cfg, state, key, n):

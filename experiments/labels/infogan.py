@@ -118,6 +118,7 @@ def step(cfg, state, batch):
 
     g, d = descend(state.g, g_grads, g_tx, g_stats), descend(state.d, d_grads, d_tx, d_stats)
     metrics = {"loss/g": g_value, "loss/d": d_value, "score/real": real_score.mean(), "score/fake": fake_score.mean()}
+    metrics |= {"p/real": jax.nn.sigmoid(real_score).mean(), "p/fake": jax.nn.sigmoid(fake_score).mean()}
     metrics |= {"info/category": info[0].mean(), "info/continuous": info[1].mean()}
     return State(state.step + 1, state.key, g, d), metrics
 

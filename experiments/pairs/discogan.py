@@ -98,17 +98,19 @@ def step(cfg, state, batch):
         return adversarial + cfg.reconstruction * back, (fake_a, fake_b, adversarial, back)
 
     def d_loss(d_params, real, fake):
-        return loss.d(score(d_params, real), score(d_params, fake)).mean()
+        scores = score(d_params, real), score(d_params, fake)
+        return loss.d(*scores).mean(), [jax.nn.sigmoid(one).mean() for one in scores]
 
     (ab_grads, ba_grads), (fake_a, fake_b, adversarial, back) = jax.grad(g_loss, (0, 1), has_aux=True)(
         state.g_ab.params, state.g_ba.params
     )
-    a_value, a_grads = jax.value_and_grad(d_loss)(state.d_a.params, a, fake_a)
-    b_value, b_grads = jax.value_and_grad(d_loss)(state.d_b.params, b, fake_b)
+    (a_value, a_said), a_grads = jax.value_and_grad(d_loss, has_aux=True)(state.d_a.params, a, fake_a)
+    (b_value, b_said), b_grads = jax.value_and_grad(d_loss, has_aux=True)(state.d_b.params, b, fake_b)
 
     players = state.g_ab, state.g_ba, state.d_a, state.d_b
     players = [descend(p, grads, tx) for p, grads in zip(players, (ab_grads, ba_grads, a_grads, b_grads), strict=True)]
     metrics = {"loss/g": adversarial, "loss/d_a": a_value, "loss/d_b": b_value, "reconstruction": back}
+    metrics |= dict(zip(("p/real_a", "p/fake_a", "p/real_b", "p/fake_b"), (*a_said, *b_said), strict=True))
     return State(state.step + 1, state.key, *players), metrics
 
 

@@ -125,7 +125,8 @@ def consensus(*txs, gamma: float = 0.1) -> Rule:
 def symplectic(*txs, align: bool = True, epsilon: float = 0.1) -> Rule:
     """Return symplectic gradient adjustment, v + l A^T v, A = (J - J^T) / 2 (Balduzzi et al. 2018, arXiv 1802.05642).
 
-    align: l is the sign of <v, h> <A^T v, h> / n + epsilon, with h = J^T v and n parameters; otherwise l is 1.
+    align: l is the sign of <v, h> <A^T v, h> / n + epsilon, with h = J^T v; otherwise l is 1. n is the number of
+    parameters here; the authors' notebook divides by that of tensors, so that epsilon weighs less there.
     """
 
     def adjust(losses, players):

@@ -12,9 +12,11 @@ def ndb(real, fake, k=100, significance=0.05, seed=0):
     """Return {"ndb", "ndb_share", "js"} of real [n, d] and fake [m, d], images or features.
 
     k-means cuts the reals' space into k cells; a cell is different where a two-sided two-proportion z-test of its
-    shares of reals and of fakes says so. ndb: how many are; ndb_share: over k, and about `significance` for an exact
-    sampler; js: Jensen-Shannon divergence of the two histograms in nats, from 0 to log 2. Richardson and Weiss 2018,
-    arXiv 1805.12462 (k = 100, the training set and as many samples there, pixels in part standardised).
+    shares of reals and of fakes says so. ndb: how many are; ndb_share: over k. For an exact sampler it is about
+    `significance` where the cells don't depend on the reals (`of_counts`), and below it here, where they are fitted to
+    them: 0.03 to 0.04 instead of 0.05 for 1,500 to 5,000 rows of 2 to 16 normal numbers. js: Jensen-Shannon divergence
+    of the two histograms in nats, from 0 to log 2. Richardson and Weiss 2018, arXiv 1805.12462 (k = 100, the training
+    set and as many samples there, pixels in part standardised).
     """
     from sklearn.cluster import KMeans
 

@@ -112,15 +112,22 @@ def test_compare(tmp_path, monkeypatch, capsys):
 
 
 def test_defaults(tmp_path, capsys):
-    """A row and a panel for each experiment, with all that health says of it."""
+    """A row and a panel for each experiment, with all that health says of it, in a record of its own."""
     given = {"out": str(tmp_path), "runs": str(tmp_path / "runs"), "flags": "--steps=2 --width=8 --batch-size=8"}
-    defaults.main(("vanilla", "lsgan"), **given)
-    (line,) = lines(tmp_path / "defaults.jsonl")
+    defaults.main(("vanilla", "lsgan"), record="small", **given)
+    (line,) = lines(tmp_path / "small.jsonl")
+    assert (tmp_path / "small.md").exists() and (tmp_path / "small" / "lsgan.png").exists()
+    assert line["rows"][0]["flags"] == ["--steps=2", "--width=8", "--batch-size=8"] and line["rows"][0]["seeds"] == 1
+    assert not list(tmp_path.glob("defaults*"))
     assert [(row["experiment"], row["data"], row["steps"]) for row in line["rows"]] == [
         ("vanilla", "digits", 2), ("lsgan", "ring8", 2)
     ]  # fmt: skip
-    assert (tmp_path / "defaults.png").stat().st_size > 1000
-    row = line["rows"][1] | {"modes": [7, 8], "health": ["collapsed: 0.1; at rest: 0.5", "at rest: 0.4"]}
+    assert (tmp_path / "small.png").stat().st_size > 1000
+    row = line["rows"][1] | {
+        "protocol": {"split": "test"},
+        "modes": [7, 8],
+        "health": ["collapsed: 0.1; at rest: 0.5", "at rest: 0.4"],
+    }
     *_, said, health, _ = defaults.cells(row)
     assert "modes 7.5 ± 0.71" in said and "labels" not in said and health == "collapsed; at rest"
 

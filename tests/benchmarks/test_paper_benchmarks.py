@@ -61,6 +61,19 @@ def test_ablation(tmp_path, monkeypatch):
     assert "jax" not in line and "cpu" not in line and "commit" not in line and line["flax"] == plain["trained"]["flax"]
 
 
+def test_ablation_over_k(tmp_path):
+    """A row for each K in files of their own, of the way `unrolled`."""
+    runs = tmp_path / "runs"
+    ablation.main(steps=2, seeds=2, ks=(2,), flags="--width=8 --batch-size=8", out=str(tmp_path), runs=str(runs))
+    _, *rows = rows_of(tmp_path / "ablation-ring8-k.jsonl")
+    assert [row["way"] for row in rows] == ["K = 2"] and len(rows[0]["history"]["modes"][0]) == 2
+    config = json.loads((runs / "ring8-2x2" / "K2" / "config.json").read_text())["config"]
+    assert config["way"] == "unrolled" and config["unroll"] == 2
+    table = (tmp_path / "ablation-ring8-k.md").read_text()
+    assert "| K | modes | high quality |" in table and "| 2 | " in table
+    assert (tmp_path / "ablation-ring8-k.png").stat().st_size > 1000
+
+
 def test_ways_of_other_flags_are_not_carried_over(tmp_path):
     """Lines of other flags, or that don't say their flags, are of another protocol."""
     protocol = {"protocol": "ring8, 2 updates", "flags": ""}

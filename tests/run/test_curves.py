@@ -98,6 +98,24 @@ def test_a_game_that_says_its_name(tmp_path, figures):
     assert "D(x), D(G(z))" in titles(figures[0]) and "D(x), D(G(z))" not in titles(figures[1])
 
 
+def test_a_step_that_says_its_probabilities(tmp_path, figures):
+    """They are drawn as they are, with a panel and a line at 0.5 for each D, and in no other panel."""
+    rows = [{"step": i, "p/real_a": 0.9, "p/fake_a": 0.2, "p/real_b": 0.6, "p/fake_b": 0.4} for i in range(3)]
+    draw(tmp_path, [row | {"loss/d": -9.0, "score/real": 7.0, "score/fake": -7.0} for row in rows])
+    of_d = [axis for axis in figures[0].axes if axis.get_title().startswith("D(x)")]
+    assert [axis.get_title() for axis in of_d] == ["D(x), D(G(z)) a", "D(x), D(G(z)) b"]
+    assert not [title for title in titles(figures[0]) if title.startswith("p")]
+    assert [[*line.get_ydata()][-1] for line in of_d[0].lines] == [0.9, 0.2, 0.5]
+
+
+def test_a_known_game_whose_loss_has_more_terms(tmp_path, figures):
+    """D's loss of infogan or cgan is its game's and others'; where the game is known, the rows need not say it."""
+    rows = [{"step": i, "loss/d": -3.0, "score/real": 1.0, "score/fake": -1.0} for i in range(3)]
+    file = run(tmp_path / "run", rows) / "metrics.jsonl"
+    plots.curves(tmp_path / "c.png", file, loss="non_saturating")
+    assert "D(x), D(G(z))" in titles(figures[0])
+
+
 def test_a_list_of_a_thousand(tmp_path, figures):
     """A short list is a stack that ends at 1; of a long one, a hundred rows hold all of it, of the first seed."""
     rows = [{"step": i, "labels": [[1 / 4] * 4, [1.0, 0, 0, 0]], "many": [[1e-3] * 1000] * 2} for i in range(5)]

@@ -11,6 +11,7 @@ from gan_jax.run.plots import page
 ALIKE = 8  # names share a panel where their sizes, and their spans alone and together, differ by no more than this
 POINTS = 1500  # of a line, at most
 BINS = 100  # of a list, at most
+OF_LOGITS = "minimax", "non_saturating"  # the losses whose scores are logits of probabilities
 
 
 class Series(NamedTuple):
@@ -44,9 +45,9 @@ def curves(file: Path, rows: Path, seeds: int = 1, first_seed: int = 0, loss: st
     """Write every metric of a metrics.jsonl against the step.
 
     Metrics of one prefix ("loss/g", "loss/d") share a panel where they are of like size and there is one seed; several
-    seeds have a colour each. In games of probabilities D's answers have a panel, with a line at 0.5, where D can't
-    tell. A list a row (the share of each mode) is a stack, or rows of grey where it is long. loss: the game's name in
-    `losses.PAIRS`, where it is known.
+    seeds have a colour each. In games of probabilities D's answers have a panel for each D, with a line at 0.5, where
+    it can't tell. A list a row (the share of each mode) is a stack, or rows of grey where it is long. loss: the game's
+    name in `losses.PAIRS`, where it is known.
     """
     found = series(rows, seeds)
     lines = {name: one for name, one in found.items() if one.values.ndim == 2}
@@ -54,17 +55,18 @@ def curves(file: Path, rows: Path, seeds: int = 1, first_seed: int = 0, loss: st
     answers = probabilities(lines, loss)
     if not found:
         return
+    lines = {name: one for name, one in lines.items() if not name.startswith(("p/real", "p/fake"))}
     panels = shared(lines) if seeds == 1 else [[name] for name in lines]
-    fig, axes = page.figure(len(panels) + bool(answers) + len(lists), 3.6, 2.6)
+    fig, axes = page.figure(len(panels) + len(answers) + len(lists), 3.6, 2.6)
     axes = iter(axes)
     colours = [(f"seed {first_seed + s}", colour) for s, colour in enumerate(palette(seeds))]
     for names in panels:
         _panel(next(axes), {name: lines[name] for name in names}, colours)
-    if answers:
+    for title, answer in answers.items():
         axis = next(axes)
-        _panel(axis, answers, colours)
+        _panel(axis, answer, colours)
         axis.axhline(0.5, color="0.4", linewidth=1, linestyle=":")
-        axis.set(title="D(x), D(G(z))", ylim=(-0.02, 1.02))
+        axis.set(title=title, ylim=(-0.02, 1.02))
     for name, one in lists.items():
         _shares(next(axes), name + (f" (seed {first_seed})" if seeds > 1 else ""), one)
     if seeds > 1:
@@ -111,24 +113,33 @@ def shared(lines: dict[str, Series]) -> list[list[str]]:
     return panels
 
 
-def probabilities(lines: dict[str, Series], loss: str | None = None) -> dict[str, Series]:
-    """Return D's answers to data and to samples, sigmoids of mean scores, where the game is one of probabilities.
+def probabilities(lines: dict[str, Series], loss: str | None = None) -> dict[str, dict[str, Series]]:
+    """Return {title: {"D(x)", "D(G(z))"}}, the answers of each D to data and to samples, in games of probabilities.
 
-    Where its name is not known, its rows tell. In such a game D's loss is the cross-entropy of its scores, the logits,
-    which by Jensen's inequality is at least that of their means: log(1 + exp(-real)) + log(1 + exp(fake)). Where D of
-    a game of least squares, hinges, Wasserstein distances or differences is any good, its loss is below that.
+    A step says them itself, as "p/real" and "p/fake", with an ending where there are several D ("p/real_a"). Else they
+    are the sigmoids of mean scores where the game is known to be one of probabilities, or its rows say so.
     """
-    if loss not in (None, "minimax", "non_saturating"):
-        return {}
-    given = [lines.get(name) for name in ("loss/d", "score/real", "score/fake")]
-    if any(one is None or one.steps.shape != given[0].steps.shape for one in given):
-        return {}
-    d, real, fake = (one.values for one in given)
-    bound = np.logaddexp(0, -real) + np.logaddexp(0, fake)
-    if (d >= bound - 1e-3 * (1 + np.abs(bound))).mean() < 0.95:
-        return {}
-    answer = lambda score: 0.5 * (1 + np.tanh(score / 2))
-    return {"D(x)": Series(given[0].steps, answer(real)), "D(G(z))": Series(given[0].steps, answer(fake))}
+    found, sigmoid = {}, lambda score: 0.5 * (1 + np.tanh(score / 2))
+    for end in [name.removeprefix("p/real") for name in lines if name.startswith("p/real")]:
+        if "p/fake" + end in lines:
+            found["D(x), D(G(z))" + end.replace("_", " ")] = lines["p/real" + end], lines["p/fake" + end]
+    scores = [lines[name] for name in ("score/real", "score/fake") if name in lines]
+    if not found and len(scores) == 2 and (_of_logits(lines, *scores) if loss is None else loss in OF_LOGITS):
+        found["D(x), D(G(z))"] = tuple(Series(one.steps, sigmoid(one.values)) for one in scores)
+    return {title: dict(zip(("D(x)", "D(G(z))"), both, strict=True)) for title, both in found.items()}
+
+
+def _of_logits(lines, real, fake) -> bool:
+    """Return whether D's loss is the cross-entropy of its scores, the logits.
+
+    By Jensen's inequality it is at least that of their means: log(1 + exp(-real)) + log(1 + exp(fake)). Where D of a
+    game of least squares, hinges, Wasserstein distances or differences is any good, its loss is below that.
+    """
+    d = lines.get("loss/d")
+    if d is None or not d.steps.shape == real.steps.shape == fake.steps.shape:
+        return False
+    bound = np.logaddexp(0, -real.values) + np.logaddexp(0, fake.values)
+    return (d.values >= bound - 1e-3 * (1 + np.abs(bound))).mean() >= 0.95
 
 
 def palette(n: int) -> list:
