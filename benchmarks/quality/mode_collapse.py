@@ -117,8 +117,7 @@ def main(
 ):
     """Train each way over several seeds and score its last step.
 
-    A step is an update of G. A run that is finished is not trained again, one that was stopped goes on. Ways that were
-    recorded with the same settings before stay in table and chart.
+    A step is an update of G. Finished runs are not trained again, stopped ones go on; ways recorded alike before stay.
 
     Args:
         names: the ways, see STACKED and TOYS in this file [all of the size].

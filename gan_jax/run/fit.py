@@ -35,13 +35,13 @@ def schedule(at: int, end: int, every, most: int) -> int:
 def fit(run, setup, init, step, sample, measure=None):
     """Train, with checkpoints, rows and pictures in the run's folder, and return (state, results).
 
-    run: what `cli.parse` returned. setup: a `program.Setup`. init: key -> state. step: (state, batch) -> (state,
-    metrics). sample: (state, key, n) -> x. measure: (state, key, train, test) -> {name: number, or what is drawn
-    (`plots.Picture`, or an array [rows, columns, ...])}, called beside sample; train and test are the raw records of
-    whole splits (`data.decode`), {} where they are not on the device. A metric called "stop" that is 1 in a row ends
-    the run there. results: the row that is written to results.json, a list a name where there are several seeds. Ctrl-C
-    and SIGTERM save and exit (130, 143) within seconds, a second Ctrl-C stops at once; an evaluation that was under way
-    is made up for later. Raises UserError where the user can mend what is wrong, and where a metric is not finite.
+    run: of `cli.parse`. setup: a `program.Setup`. init: key -> state. step: (state, batch) -> (state, metrics). sample:
+    (state, key, n) -> x. measure: (state, key, train, test) -> {name: number, or what is drawn (`plots.Picture`, or an
+    array [rows, columns, ...])}, called beside sample; train and test are the raw records of whole splits
+    (`data.decode`), {} where they are not on the device. A metric called "stop" that is 1 in a row ends the run there.
+    results: what is written to results.json, a list a name where there are several seeds. Ctrl-C and SIGTERM save and
+    exit (130, 143) within seconds, a second Ctrl-C stops at once; an evaluation that was under way is made up for
+    later. Raises UserError where the user can mend what is wrong, and where a metric is not finite.
     """
     check_data(run, setup)
     mesh = sharding.make(setup.batch_size, run.seeds)
@@ -61,8 +61,7 @@ def fit(run, setup, init, step, sample, measure=None):
         feeder = Feeder(run, setup.source, setup.batch_size, mesh, keys, at)
         given = setup.source, setup.batch_size, mesh, run.seeds, feeder.length, feeder.streamed
         evaluated = evaluate.Evaluator(run, setup.source, sample, measure, mesh, feeder.records, recorder)
-        stop = stack.enter_context(signals.caught())
-        stepper = Stepper(advancer(step, *given), feeder, keys, stop)
+        stepper = Stepper(advancer(step, *given), feeder, keys, stop := stack.enter_context(signals.caught()))
         stack.enter_context(recorder)
         state, at, end = train(run, setup, state, keys, at, stepper, recorder, evaluated, checkpoints, stop, folder)
         seconds = recorder.seconds
