@@ -232,6 +232,7 @@ def runs(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_command(runs, tmp_path, capsys):
     """Two runs in one picture: of each run's own state and noise the eigenvalues, and the path, where there is one."""
     long, pair = str(runs / "long"), str(runs / "pair")

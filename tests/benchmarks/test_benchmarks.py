@@ -63,6 +63,7 @@ def test_the_chart_of_step_times_keeps_what_was_timed_before(tmp_path, monkeypat
     assert (tmp_path / "step_time.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_unroll_cost(tmp_path):
     """More updates ahead take more temporary memory without remat; the model knows the time of K = 0 alone."""
     unroll_cost.main(preset="default", ks=(4,), steps=2, repeats=1, out=str(tmp_path))
@@ -82,6 +83,7 @@ def test_unroll_cost(tmp_path):
     assert (tmp_path / "unroll_cost.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_ring(tmp_path):
     """Scores for each K, moment and seed, and the picture."""
     ring.main("default", ks=(1,), seeds=4, moments=(0, 2), out=str(tmp_path))
@@ -90,6 +92,7 @@ def test_ring(tmp_path):
     assert (tmp_path / "ring-default.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_compare(tmp_path, monkeypatch, capsys):
     """A table with a row for each experiment, a line, a picture; what is trained already is not trained again."""
     given = {"out": str(tmp_path), "runs": str(tmp_path / "runs"), "samples": 60}
@@ -172,6 +175,7 @@ def test_health(tmp_path, monkeypatch):
     assert line["rows"][0]["of"] == 2 and len(line["rows"][0]["modes"]) == 2
 
 
+@pytest.mark.slow
 def test_mode_collapse_on_the_ring(tmp_path, monkeypatch):
     """A row for the data and for each way with what is published, a line, pictures; finished runs are read again."""
     given = {"size": "ring", "steps": 4, "seeds": 2, "out": str(tmp_path), "runs": str(tmp_path / "runs")}
@@ -211,6 +215,7 @@ def test_mode_collapse_on_the_ring(tmp_path, monkeypatch):
         mode_collapse.main(("nosuch",), **given)
 
 
+@pytest.mark.slow
 def test_mode_collapse_goes_on(tmp_path):
     """A run that was stopped is taken up where it was, not begun anew."""
     flags = ["--preset=ring", "--batch-size=8", "--save-every=2", "--log-every=2", "--eval-every=0"]
@@ -266,6 +271,7 @@ def test_seeds(tmp_path, monkeypatch):
         seeds.main("vanilla", "ring", seeds=(4,), check=2, **timed)
 
 
+@pytest.mark.slow
 def test_scaling(tmp_path):
     """Two devices make the state of one, and exchange the gradients and the metrics of the original GAN."""
     scaling.main(("vanilla",), "ring", (1, 2), check=2, steps=1, repeats=2, out=str(tmp_path))
@@ -315,6 +321,7 @@ def test_exchanged():
     assert scaling.size("(f8e4m3fn[5]{0}, c64[2,3]{1,0:T(8,128)}, u32[], token[])") == 5 + 48 + 4
 
 
+@pytest.mark.slow
 def test_roofline(tmp_path):
     """A row for each experiment under both ceilings, with the matrix products that one counts by hand, and a chart."""
     roofline.main(("vanilla",), "ring", (32,), (0.01,), steps=1, repeats=2, out=str(tmp_path))
@@ -356,6 +363,7 @@ def test_presets():
     assert len({name for name, *_ in measure.presets(())}) >= 20
 
 
+@pytest.mark.slow
 def test_trajectories(tmp_path, capsys):
     """Ten rules on two games: on the bilinear one simultaneous descent goes the way that is known, and a picture."""
     trajectories.main(rate=0.1, moves=6, out=str(tmp_path))

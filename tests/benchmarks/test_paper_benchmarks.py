@@ -32,6 +32,7 @@ def small_sets(monkeypatch):
     data.load.cache_clear()
 
 
+@pytest.mark.slow
 def test_ablation(tmp_path, monkeypatch):
     """Two ways on the ring: a row for each with its history, a table, a picture; nothing is trained twice."""
     given = {"steps": 2, "seeds": 2, "out": str(tmp_path), "runs": str(tmp_path / "runs")}

@@ -98,6 +98,7 @@ def test_one_process_goes_on(ring):
     same(*states, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_streamed_run(tmp_path):
     """Each process reads its half of the records, both prepare the set at once, and the state is that of one (1e-6)."""
     ended = together(tmp_path / "two", "--steps=4", "--stream", of=DIGITS, XDG_CACHE_HOME=str(tmp_path / "cache"))
