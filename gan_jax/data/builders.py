@@ -88,7 +88,7 @@ def _unknown(name, others) -> UserError:
     )
 
 
-def of_tfds(name: str, data_dir: str | None, **how):
+def of_tfds(name: str, data_dir: str | None, **how: Any) -> Any:
     """Return TFDS's builder of a set. Its files may name no class but features of TFDS: UserError."""
     import tensorflow_datasets as tfds
 

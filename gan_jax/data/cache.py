@@ -93,7 +93,7 @@ def whole(file: Path) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def held(path: os.PathLike | str):
+def held(path: os.PathLike | str) -> Iterator[None]:
     """Lock a file or folder that is being made, until it is: what goes with the process, however it ends."""
     number = os.open(path, os.O_RDONLY)
     try:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -20,7 +21,7 @@ UPRIGHT = {  # its value -> what makes the array upright
 }
 
 
-def opened(file) -> Image.Image:
+def opened(file: Any) -> Image.Image:
     """Return the Pillow picture in a file, a path or one opened for reading, with no pixel decoded.
 
     Raises ValueError where it is larger than PIXELS, and what Pillow raises where it is of none of FORMATS.

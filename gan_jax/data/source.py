@@ -42,7 +42,7 @@ def decode(raw: dict, *_: Any) -> dict:
     return jax.tree.map(cast, raw)
 
 
-def encode(x) -> np.ndarray:
+def encode(x: Any) -> np.ndarray:
     """Return pictures in [-1, 1] as uint8, rounded and cut to 0 .. 255, on the host: what `decode` undoes."""
     return np.round((np.clip(np.asarray(x, np.float32), -1, 1) + 1) * 127.5).astype(np.uint8)
 

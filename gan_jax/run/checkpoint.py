@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -29,7 +30,7 @@ PASSING_WORDS = "can't start new thread", "RESOURCE_EXHAUSTED", "UNAVAILABLE", "
 FULL = errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOENT
 
 
-def digests(state) -> dict[str, str]:
+def digests(state: Any) -> dict[str, str]:
     """Return {path of leaf: digest of its dtype, shape and bytes}."""
     leaves = jax.tree_util.tree_leaves_with_path(sharding.to_host(state))
     return {
@@ -71,7 +72,7 @@ class Checkpoints:
             time.sleep(0.01)
         return look()
 
-    def save(self, step: int, state) -> None:
+    def save(self, step: int, state: Any) -> None:
         """Begin to save; the state may be donated to the next step at once. Waits for an earlier save to end."""
         args = self._ocp.args
         items = args.Composite(state=args.StandardSave(state), digests=args.JsonSave(digests(state)))
@@ -98,7 +99,7 @@ class Checkpoints:
                 "Put that right and go on from the last good one with --resume."
             ) from error
 
-    def try_out(self, step: int, like) -> None:
+    def try_out(self, step: int, like: Any) -> None:
         """Read back what was just saved. Raises UserError where that can't be done: nothing should be trained then."""
         self.wait()
         try:
@@ -109,7 +110,7 @@ class Checkpoints:
                 "Choose another --out."
             ) from error
 
-    def restore(self, like, first: bool = False, only: int | None = None):
+    def restore(self, like: Any, first: bool = False, only: int | None = None) -> Any | None:
         """Return the newest good state (first: the oldest; only: that of this step), or None without any checkpoint.
 
         like: a state of shapes, dtypes and shardings. A bad checkpoint is named on stderr and, by the process that

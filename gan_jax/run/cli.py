@@ -10,7 +10,9 @@ import re
 import sys
 import time
 import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, Literal
 
 import jax
@@ -20,43 +22,10 @@ from gan_jax import data
 from gan_jax.data import cache
 from gan_jax.errors import UserError, first_line
 from gan_jax.run import config, processes, programs, rundir, sharding, states
-from gan_jax.run.config import Count
+from gan_jax.run.options import Run
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """What every experiment's run has besides its Config."""
-
-    out: str = ""  # run folder [runs/<experiment>/<date-time>]
-    resume: bool = False  # go on from the last checkpoint of --out [of the newest run]
-    seed: int = 0  # the run is a function of it
-    seeds: Count = 1  # runs trained at once, with seeds seed, seed + 1, ...
-    log_every: Count = 100  # steps between rows of metrics.jsonl
-    eval_every: int = 1000  # steps between evaluations with a picture; 0: only at the end
-    save_every: Count = 1000  # steps between checkpoints
-    keep: Count = 3  # checkpoints that are kept
-    measure: bool = True  # with --no-measure, no classifier is trained, and what asks one or `measure` is left out
-    size: int = 0  # cut the pictures to squares and shrink these to this side [as they are]
-    skip_bad: bool = False  # leave out what can't be read of a folder of pictures
-    tensorboard: bool = False  # write rows and pictures for TensorBoard, too, into the run's folder
-    stream: bool = False  # read records ahead on the host even where the set fits on the device
-    rekey: int = 0  # with --resume, a new number: go on with other noise and data, and with other rates if you like
-    precision: Literal["default", "high", "highest"] = "default"  # of float32 products on GPU and TPU
-    deterministic: bool = False  # on GPUs, use only operations that give the same bits every time
-    cpu: bool = False  # run on the CPU
-    gpu: bool = False  # run on the GPUs
-    tpu: bool = False  # run on the TPUs
-    distributed: bool = False  # join the other processes (done unasked on a TPU pod and under SLURM)
-    experiment: tyro.conf.Suppress[str] = ""  # its module, "experiments.unrolled"
-    config: tyro.conf.Suppress[Any] = None  # the Config as a dict, for config.json
-
-    @property
-    def folder(self) -> Path:
-        """The run's folder."""
-        return Path(self.out)
-
-
-def name_of(experiment) -> str:
+def name_of(experiment: ModuleType) -> str:
     """Return the name of an experiment's module, also where it is the program that runs."""
     if experiment.__name__ != "__main__":
         return experiment.__name__
@@ -66,7 +35,7 @@ def name_of(experiment) -> str:
     return f"{file.parent.name}.{file.stem}"
 
 
-def parse(Config, presets: dict, argv=None):
+def parse(Config: type, presets: dict, argv: Sequence[str] | None = None) -> tuple[Any, Run]:
     """Return (cfg, run) from the flags, choose the devices, and open no file.
 
     Without --preset: for an image set "images", for a toy the first preset with it, else the first one. With --resume
@@ -93,7 +62,7 @@ def parse(Config, presets: dict, argv=None):
     return cfg, settled(cfg, args.run, experiment)
 
 
-def of_run(cfg, out: str, experiment: str):
+def of_run(cfg: Any, out: str, experiment: str) -> tuple[Any, Run]:
     """Return (cfg, run) of the run in the folder `out`, or in the newest one: its own config, and what it keeps.
 
     cfg: a Config of the experiment, for what the saved one does not say.
@@ -128,7 +97,7 @@ def _preset_for(presets, dataset):
     return of_set[0] if of_set else next(iter(presets))
 
 
-def named(cfg, run: Run):
+def named(cfg: Any, run: Run) -> Any:
     """Return the Config with data sets whose names say all: what the flags choose of them, and absolute paths."""
     choices = {"size": str(run.size)} if run.size else {}
     choices |= {"skip_bad": "yes"} if run.skip_bad else {}
@@ -136,7 +105,7 @@ def named(cfg, run: Run):
     return dataclasses.replace(cfg, **{name: data.settled(of, **choices) for name, of in sets.items()})
 
 
-def settled(cfg, run: Run, experiment: str) -> Run:
+def settled(cfg: Any, run: Run, experiment: str) -> Run:
     """Return the run with its experiment and config put in, the newest folder on resume, and choose the devices.
 
     Raises UserError where a number is out of its range or there is no such device.
@@ -161,7 +130,7 @@ def settled(cfg, run: Run, experiment: str) -> Run:
     return dataclasses.replace(run, out=out, experiment=experiment, config=dataclasses.asdict(cfg))
 
 
-def asked(cfg, run: Run, experiment: str) -> dict[str, str]:
+def asked(cfg: Any, run: Run, experiment: str) -> dict[str, str]:
     """Return what all processes of a run must have in common: flags, the experiment's code and the library's, JAX."""
     flags = {**vars(run), **vars(cfg)}
     own = {f"--{name.replace('_', '-')}": repr(value) for name, value in flags.items() if name != "distributed"}
@@ -180,7 +149,7 @@ def digest(*files: Path) -> str:
 
 
 @contextlib.contextmanager
-def one_line():
+def one_line() -> Iterator[None]:
     """Turn tyro's framed error into a UserError of one or two lines."""
     said = io.StringIO()
     try:
@@ -196,7 +165,7 @@ def one_line():
         raise UserError(" ".join(message.split()) + hint + "--help lists every flag.") from None
 
 
-def run(main, compile_cache: bool = True):
+def run(main: Callable, compile_cache: bool = True) -> None:
     """Call `main` as a program: a UserError becomes its lines and exit code 2, Ctrl-C exit code 130.
 
     compile_cache: keep compiled programs on disk, so that the next run of the same step starts at once.
@@ -255,12 +224,12 @@ class Unbroken:
                 os.dup2(nowhere.fileno(), self._stream.fileno())
             return None
 
-    def write(self, text):
+    def write(self, text: str) -> int:
         """Write the text if anybody reads it."""
         self._kept(self._stream.write, text)
         return len(text)
 
-    def flush(self):
+    def flush(self) -> None:
         """Flush if anybody reads."""
         self._kept(self._stream.flush)
 

@@ -8,7 +8,8 @@ more.
 
 import sys
 import typing
-from typing import Annotated, Literal, NamedTuple
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
 
 from gan_jax.errors import UserError
 
@@ -25,7 +26,7 @@ Depth = Annotated[int, Between(0, 1000)]  # layers or blocks, each of which is t
 Decay = Annotated[float, Between(0, 1)]  # of a moment or an average
 
 
-def check_ranges(values: dict, Config, file=None):
+def check_ranges(values: dict, Config: Any, file: Path | None = None) -> None:
     """Raise UserError where a number, alone or in a tuple, is not what the types of Config, a dataclass or such, say.
 
     file: where they stood; without one names are said as flags.
@@ -46,7 +47,7 @@ def _each(value) -> tuple:
     return value if isinstance(value, tuple) else (value,)
 
 
-def known(values: dict, Config, file) -> dict:
+def known(values: dict, Config: type, file: Path) -> dict:
     """Return the fields of a saved Config that Config, a dataclass, has; file: where they stood.
 
     A module whose Config has lost fields says in RETIRED = {name: value} with which values a run of before is still one
@@ -62,7 +63,7 @@ def known(values: dict, Config, file) -> dict:
     return {name: value for name, value in values.items() if name in fields}
 
 
-def check_types(values: dict, types, file=None):
+def check_types(values: dict, types: type | dict, file: Path | None = None) -> None:
     """Raise UserError where a value is not of its type; types: a dataclass, or {name: type}; file: where they stood."""
     types = types if isinstance(types, dict) else typing.get_type_hints(types)
     where = f"{file}: " if file else ""

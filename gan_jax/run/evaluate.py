@@ -3,16 +3,30 @@
 import functools
 import itertools
 import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
 from gan_jax import data
+from gan_jax.data.source import Source
 from gan_jax.game import rng
 from gan_jax.run import health, log, plots, rundir, sharding, signals
 
 
-def evaluate(sample, measure, source, seeds, state, keys, real, train, test):
+def evaluate(
+    sample: Callable,
+    measure: Callable | None,
+    source: Source,
+    seeds: int,
+    state: Any,
+    keys: jax.Array,
+    real: dict,
+    train: dict,
+    test: dict,
+) -> tuple[dict, dict, jax.Array]:
     """Return (scores, pictures, samples): what `measure` finds too, and as many samples as are drawn of their kind.
 
     The scores are mode coverage, where the data's modes are known, and the signs of health.
@@ -86,7 +100,7 @@ class Evaluator:
         self._last = at, scores
         return scores
 
-    def final(self, state, keys, at: int, stop):
+    def final(self, state: Any, keys: jax.Array, at: int, stop: list) -> dict | None:
         """Return what a call with the name "final" does, without doing again what was done at this step."""
         if self._last[0] != at or stop:
             return self(state, keys, at, stop, "final")
@@ -110,7 +124,7 @@ class Evaluator:
         return drawn
 
 
-def conclusion(folder, source, results, scores, seeds):
+def conclusion(folder: Path, source: Source, results: dict, scores: dict, seeds: int) -> dict:
     """Return the results with a word on the game's health, as they are written to results.json."""
     modes, drawn = source.classes if source.modes else 0, plots.KINDS[source.kind].drawn
     with rundir.writing(folder):
@@ -125,7 +139,7 @@ def conclusion(folder, source, results, scores, seeds):
 WORDS = "health", "protocol"  # of results: what is no number
 
 
-def say(results, first_seed, folder):
+def say(results: dict, first_seed: int, folder: Path) -> None:
     """Print the results, the health of each seed, counted from the first, and where the rest is."""
     print("  ".join(f"{name} {log.spread(value)}" for name, value in results.items() if name not in WORDS))
     found = sorted((words, first_seed + i) for i, words in enumerate(results["health"]))

@@ -5,21 +5,27 @@ import dataclasses
 import functools
 import shlex
 import signal
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 import numpy as np
 from jax import lax
+from jax.sharding import Mesh
 
 from gan_jax import data
+from gan_jax.data.source import Source
 from gan_jax.errors import UserError
 from gan_jax.metrics import classifier
 from gan_jax.run import evaluate, log, processes, provenance, rundir, sharding, signals, states
 from gan_jax.run.checkpoint import Checkpoints
+from gan_jax.run.options import Run
 from gan_jax.run.recorder import Recorder, Silent
+from gan_jax.run.setup import Game, Setup
 from gan_jax.run.stepper import Feeder, Stepper, Stopped, advancer
 
 
-def scan_fit(step, state, batch_at, steps: int):
+def scan_fit(step: Callable, state: Any, batch_at: Callable, steps: int) -> tuple[Any, dict]:
     """Return (state, metrics [steps]) after `steps` updates in one `lax.scan`: pure, so jit it, vmap it over seeds.
 
     batch_at: step number -> batch, for instance `lambda i: data.batch(source, {}, key, i, 512)`.
@@ -27,22 +33,19 @@ def scan_fit(step, state, batch_at, steps: int):
     return lax.scan(lambda state, _: step(state, batch_at(state.step)), state, length=steps)
 
 
-def schedule(at: int, end: int, every, most: int) -> int:
+def schedule(at: int, end: int, every: Iterable[int], most: int) -> int:
     """Return how many steps to make from step `at`: to `end` or the next multiple of one of `every`, at most `most`."""
     return min(most, end - at, *(e - at % e for e in every if e))
 
 
-def fit(run, setup, init, step, sample, measure=None):
+def fit(run: Run, game: Game) -> tuple[Any, dict | None]:
     """Train, with checkpoints, rows and pictures in the run's folder, and return (state, results).
 
-    run: of `cli.parse`. setup: a `program.Setup`. init: key -> state. step: (state, batch) -> (state, metrics). sample:
-    (state, key, n) -> x. measure: (state, key, train, test) -> {name: number, or what is drawn (`plots.Picture`, or an
-    array [rows, columns, ...])}, called beside sample; train and test are the raw records of whole splits
-    (`data.decode`), {} where they are not on the device. A metric called "stop" that is 1 in a row ends the run there.
-    results: what is written to results.json, a list a name where there are several seeds. Ctrl-C and SIGTERM save and
-    exit (130, 143) within seconds, a second Ctrl-C stops at once; an evaluation that was under way is made up for
-    later. Raises UserError where the user can mend what is wrong, and where a metric is not finite.
+    A metric called "stop" that is 1 in a row ends the run there. results: what is written to results.json, a list a
+    name where there are several seeds. Ctrl-C and SIGTERM save and exit (130, 143) within seconds, a second Ctrl-C
+    stops at once. Raises UserError where the user can mend what is wrong, and where a metric is not finite.
     """
+    setup, init, step, sample, measure = game
     check_data(run, setup)
     mesh = sharding.make(setup.batch_size, run.seeds)
     setup, measure = what_is_measured(run, setup, measure)
@@ -63,7 +66,8 @@ def fit(run, setup, init, step, sample, measure=None):
         evaluated = evaluate.Evaluator(run, setup.source, sample, measure, mesh, feeder.records, recorder)
         stepper = Stepper(advancer(step, *given), feeder, keys, stop := stack.enter_context(signals.caught()))
         stack.enter_context(recorder)
-        state, at, end = train(run, setup, state, keys, at, stepper, recorder, evaluated, checkpoints, stop, folder)
+        parts = Parts(stepper, recorder, evaluated, checkpoints)
+        state, at, end = train(run, setup.steps, state, keys, at, parts, stop)
         seconds = recorder.seconds
         checkpoints.wait()
         scores = evaluated.final(state, keys, at, stop) if at == end else None
@@ -79,16 +83,23 @@ def fit(run, setup, init, step, sample, measure=None):
     return state, results
 
 
-def train(run, setup, state, keys, at, stepper, recorder, evaluated, checkpoints, stop, folder):
-    """Return (state, step, the step at which the run is finished), the state saved: finished, or stopped before.
+class Parts(NamedTuple):
+    """What steps a run, writes it down, looks at it and saves it."""
 
-    The state is None where the last checkpoint holds it.
-    """
+    stepper: Stepper
+    recorder: Recorder | Silent
+    evaluated: evaluate.Evaluator
+    checkpoints: Checkpoints
+
+
+def train(run: Run, steps: int, state: Any, keys: jax.Array, at: int, parts: Parts, stop: list) -> tuple[Any, int, int]:
+    """Return (state, or None where its checkpoint alone holds it; its step; the step at which the run is finished)."""
+    stepper, recorder, evaluated, checkpoints = parts
     saved = at
 
     def save(state):
         nonlocal saved
-        states.check_state(state, at, saved, folder)
+        states.check_state(state, at, saved, run.folder)
         checkpoints.save(at, state)
         recorder.saved()
         saved = at
@@ -98,7 +109,7 @@ def train(run, setup, state, keys, at, stepper, recorder, evaluated, checkpoints
         scores = evaluated(state, keys, at, stop)
         if scores is not None:
             recorder.redo(at, scores)
-    end = at if ended else setup.steps
+    end = at if ended else steps
     try:
         while at < end:
             told, stepper.seconds = agreed(bool(stop), stepper.seconds)
@@ -107,7 +118,7 @@ def train(run, setup, state, keys, at, stepper, recorder, evaluated, checkpoints
                 raise Stopped(state)
             n = schedule(at, end, (run.log_every, run.eval_every, run.save_every), stepper.most)
             state, metrics = stepper(state, n, saved == at)
-            states.check_metrics(metrics, at, n, saved, folder)
+            states.check_metrics(metrics, at, n, saved, run.folder)
             at, now = at + n, {name: value[n - 1] for name, value in metrics.items()}
             recorder.say(at, now)
             row = now if at % run.log_every == 0 else {}
@@ -126,19 +137,19 @@ def train(run, setup, state, keys, at, stepper, recorder, evaluated, checkpoints
     return state, at, end
 
 
-def stop_here(run, at, stop, recorder):
+def stop_here(run: Run, at: int, stop: list, recorder: Recorder | Silent) -> NoReturn:
     """End the program after a signal: the state is saved, and how to go on is said."""
     recorder.end(f"stopped at step {at}, saved; to go on: {to_go_on(run)}")
     recorder.conclude(at, ended=False)
     raise SystemExit(128 + (stop[0] if stop else signal.SIGTERM))
 
 
-def to_go_on(run) -> str:
+def to_go_on(run: Run) -> str:
     """Return the command that takes the run up again."""
     return f"python -m {run.experiment} --resume --out {shlex.quote(run.out)}"
 
 
-def check_data(run, setup):
+def check_data(run: Run, setup: Setup) -> None:
     """Raise UserError where the experiment's nets are not made for data of this kind, or there are too few."""
     if setup.source.kind not in setup.kinds:
         stem, kinds = rundir.stem(run.experiment), " or ".join(setup.kinds)
@@ -146,7 +157,7 @@ def check_data(run, setup):
     data.check_batch(setup.source, setup.batch_size)
 
 
-def what_is_measured(run, setup, measure):
+def what_is_measured(run: Run, setup: Setup, measure: Callable | None) -> tuple[Setup, Callable | None]:
     """Return (setup, measure) less what would ask a classifier, where the run has --no-measure."""
     if run.measure:
         return setup, measure
@@ -157,7 +168,7 @@ def what_is_measured(run, setup, measure):
     return setup, None
 
 
-def train_classifiers(run, setup, measure):
+def train_classifiers(run: Run, setup: Setup, measure: Callable | None) -> None:
     """Train the classifiers that the run will ask, where there are none yet: not in the middle of a trace.
 
     A signal ends the program within seconds; what was done is in the cache.
@@ -183,13 +194,13 @@ def train_classifiers(run, setup, measure):
                 raise SystemExit(128 + stop[0])
 
 
-def announce(run, source, mesh):
+def announce(run: Run, source: Source, mesh: Mesh) -> None:
     """Say what is trained, and where."""
     if sharding.is_first():
         log.tell(f"{describe(run, source, mesh)} -> {run.out}")
 
 
-def describe(run, source, mesh) -> str:
+def describe(run: Run, source: Source, mesh: Mesh) -> str:
     """Return what is trained, on what data and devices."""
     kind = mesh.devices.flat[0].device_kind
     seeds = f"{run.seeds} seed{'s' * (run.seeds > 1)}"
@@ -197,7 +208,7 @@ def describe(run, source, mesh) -> str:
     return f"{taken}{run.experiment.rpartition('.')[2]} on {source.name}: {seeds}, {mesh.size} x {kind}"
 
 
-def agreed(*values):
+def agreed(*values: float) -> list[float] | tuple[float, ...]:
     """Return of each value the largest that any process has."""
     if jax.process_count() == 1:
         return values

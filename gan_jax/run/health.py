@@ -9,6 +9,7 @@ when it can't tell. docs/results/health.md says how often these words are right.
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -28,7 +29,7 @@ WELL, EARLY = "no sign of trouble", "too early to tell"
 SIGNS = "diversity", "spacing", "distance", "labels", "modes", "high_quality"  # of an evaluation
 
 
-def signs(x, real, anchors):
+def signs(x: jax.Array, real: jax.Array, anchors: jax.Array) -> dict[str, jax.Array]:
     """Return {"diversity", "spacing", "distance", "labels"} of samples x [n, ...] beside real ones [m, ...].
 
     The first three are about 1 for the data itself. diversity: mean distance of two samples over mean distance of two

@@ -2,9 +2,11 @@
 
 import importlib
 import importlib.util
+import os
 import types
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax
@@ -27,7 +29,7 @@ class Loaded(NamedTuple):
     folder: Path
     results: dict | None = None  # what it ended with; None where it has not ended
 
-    def sample(self, key, n: int):
+    def sample(self, key: jax.Array, n: int) -> jax.Array:
         """Return n samples [n, ...]; [seeds, n, ...] where several seeds were trained."""
         one = lambda state: self.experiment.sample(self.cfg, state, key, n)
         return one(self.state) if self.seeds == 1 else jax.lax.map(one, self.state)
@@ -45,7 +47,9 @@ class Loaded(NamedTuple):
         return [jax.random.fold_in(jax.random.key(seed), i) for i in range(-(-n // AT_ONCE))]
 
 
-def load(folder, experiment=None, first: bool = False, step: int | None = None) -> Loaded:
+def load(
+    folder: str | os.PathLike, experiment: ModuleType | None = None, first: bool = False, step: int | None = None
+) -> Loaded:
     """Return the run in `folder` at its newest good checkpoint; with `first` at the oldest that is kept, or at `step`.
 
     experiment: the module that trained it; by default the module of that name in the folder `experiments`.

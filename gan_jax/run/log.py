@@ -51,7 +51,7 @@ def contents(file: Path) -> bytes:
     return file.read_bytes()
 
 
-def parsed(text: bytes):
+def parsed(text: bytes) -> Any:
     """Return what JSON says. Raises ValueError where it is none, or nested too deep."""
     try:
         return json.loads(text)
@@ -162,7 +162,7 @@ class Line:
     def __init__(self):
         self._over, self._said = sys.stderr.isatty(), time.monotonic()
 
-    def say(self, text: str):
+    def say(self, text: str) -> None:
         """Say what is being done."""
         if self._over:
             self._write(f"\r\x1b[K{text}")
@@ -170,7 +170,7 @@ class Line:
             self._said = time.monotonic()
             tell(text)
 
-    def end(self):
+    def end(self) -> None:
         """Wipe the line."""
         if self._over:
             self._write("\r\x1b[K")

@@ -29,7 +29,7 @@ WORDS, ASKED = "gan_jax/words/", "gan_jax/asked/"
 _watch = None  # of this process, where there are several
 
 
-def join():
+def join() -> None:
     """Join the other processes, and watch them from now on. Raises UserError where they can't be reached."""
     global _watch
     number = {name: os.environ.get(f"JAX_{name.upper()}") for name in ("num_processes", "process_id")}
@@ -85,7 +85,7 @@ class Watch:
             threading.Thread(target=work, daemon=True).start()
         atexit.register(self._finish)  # before JAX's own farewell, which waits for all
 
-    def say(self, word: str):
+    def say(self, word: str) -> None:
         """Put a word where the others look."""
         self.client.key_value_set(f"{WORDS}{self.own}", word, allow_overwrite=True)
 
@@ -117,7 +117,7 @@ class Watch:
             if self.stop and self._since_signal > GRACE:
                 leave(1, f"not all processes came to a stop within {GRACE} s of the signal.\n{AGAIN}")
 
-    def last_word(self, reason: str):
+    def last_word(self, reason: str) -> None:
         """Tell the others why this process ends; the one at which they meet stays until they have heard it."""
         told = threading.Thread(target=lambda: self.say(f"ended: {reason}"), daemon=True)
         told.start()
@@ -129,13 +129,13 @@ class Watch:
             time.sleep(0.1)
 
 
-def expect(stop: list):
+def expect(stop: list) -> None:
     """Let all processes come to a stop within GRACE seconds once a signal is in this list; [] takes that back."""
     if _watch:
         _watch.stop, _watch._since_signal = stop, 0
 
 
-def leave(code: int, lines: str = ""):
+def leave(code: int, lines: str = "") -> None:
     """End this process with these lines on stderr, and tell the others; they are not waited for, as JAX would."""
     if not _watch:
         print(lines, file=sys.stderr)
@@ -149,7 +149,7 @@ def leave(code: int, lines: str = ""):
     os._exit(code)
 
 
-def check_same(asked: Callable[[], dict[str, str]]):
+def check_same(asked: Callable[[], dict[str, str]]) -> None:
     """Raise UserError, on every process, where not all of them are asked for the same; the first differences are named.
 
     asked: () -> what a run depends on, by names that a user knows.

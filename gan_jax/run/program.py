@@ -5,40 +5,25 @@ import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import Any
 
-from gan_jax import data
 from gan_jax.errors import UserError
 from gan_jax.run import cli, config, rundir
 from gan_jax.run.fit import fit as trained
 from gan_jax.run.loaded import Loaded
-
-Step = Callable[[Any, Any, Any], tuple[Any, dict]]  # (cfg, state, batch) -> (state, {name: number})
-Sample = Callable[[Any, Any, Any, int], Any]  # (cfg, state, key, n) -> x [n, ...]
-Measure = Callable[[Any, Any, Any, Any, Any], dict]  # (cfg, state, key, train, test) -> {name: number, or a Picture}
+from gan_jax.run.setup import Game, Measure, Sample, Step
 
 
-class Setup(NamedTuple):
-    """What a run needs before its step is traced."""
-
-    source: data.Source
-    batch_size: int  # rows of data a step
-    steps: int
-    classifiers: tuple[data.Source, ...] = ()  # sets whose classifiers `measure` asks
-    kinds: tuple[str, ...] = ("points", "image")  # of x, that the nets are made for
-
-
-class Game(NamedTuple):
-    """An experiment with its Config put in."""
-
-    setup: Setup
-    init: Callable  # key -> state
-    step: Callable  # (state, batch) -> (state, {name: number})
-    sample: Callable  # (state, key, n) -> x [n, ...]
-    measure: Callable | None  # (state, key, train, test) -> {name: number, or what is drawn}
-
-
-def program(Config, presets: dict, setup, init, step: Step, sample: Sample, measure: Measure | None = None):
+def program(
+    Config: type,
+    presets: dict,
+    setup: Callable,
+    init: Callable,
+    step: Step,
+    sample: Sample,
+    measure: Measure | None = None,
+) -> Callable:
     """Return the experiment's `main`: (flags) -> (state, results). It trains, in a run's folder.
 
     Where the experiment's file is the program that runs, errors end it in lines and exit codes (`cli.run`).
@@ -46,12 +31,12 @@ def program(Config, presets: dict, setup, init, step: Step, sample: Sample, meas
 
     def main(argv=None):
         cfg, run = cli.parse(Config, presets, argv)
-        return trained(run, *_bound(cfg, setup, init, step, sample, measure))
+        return trained(run, _bound(cfg, setup, init, step, sample, measure))
 
     return functools.partial(cli.run, main) if Config.__module__ == "__main__" else main
 
 
-def game(experiment, cfg) -> Game:
+def game(experiment: ModuleType, cfg: Any) -> Game:
     """Return the experiment (a module) with this Config."""
     parts = (getattr(experiment, name, None) for name in ("setup", "init", "step", "sample", "measure"))
     return _bound(cfg, *parts)
@@ -61,7 +46,7 @@ def _bound(cfg, setup, *parts):
     return Game(setup(cfg), *(part and functools.partial(part, cfg) for part in parts))
 
 
-def fit(experiment, cfg=None, **options) -> Loaded:
+def fit(experiment: ModuleType, cfg: Any = None, **options: Any) -> Loaded:
     """Train an experiment (a module) from a script or a notebook, and return the run.
 
     cfg: its Config; by default its first preset, or with resume=True that of the run. options: what the command line
@@ -87,5 +72,5 @@ def fit(experiment, cfg=None, **options) -> Loaded:
     run = cli.settled(cfg, run, cli.name_of(experiment))
     parts = game(experiment, cfg)
     run = dataclasses.replace(run, out=run.out or str(rundir.claimed(run.experiment)))
-    state, results = trained(run, *parts)
+    state, results = trained(run, parts)
     return Loaded(experiment, cfg, state, run.seeds, Path(run.out), results)

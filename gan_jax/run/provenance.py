@@ -1,14 +1,19 @@
 """What the numbers of a run depend on, as they are written beside them: its protocol."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gan_jax.metrics import classifier
 from gan_jax.run import plots, rundir, sharding
+from gan_jax.run.options import Run
+from gan_jax.run.setup import Setup
 
 
-def of_results(run, setup, sample, state, at: int) -> dict:
+def of_results(run: Run, setup: Setup, sample: Callable, state: Any, at: int) -> dict:
     """Return the protocol of a run's results, whose values are what JSON has.
 
     content, fingerprint: digests of the records, where their name does not say which they are, and where a cache keeps
@@ -44,12 +49,12 @@ def _judges(source):
     return source.modes.classifiers if source.modes else ()
 
 
-def of_one_seed(state):
+def of_one_seed(state: Any) -> Any:
     """Return the shapes and dtypes of one seed's state, of a state of several."""
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), state)
 
 
-def sampled(sample, state) -> list[str]:
+def sampled(sample: Callable, state: Any) -> list[str]:
     """Return the names of the fields of the state that `sample(state, key, n)` draws its samples from, in order."""
     closed = jax.make_jaxpr(lambda state, key: sample(state, key, 2))(state, jax.random.key(0))
     read = {id(v) for equation in closed.jaxpr.eqns for v in equation.invars} | {id(v) for v in closed.jaxpr.outvars}
@@ -57,7 +62,7 @@ def sampled(sample, state) -> list[str]:
     return list(dict.fromkeys(name for (name, _), v in used if id(v) in read))
 
 
-def averaged(state, fields: list[str]) -> bool:
+def averaged(state: Any, fields: list[str]) -> bool:
     """Return whether these fields of a state hold an average: the name of one ends in ema, and it is no copy.
 
     The average of a decay of 0, or before the first step, is the net itself.

@@ -1,6 +1,7 @@
 """What a run leaves behind while it goes: rows, a live line, curves, and how long it trained."""
 
 import time
+from typing import Any
 
 import numpy as np
 
@@ -55,15 +56,15 @@ class Recorder:
         """Return the seconds of training so far."""
         return round(time.monotonic() - self._clock, 1)
 
-    def redo(self, at, scores):
+    def redo(self, at: int, scores: dict) -> None:
         """Put the scores of an evaluation that was cut short into the row of its step."""
         self.write(at, self._last | scores)
 
-    def say(self, at, metrics):
+    def say(self, at: int, metrics: dict) -> None:
         """Show where the run is."""
         self._live.say(at, metrics)
 
-    def write(self, at, row):
+    def write(self, at: int, row: dict) -> None:
         """Write a row, if there is anything in it, and draw the curves again where it is time."""
         if not row:
             return
@@ -77,19 +78,19 @@ class Recorder:
             took = time.monotonic() - began
             self._draw_next = began + took + max(PAUSE, SHARE * took)
 
-    def show(self, at, pictures: dict[str, np.ndarray]):
+    def show(self, at: int, pictures: dict[str, np.ndarray]) -> None:
         """Note the pictures of an evaluation, unless the part of the run before this one did."""
         if self._events and (not self._run.resume or at >= self._new):
             with rundir.writing(self._folder):
                 for name, picture in pictures.items():
                     self._events.picture(at, name, picture)
 
-    def saved(self):
+    def saved(self) -> None:
         """Note how long training took until this save."""
         with rundir.writing(self._folder):
             log.write_whole(self._file, f"{self.seconds}\n")
 
-    def conclude(self, at, ended: bool):
+    def conclude(self, at: int, ended: bool) -> None:
         """Draw the curves of all rows, and the animation of the samples until step `at`."""
         self._curves()
         with rundir.writing(self._folder):
@@ -101,7 +102,7 @@ class Recorder:
             loss = (self._run.config or {}).get("loss")
             plots.curves(self._folder / "curves.png", rows, self._run.seeds, self._run.seed, loss)
 
-    def end(self, line: str):
+    def end(self, line: str) -> None:
         """End the live line with a last word."""
         self._live.__exit__()
         log.tell(line)
@@ -122,7 +123,7 @@ class Silent:
     def __exit__(self, *_):
         pass
 
-    def redo(self, *_, **__):
+    def redo(self, *_: Any, **__: Any) -> None:
         """Write nothing."""
 
     say = write = show = saved = conclude = end = redo

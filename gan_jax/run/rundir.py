@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, TypedDict, get_type_hints
 
@@ -18,6 +19,7 @@ from jax.experimental import multihost_utils
 from gan_jax.errors import UserError, first_line
 from gan_jax.run import config, log
 from gan_jax.run.config import Count
+from gan_jax.run.options import Run
 
 
 class Pace(TypedDict):
@@ -75,7 +77,7 @@ def newest(experiment: str) -> Path:
     return newest.parent
 
 
-def read(folder, experiment: str | None = None) -> dict:
+def read(folder: str | os.PathLike, experiment: str | None = None) -> dict:
     """Return a run's config.json; with `experiment`, of a run of that experiment only."""
     file = Path(folder) / "config.json"
     try:
@@ -96,7 +98,7 @@ def read(folder, experiment: str | None = None) -> dict:
     return saved
 
 
-def results(folder) -> dict | None:
+def results(folder: str | os.PathLike) -> dict | None:
     """Return what a run ended with; None where it has not ended, or where that can't be read."""
     try:
         found = log.parsed(log.contents(Path(folder) / "results.json"))
@@ -107,7 +109,7 @@ def results(folder) -> dict | None:
 
 
 @contextlib.contextmanager
-def opened(run, first: bool = True, content: str = ""):
+def opened(run: Run, first: bool = True, content: str = "") -> Iterator[Path]:
     """Make or take up the run's folder, alone, and give its path; `first`: whether this process writes.
 
     content: the digest of data whose name does not say which they are; a run goes on with the same ones only. Raises
@@ -158,7 +160,7 @@ def check_whole(folder: Path) -> None:
         raise UserError(f"{folder} holds checkpoints of a run whose metrics.jsonl is missing: {begin}")
 
 
-def check_same(folder, saved: dict, asked: dict):
+def check_same(folder: Path, saved: dict, asked: dict) -> None:
     """Raise UserError where a run that is asked for is not the one that was saved, naming the field."""
     was, now = ({**c["config"], **{name: c[name] for name in KEPT}} for c in (saved, asked))
     for name in now:  # what Config lacks `config.known` has looked at
@@ -172,7 +174,7 @@ def check_same(folder, saved: dict, asked: dict):
         raise UserError(f"the data of the run in {folder} changed since it began: begin anew with another --out.")
 
 
-def take(folder: Path, asked: dict, stack, saved: dict | None = None):
+def take(folder: Path, asked: dict, stack: contextlib.ExitStack, saved: dict | None = None) -> None:
     """Lock the folder until the stack is left, and write its config.json.
 
     saved: that of before, whose versions, machine and commit stay; those of now, where they differ, are added to
@@ -225,7 +227,7 @@ def commit(file: Path) -> str | None:
 
 
 @contextlib.contextmanager
-def writing(folder):
+def writing(folder: str | os.PathLike) -> Iterator[None]:
     """Turn what keeps a file of the run from being written into a UserError."""
     try:
         yield

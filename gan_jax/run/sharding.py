@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,7 +14,7 @@ from gan_jax.errors import UserError
 from gan_jax.run import processes
 
 
-def choose(platform: str | None = None, distributed: bool = False, seeds: int = 1):
+def choose(platform: str | None = None, distributed: bool = False, seeds: int = 1) -> None:
     """Pick the platform ("cpu", "gpu", "tpu"; None: JAX's own choice) and join the other processes of the run.
 
     Several processes are joined where asked for and, unasked, on a TPU pod and under SLURM with several tasks. For
@@ -38,7 +40,7 @@ def choose(platform: str | None = None, distributed: bool = False, seeds: int = 
         ) from None
 
 
-def make(batch_size: int, seeds: int = 1, devices=None) -> Mesh:
+def make(batch_size: int, seeds: int = 1, devices: Sequence | None = None) -> Mesh:
     """Return the mesh over `devices` (default: all). Raises UserError where the batch can't be divided over them."""
     devices = jax.devices() if devices is None else devices
     mesh = jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
@@ -59,7 +61,7 @@ def seed_spec(mesh: Mesh, seeds: int, axis: int = 0) -> P:
     return P(*[None] * axis, "data") if by_seed(mesh, seeds) else P()
 
 
-def over_seeds(f, seeds: int, at_once: bool | None = None):
+def over_seeds(f: Callable, seeds: int, at_once: bool | None = None) -> Callable:
     """Return f over a leading axis of seeds; f itself for one seed.
 
     at_once: vmap instead of lax.map. By default so on accelerators. On a CPU one after another: a vmapped matmul is
@@ -77,17 +79,17 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, P())
 
 
-def split(mesh: Mesh, batch):
+def split(mesh: Mesh, batch: Any) -> Any:
     """Inside jit: divide the rows of every array of the batch over the devices."""
     return jax.lax.with_sharding_constraint(batch, NamedSharding(mesh, P("data")))
 
 
-def put(mesh: Mesh, arrays):
+def put(mesh: Mesh, arrays: Any) -> Any:
     """Return numpy arrays, the same on every process, as copies on each device."""
     return jax.tree.map(lambda a: jax.make_array_from_callback(a.shape, replicated(mesh), lambda at: a[at]), arrays)
 
 
-def put_batches(mesh: Mesh, seeds: int, batches):
+def put_batches(mesh: Mesh, seeds: int, batches: Any) -> Any:
     """Return raw batches [steps, (seeds,) own rows, ...] as global arrays, divided over the devices."""
     axis = 1 if by_seed(mesh, seeds) or seeds == 1 else 2
     sharding = NamedSharding(mesh, P(*[None] * axis, "data"))
@@ -105,7 +107,7 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
-def to_host(tree):
+def to_host(tree: Any) -> Any:
     """Return the tree with every leaf as numpy; random keys as their data."""
 
     def one(leaf):

@@ -4,7 +4,9 @@ import contextlib
 import signal
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
+from typing import Any
 
 import jax
 
@@ -14,7 +16,7 @@ GRACE = 2  # seconds that work goes on after a signal before it is left undone
 
 
 @contextlib.contextmanager
-def caught():
+def caught() -> Iterator[list]:
     """Give a list that holds the signal once Ctrl-C, SIGTERM or SIGHUP came.
 
     A second Ctrl-C raises KeyboardInterrupt.
@@ -40,7 +42,7 @@ def caught():
             signal.signal(number, usual)
 
 
-def unless_stopped(stop, work, *args):
+def unless_stopped(stop: list, work: Callable, *args: Any) -> Any:
     """Return work(*args), or None where a signal in the list `stop` keeps it from being done.
 
     The work goes on in another thread so that this one hears signals. Waits GRACE seconds after a signal, not at all

@@ -2,19 +2,25 @@
 
 import os
 import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding
+from jax.sharding import Mesh, NamedSharding
 
 from gan_jax.errors import UserError, first_line
 from gan_jax.run import sharding
+from gan_jax.run.checkpoint import Checkpoints
+from gan_jax.run.options import Run
+from gan_jax.run.setup import Setup
 
 SMALLER = "Try a smaller --batch-size, --width or --seeds."  # where there is no room
 
 
-def initial(init, seed: int, seeds: int, rekey: int = 0):
+def initial(init: Callable, seed: int, seeds: int, rekey: int = 0) -> Any:
     """Return the state of a new run, stacked over its seeds where there are several; pure, for use inside jit."""
 
     def one(seed):
@@ -25,7 +31,7 @@ def initial(init, seed: int, seeds: int, rekey: int = 0):
     return one(seed) if seeds == 1 else jax.lax.map(one, seed + jnp.arange(seeds))
 
 
-def starter(init, seed: int, seeds: int, rekey: int, placed):
+def starter(init: Callable, seed: int, seeds: int, rekey: int, placed: Any) -> Callable:
     """Return the compiled () -> state of a new run, `initial` placed by this sharding."""
     # It runs once, and XLA's CPU compiler takes seconds to unroll what draws a kernel of four axes, unless told not to.
     # A level that XLA_FLAGS have stays.
@@ -34,7 +40,7 @@ def starter(init, seed: int, seeds: int, rekey: int, placed):
     return jax.jit(lambda: initial(init, seed, seeds, rekey), out_shardings=placed, compiler_options=options)
 
 
-def starting(run, init, mesh, setup):
+def starting(run: Run, init: Callable, mesh: Mesh, setup: Setup) -> tuple[Callable, Callable, Any]:
     """Return (() -> the state of a new run, () -> its root keys, the state's shapes and placing), nothing made yet.
 
     Raises UserError where the state or a batch is larger than the memory that there is.
@@ -52,7 +58,7 @@ def starting(run, init, mesh, setup):
     return begin, begin_keys, like
 
 
-def check_room(what: str, needed: int):
+def check_room(what: str, needed: int) -> None:
     """Raise UserError where so many bytes are more than the device has, or the host where that is the device."""
     host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     memory = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", host)
@@ -60,7 +66,7 @@ def check_room(what: str, needed: int):
         raise UserError(f"{what} takes {needed / 1e9:,.0f} GB, and the memory has {memory / 1e9:,.0f} GB.\n{SMALLER}")
 
 
-def begun(run, start, checkpoints):
+def begun(run: Run, start: tuple, checkpoints: Checkpoints) -> tuple[Any, jax.Array]:
     """Return (state, root keys): of the newest good checkpoint on --resume, else of a new run, which is saved.
 
     start: what `starting` returned. The keys are the state's own, in memory of their own: a step takes that of the
@@ -76,14 +82,14 @@ def begun(run, start, checkpoints):
     return state, begin_keys()
 
 
-def check_state(state, at: int, saved: int, folder):
+def check_state(state: Any, at: int, saved: int, folder: Path) -> None:
     """Raise UserError where a number in the state is not finite: no such state is ever saved."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
         if jnp.issubdtype(leaf.dtype, jnp.inexact) and not np.isfinite(sharding.to_host(leaf)).all():
             _diverged(f"state{jax.tree_util.keystr(path)}", at, saved, folder)
 
 
-def check_metrics(metrics, at: int, n: int, saved: int, folder):
+def check_metrics(metrics: dict, at: int, n: int, saved: int, folder: Path) -> None:
     """Raise UserError where one of the first n rows of the metrics, of the steps after `at`, is not finite."""
     for name, value in metrics.items():
         bad = ~np.isfinite(value[:n]).reshape(n, -1).all(1)

@@ -2,15 +2,17 @@
 
 import functools
 import time
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import NamedSharding
+from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from gan_jax import data
+from gan_jax.data.source import Source
 from gan_jax.run import sharding, signals
 
 
@@ -22,7 +24,16 @@ class Stopped(Exception):
         self.state = state
 
 
-def advancer(step, source, batch_size, mesh, seeds, length, streamed, at_once=None):
+def advancer(
+    step: Callable,
+    source: Source,
+    batch_size: int,
+    mesh: Mesh,
+    seeds: int,
+    length: int,
+    streamed: bool,
+    at_once: bool | None = None,
+) -> Callable:
     """Return the compiled (state, keys, feed, n) -> (state, metrics [length, ...]) that makes n <= length steps.
 
     n is an argument, so one program serves every stretch between two events, and a run that was interrupted and

@@ -1,7 +1,7 @@
 """Curves: what the rows of a run say, against the step."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,7 +41,7 @@ def series(file: Path, seeds: int) -> dict[str, Series]:
     return {name: Series(at, v if seeds > 1 else v[:, None]) for name, (at, v) in arrays.items()}
 
 
-def curves(file: Path, rows: Path, seeds: int = 1, first_seed: int = 0, loss: str | None = None):
+def curves(file: Path, rows: Path, seeds: int = 1, first_seed: int = 0, loss: str | None = None) -> None:
     """Write every metric of a metrics.jsonl against the step.
 
     Metrics of one prefix ("loss/g", "loss/d") share a panel where they are of like size and there is one seed; several
@@ -74,7 +74,7 @@ def curves(file: Path, rows: Path, seeds: int = 1, first_seed: int = 0, loss: st
     page.save(file, page.rendered(fig))
 
 
-def overlay(file: Path, runs: dict[str, dict[str, Series]], names: list[str]):
+def overlay(file: Path, runs: dict[str, dict[str, Series]], names: list[str]) -> None:
     """Write metrics of several runs, a panel a name and a colour a run: its mean, and each of several seeds thinly."""
     fig, axes = page.figure(len(names), 4, 3, across=3)
     colours = list(zip(runs, palette(len(runs)), strict=True))
@@ -149,7 +149,7 @@ def palette(n: int) -> list:
     return [f"C{i}" for i in range(n)] if n <= 10 else [colormaps["viridis"](i / (n - 1)) for i in range(n)]
 
 
-def legend(fig, colours: list, columns: int = 6):
+def legend(fig: Any, colours: list, columns: int = 6) -> None:
     """Write under the figure what each colour is; of many, some."""
     from matplotlib.lines import Line2D
 
@@ -177,7 +177,7 @@ def _panel(axis, lines, seeds):
     axis.set(title=f"{prefix}: {', '.join(names)}" if prefix and len(names) > 1 else next(iter(lines)), xlabel="step")
 
 
-def line(axis, steps, values, label=None, **style):
+def line(axis: Any, steps: np.ndarray, values: np.ndarray, label: str | None = None, **style: Any) -> None:
     """Draw one line, with gaps where it is not finite; one of many points pale, under its running mean."""
     thin = -(-len(steps) // POINTS)
     values = np.where(np.isfinite(values), values, np.nan)

@@ -1,0 +1,32 @@
+"""What an experiment hands over to be run."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from gan_jax import data
+
+Step = Callable[[Any, Any, Any], tuple[Any, dict]]  # (cfg, state, batch) -> (state, {name: number})
+Sample = Callable[[Any, Any, Any, int], Any]  # (cfg, state, key, n) -> x [n, ...]
+Measure = Callable[[Any, Any, Any, Any, Any], dict]  # (cfg, state, key, train, test) -> {name: number, or a Picture}
+
+
+class Setup(NamedTuple):
+    """What a run needs before its step is traced."""
+
+    source: data.Source
+    batch_size: int  # rows of data a step
+    steps: int
+    classifiers: tuple[data.Source, ...] = ()  # sets whose classifiers `measure` asks
+    kinds: tuple[str, ...] = ("points", "image")  # of x, that the nets are made for
+
+
+class Game(NamedTuple):
+    """An experiment with its Config put in."""
+
+    setup: Setup
+    init: Callable  # key -> state
+    step: Callable  # (state, batch) -> (state, {name: number})
+    sample: Callable  # (state, key, n) -> x [n, ...]
+    # (state, key, train, test) -> {name: number, or what is drawn (`Picture`, or an array [rows, columns, ...])}; train
+    # and test: the raw records of whole splits (`data.decode`), {} where they are not on the device
+    measure: Callable | None
