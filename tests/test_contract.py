@@ -32,7 +32,8 @@ from gan_jax.nets import dcgan
 from gan_jax.run import Picture, cli, sharding, stepper
 from gan_jax.run.checkpoint import Checkpoints
 from gan_jax.run.plots import lines
-from gan_jax.run.program import Game, game
+from gan_jax.run.program import game
+from gan_jax.run.setup import Game
 
 NAMES = list(experiments.modules())
 MEASURED = [n for n in NAMES if getattr(importlib.import_module(experiments.modules()[n]), "measure", None)]

@@ -11,7 +11,7 @@ from runs import end, start, train, wait_for
 from gan_jax import data
 from gan_jax.metrics import classifier
 from gan_jax.run import cli, fit
-from gan_jax.run.program import Setup
+from gan_jax.run.setup import Setup
 
 ASKING = Setup(data.load("ring8"), 8, 6, classifiers=(data.load("digits"),))
 
