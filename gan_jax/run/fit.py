@@ -52,7 +52,7 @@ def fit(run: Run, game: Game) -> tuple[Any, dict | None]:
     start = states.starting(run, init, mesh, setup)
     with rundir.opened(run, sharding.is_first(), setup.source.content) as folder, contextlib.ExitStack() as stack:
         run = dataclasses.replace(run, out=str(folder))
-        train_classifiers(run, setup, measure)
+        train_classifiers(run, setup)
         checkpoints = stack.enter_context(Checkpoints(folder / "checkpoints", run.keep))
         state, keys = states.begun(run, start, checkpoints)
         at = int(sharding.to_host(state.step).ravel()[0])
@@ -165,15 +165,15 @@ def what_is_measured(run: Run, setup: Setup, measure: Callable | None) -> tuple[
         if sharding.is_first():
             log.tell("--no-measure: the coverage of the modes is left out, too; a classifier would count them")
         setup = setup._replace(source=dataclasses.replace(setup.source, modes=None))
-    return setup, None
+    return setup._replace(classifiers=()), None
 
 
-def train_classifiers(run: Run, setup: Setup, measure: Callable | None) -> None:
+def train_classifiers(run: Run, setup: Setup) -> None:
     """Train the classifiers that the run will ask, where there are none yet: not in the middle of a trace.
 
     A signal ends the program within seconds; what was done is in the cache.
     """
-    asking = {source: "what the experiment measures" for source in setup.classifiers if measure}
+    asking = dict.fromkeys(setup.classifiers, "what the experiment measures")
     modes = setup.source.modes
     asking |= {source: "the coverage of the modes" for source in (modes.classifiers if modes else ())}
     lines = []

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+import types
 
 import pytest
 from runs import end, start, train, wait_for
@@ -13,6 +14,7 @@ from gan_jax.metrics import classifier
 from gan_jax.run import cli, fit
 from gan_jax.run.setup import Setup
 
+JUDGE = types.SimpleNamespace(digest="of a classifier")
 ASKING = Setup(data.load("ring8"), 8, 6, classifiers=(data.load("digits"),))
 
 
@@ -28,7 +30,7 @@ def test_without_measure(tmp_path, monkeypatch):
     assert "found" not in results and results["modes"] >= 0  # known modes are counted without a classifier
     assert json.loads((tmp_path / "run" / "config.json").read_text())["measure"] is False
     assert "found" not in train(tmp_path / "run", "--steps=4", "--resume", **parts)[1]
-    monkeypatch.setattr(classifier, "load", lambda *_: "a classifier")
+    monkeypatch.setattr(classifier, "load", lambda *_: JUDGE)
     assert train(tmp_path / "run", "--steps=6", "--resume", "--measure", **parts)[1]["found"] == 6
 
 
@@ -58,7 +60,7 @@ def test_a_signal_while_a_classifier_trains(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().err
     assert "what the experiment measures needs a classifier of digits, trained once for all runs (--no-measure" in said
     assert f"to go on: python -m experiments.unrolled --resume --out {tmp_path / 'run'}" in said
-    monkeypatch.setattr(classifier, "load", lambda *_: "a classifier")
+    monkeypatch.setattr(classifier, "load", lambda *_: JUDGE)
     assert train(tmp_path / "run", "--resume", **parts)[0].step == 2
 
 
