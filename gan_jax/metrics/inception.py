@@ -2,7 +2,7 @@
 
     python -m gan_jax.metrics.inception convert pt_inception-2015-12-05-6726825d.pth inception.npz
 
-(docs/scoring.md) turns the public PyTorch file (github.com/mseitzer/pytorch-fid, release fid_weights; needs torch, once) into an .npz,
+turns the public PyTorch file (github.com/mseitzer/pytorch-fid, release fid_weights; needs torch, once) into an .npz,
 and `load("inception.npz")` gives the extractor. Nothing is fetched, and nothing stands in for weights that are missing.
 Which weights they are is told by the SHA-256 of the PyTorch file: those of any other file make another extractor, whose
 numbers aren't called FID (gan_jax.metrics.protocol).
