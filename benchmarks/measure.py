@@ -314,7 +314,7 @@ def check_alike(protocols, here: bool = True):
 
 def _measured(of, classifiers, here) -> protocol.Measured:
     """Return the protocol of a run's results as that of a number."""
-    names = ("data", "shape", "content", "fingerprint") if here else ("data", "shape", "content")
+    names = "data", "shape", "says", "content", *(["fingerprint"] if here else [])
     return protocol.Measured(
         name="results",
         values={},

@@ -150,8 +150,10 @@ def averages(run) -> bool:
 
 
 def named(source) -> str:
-    """Return a data set's name and shape, as the protocol has them."""
-    return f"{source.name} {'x'.join(map(str, source.shape))}"
+    """Return a data set as the protocol has it: name, shape, and what it says of its features and splits."""
+    says = source.says.partition("\n")[0].removeprefix(f"{source.name}: ")
+    parts = [source.name, "x".join(map(str, source.shape)), says and f"({says})", source.content]
+    return " ".join(part for part in parts if part)
 
 
 def check_alike(flags, sources, ema):

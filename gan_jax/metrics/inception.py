@@ -2,10 +2,10 @@
 
     python -m gan_jax.metrics.inception convert pt_inception-2015-12-05-6726825d.pth inception.npz
 
-turns the public PyTorch file (github.com/mseitzer/pytorch-fid, release fid_weights; needs torch, once;
-docs/scoring.md) into an .npz, and `load("inception.npz")` gives the extractor. Nothing is fetched, and nothing stands
-in for weights that are missing. Which weights they are is told by the SHA-256 of the PyTorch file: those of any other
-file make another extractor, whose numbers aren't called FID (gan_jax.metrics.protocol).
+turns the public PyTorch file (github.com/mseitzer/pytorch-fid, release fid_weights; needs torch, once) into an .npz,
+and `load("inception.npz")` gives the extractor. Nothing is fetched, and nothing stands in for weights that are missing.
+Which weights they are is told by the SHA-256 of the PyTorch file: those of any other file make another extractor, whose
+numbers aren't called FID (gan_jax.metrics.protocol).
 
 The network is that of Szegedy et al. 2016, arXiv 1512.00567, in the variant of FID (Heusel et al. 2017, arXiv
 1706.08500): average pools leave the padding out, the last block has a max pool. Images are rounded to 0 .. 255, resized

@@ -76,7 +76,8 @@ def features(layers, x):
     b, h, w, _ = x.shape
     scale = max(1, SIDE / min(h, w))
     x = jax.image.resize(jnp.broadcast_to(x, (b, h, w, 3)), (b, round(h * scale), round(w * scale), 3), "bilinear")
-    return network(layers, ((x + 1) / 2 - jnp.array(MEAN)) / jnp.array(STD)).mean((1, 2))
+    mean, std = (jnp.array(a).reshape(1, 1, 1, 3) for a in (MEAN, STD))
+    return network(layers, ((x + 1) / 2 - mean) / std).mean((1, 2))
 
 
 def network(layers, x):

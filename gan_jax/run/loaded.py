@@ -35,11 +35,16 @@ class Loaded(NamedTuple):
         return one(self.state) if self.seeds == 1 else jax.lax.map(one, self.state)
 
     def drawn(self, seed: int, n: int) -> Iterator[np.ndarray]:
-        """Yield n samples in parts [seeds, b, ...], on the host: the same first ones of a seed whatever n is."""
+        """Yield n samples in parts [seeds, b, ...], on the host: the same first ones of a seed whatever n is.
+
+        Raises UserError where one is not finite.
+        """
         some = jax.jit(lambda state, key: self._replace(state=state).sample(key, AT_ONCE))
         for start, key in zip(range(0, n, AT_ONCE), self.keys(seed, n), strict=True):
             x = some(self.state, key)
             x = np.asarray(x)[None] if self.seeds == 1 else np.asarray(x)
+            if not np.isfinite(x).all():
+                raise UserError(f"{self.folder} draws samples that are not finite: take an earlier --step.")
             yield x[:, : n - start]
 
     def keys(self, seed: int, n: int) -> list:

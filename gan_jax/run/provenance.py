@@ -56,7 +56,7 @@ def of_one_seed(state: Any) -> Any:
 
 def sampled(sample: Callable, state: Any) -> list[str]:
     """Return the names of the fields of the state that `sample(state, key, n)` draws its samples from, in order."""
-    closed = jax.make_jaxpr(lambda state, key: sample(state, key, 2))(state, jax.random.key(0))
+    closed = jax.make_jaxpr(lambda state, key: sample(state, key, 64))(state, jax.random.key(0))
     read = {id(v) for equation in closed.jaxpr.eqns for v in equation.invars} | {id(v) for v in closed.jaxpr.outvars}
     used = zip(_fields(state), closed.jaxpr.invars, strict=False)  # the last one is the key
     return list(dict.fromkeys(name for (name, _), v in used if id(v) in read))

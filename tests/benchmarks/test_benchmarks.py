@@ -411,7 +411,7 @@ ONE = {
 @pytest.mark.parametrize(
     "changed, says",
     [
-        ({"data": "mnist"}, "dataset is"), ({"fingerprint": "digits-2"}, "dataset is"), ({"split": "test"}, "split is"),
+        ({"data": "mnist"}, "dataset is"), ({"fingerprint": "digits-2"}, "dataset is"), ({"says": "split small2"}, "dataset is"), ({"split": "test"}, "split is"),
         ({"real": 100}, "real is"), ({"fake": 100}, "fake is"), ({"seeds": [0, 1]}, "settings is"),
         ({"test": 0}, "settings is"), ({"classifiers": {"digits": "cd"}}, "digest is"),
     ],
