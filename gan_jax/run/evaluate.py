@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import math
 import shutil
 
 import jax
@@ -96,11 +97,11 @@ class Evaluator:
 
 def conclusion(folder, source, results, scores, seeds):
     """Return the results with a word on the game's health, as they are written to results.json."""
-    modes, drawn = source.classes if source.modes else 0, plots.KINDS[source.kind].drawn
+    known = health.Known(source.classes if source.modes else 0, plots.KINDS[source.kind].drawn, math.prod(source.shape))
     with rundir.writing(folder):
         past = log.read_rows(folder / "metrics.jsonl")
         found = {k: v for k, v in results.items() if k != "labels"}
-        found["health"] = health.diagnose([*past, {"step": results["steps"]} | scores], seeds, modes, drawn)
+        found["health"] = health.diagnose([*past, {"step": results["steps"]} | scores], seeds, known)
         log.write_whole(folder / "results.json", log.as_json(found) + "\n")
     return found
 
