@@ -59,6 +59,7 @@ GAMES = {
     },
     "stacked_digits": {
         "vanilla": ("vanilla", "--steps=3000 --batch-size=64 --width=128 --lr=1e-3"),
+        "long vanilla": ("vanilla", "--steps=6000 --batch-size=64 --width=128 --lr=1e-3"),
         "short vanilla": ("vanilla", "--steps=800 --batch-size=64 --width=128 --lr=1e-3"),
         "fast vanilla": ("vanilla", f"--steps=1500 --lr=5e-3 {_MLP}"),
         "unrolled beside a small D": ("unrolled_modes", f"--steps=800 --unroll=5 {_SMALL_D}"),
@@ -75,6 +76,7 @@ GAMES = {
     },
     "mnist": {
         "DCGAN": ("dcgan", "--steps=1200 --batch-size=32 --width=8 --lr=1e-3"),
+        "long DCGAN": ("dcgan", "--steps=2500 --batch-size=32 --width=8 --lr=1e-3"),
         "averaged": ("alternating", f"--steps=2500 {_AVERAGED}"),
         "vanilla": ("vanilla", f"--steps=1500 --lr=1e-3 {_MLP}"),
         "fast vanilla": ("vanilla", f"--steps=1000 --lr=5e-3 {_MLP}"),
@@ -89,7 +91,7 @@ SIZES |= {"quarter": SIZES["half"]}  # of `mode_collapse`: data and how many mod
 def main(
     datasets: tyro.conf.Positional[tuple[Literal[tuple(GAMES)], ...]] = tuple(GAMES),
     games: str = "",
-    seed: int = 100,
+    seed: int = 200,
     seeds: Count = 8,
     again: bool = False,
     out: str = "benchmarks/quality/results",
@@ -97,7 +99,7 @@ def main(
     """Play games that go well and games that go wrong, and compare what health says with an independent criterion.
 
     What was recorded before, here and by `mode_collapse`, is judged anew, by health as it is now. The thresholds of
-    run/health.py were chosen by seeds below 100.
+    run/health.py were chosen by seeds below 100, those of samples of few numbers by seeds 100 to 107 of the ring.
 
     Args:
         datasets: which ones.
@@ -139,8 +141,8 @@ def played(experiment, flags, dataset, seeds) -> dict:
         looks.append({"step": (i + 1) * n} | {name: short(value) for name, value in now.items()})
     covered, modes, good = criterion(source, game.sample, state, keys)
     looks[-1] |= covered
-    of_data = {"modes": source.classes if source.modes else 0, "drawn": drawn}
-    return {"seeds": list(seeds), "modes": modes, "good": good, "data has": of_data, "looks": looks}
+    known = health.Known(source.classes if source.modes else 0, drawn, math.prod(source.shape))
+    return {"seeds": list(seeds), "modes": modes, "good": good, "known": known._asdict(), "looks": looks}
 
 
 def short(value):
@@ -152,10 +154,10 @@ def short(value):
 
 def judged(row, blind=False) -> list[str]:
     """Return what health says of each seed; blind: where it does not know the modes of the data."""
-    looks, known = row["looks"], row["data has"]["modes"]
+    looks, known = row["looks"], health.Known(**row["known"])
     if blind:
         looks = [{name: value for name, value in look.items() if name not in measure.COVERAGE} for look in looks]
-    return health.diagnose(looks, len(row["modes"]), 0 if blind else known, row["data has"]["drawn"])
+    return health.diagnose(looks, len(row["modes"]), known._replace(modes=0) if blind else known)
 
 
 def criterion(source, sample, state, keys):
@@ -228,7 +230,7 @@ def of_mode_collapse(out) -> list[dict]:
                 looks[-1] |= quality
                 good = [g / OWN for of in quality.values() for g in of] or [1.0] * len(way["modes"])
                 row = {"data": f"{dataset}, recorded", "game": way["way"], "modes": [m / known for m in way["modes"]]}
-                rows.append(row | {"good": good, "looks": looks, "data has": {"modes": known, "drawn": 2500}})
+                rows.append(row | {"good": good, "looks": looks, "known": health.Known(known)._asdict()})
     return rows
 
 
@@ -237,8 +239,8 @@ def tell(rows):
     lines = []
     for dataset in dict.fromkeys(row["data"] for row in rows):
         of = [row for row in rows if row["data"] == dataset]
-        known = bool(of[0]["data has"]["modes"])
-        for blind in (False, True) if known and "recorded" not in dataset else (False,):
+        known = of[0]["known"]["modes"]
+        for blind in (False, True) if known > 0 and "recorded" not in dataset else (False,):
             found = collections.Counter()
             for row in of:
                 given = zip(row["modes"], row["good"], judged(row, blind), strict=True)

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -126,12 +127,12 @@ class Evaluator:
 
 def conclusion(folder: Path, source: Source, results: dict, scores: dict, seeds: int) -> dict:
     """Return the results with a word on the game's health, as they are written to results.json."""
-    modes, drawn = source.classes if source.modes else 0, plots.KINDS[source.kind].drawn
+    known = health.Known(source.classes if source.modes else 0, plots.KINDS[source.kind].drawn, math.prod(source.shape))
     with rundir.writing(folder):
         past = log.read_rows(folder / "metrics.jsonl", seeds)
         found = {k: v for k, v in results.items() if k != "labels"}
         rows = log.alike([*past, {"step": results["steps"]} | scores])
-        found["health"] = health.diagnose(rows, seeds, modes, drawn)
+        found["health"] = health.diagnose(rows, seeds, known)
         log.write_whole(folder / "results.json", log.as_json(found) + "\n")
     return found
 

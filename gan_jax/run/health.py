@@ -8,6 +8,7 @@ when it can't tell. docs/results/health.md says how often these words are right.
 """
 
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,14 +20,23 @@ LEAST = 5  # evaluations; with fewer it is too early to tell
 LOST_D, LOST_G = 0.1, 4.0  # D's loss below, and G's above: G learns nothing any more
 COVERED = 0.75  # of known modes, at most: collapsed
 DIVERSE = 0.5, 2.0  # mean distance of two samples over that of two real ones: below, collapsed; above, blown up
-QUALITY = 0.5  # share of samples of high quality, where modes are known: below, noisy
-FAR = 1.5  # distance of samples to the data over that of the data to each other: above, noisy
-CLOSE = 0.5  # distance of nearest samples over that of nearest real ones: below, collapsed
+QUALITY = 0.5  # share of samples of high quality, where modes are known: below, of low quality
+FEW = 16  # numbers of a sample; with fewer, nearest distances vary more, and the first of these two counts
+CLOSE = 0.2, 0.5  # distance of nearest samples over that of nearest real ones: below, collapsed
+FAR = 4.0, 1.5  # distance of samples to the data over that of the data to each other: above, of low quality
 SWITCHED = 0.4  # share of samples that change their label from one evaluation to the next: above it, oscillating
 RISING = 4, 1.25  # diversity grows from each of so many evaluations to the next, by this factor in all
 REST = 0.05, 0.5  # D's loss, as a share off 2 log 2, and the size of its scores: below both, at rest
 WELL, EARLY = "no sign of trouble", "too early to tell"
 SIGNS = "diversity", "spacing", "distance", "labels", "modes", "high_quality"  # of an evaluation
+
+
+class Known(NamedTuple):
+    """What is known of data and samples."""
+
+    modes: int = 0  # of the data; 0: unknown
+    drawn: int = 2500  # samples of an evaluation
+    numbers: int = 784  # of one sample
 
 
 def signs(x: jax.Array, real: jax.Array, anchors: jax.Array) -> dict[str, jax.Array]:
@@ -69,15 +79,15 @@ def _nearest(squared):  # the median distance of one of them to the nearest othe
     return jnp.median(jnp.sqrt(jnp.where(jnp.eye(len(squared), dtype=bool), jnp.inf, squared).min(1)))
 
 
-def diagnose(rows: list[dict], seeds: int = 1, modes: int = 0, drawn: int = 2500) -> list[str]:
+def diagnose(rows: list[dict], seeds: int, known: Known) -> list[str]:
     """Return a line for each seed about rows of a metrics.jsonl: what is wrong, EARLY, "at rest", or WELL.
 
-    modes: of the data, where they are known; drawn: samples of an evaluation. Rows of the same step count once.
+    Rows of the same step count once.
     """
-    return [_of_seed(rows, s if seeds > 1 else None, modes, drawn) for s in range(seeds)]
+    return [_of_seed(rows, s if seeds > 1 else None, known) for s in range(seeds)]
 
 
-def _of_seed(rows, seed, modes, drawn):
+def _of_seed(rows, seed, known):
     def series(name):  # the last row of a step counts
         found = {row["step"]: np.asarray(row[name], float) for row in rows if name in row}
         return [value if seed is None else value[seed] for value in found.values()]
@@ -91,7 +101,7 @@ def _of_seed(rows, seed, modes, drawn):
     if 0 < looks < LEAST:
         return f"{EARLY}: {looks} evaluation{'s' * (looks > 1)}, at least {LEAST} are needed"
     d, g = np.mean(recent("loss/d") or [math.nan]), np.mean(recent("loss/g") or [math.nan])
-    found = [*_lost(d, g), *_samples(last, modes, series("diversity")), *_oscillation(recent("labels"), drawn)]
+    found = [*_lost(d, g), *_samples(last, known, series("diversity")), *_oscillation(recent("labels"), known.drawn)]
     scores = [abs(np.mean(row)) for row in (recent("score/real"), recent("score/fake")) if row]
     if not found and abs(d / (2 * math.log(2)) - 1) < REST[0] and scores and max(scores) < REST[1]:
         found.append("at rest: D can't tell real from fake")
@@ -103,21 +113,22 @@ def _lost(d, g):
         yield f"failed to converge: D's loss is {d:.2g} and G's {g:.2g}, so G learns nothing"
 
 
-def _samples(last, modes, diversity):
+def _samples(last, known, diversity):
     """Yield what is wrong with the samples of the last evaluation."""
-    differ = last.get("diversity", 1)
+    differ, modes = last.get("diversity", 1), known.modes
+    close, far = (pair[known.numbers >= FEW] for pair in (CLOSE, FAR))
     if modes and last.get("modes", modes) <= COVERED * modes:
         yield _rising(diversity) or f"collapsed: samples cover {last['modes']:.0f} of {modes} modes"
     elif not modes and differ < DIVERSE[0]:
         yield _rising(diversity) or f"collapsed: samples differ {differ:.2f} times as much as data"
-    elif not modes and last.get("spacing", 1) < CLOSE:
+    elif not modes and last.get("spacing", 1) < close:
         yield _rising(diversity) or f"collapsed: the nearest samples differ {last['spacing']:.2f} times as much as data"
     if differ > DIVERSE[1]:
         yield f"blown up: samples differ {differ:.2g} times as much as data"
     elif last.get("high_quality", 1) < QUALITY:
-        yield f"noisy: {last['high_quality']:.2g} of the samples are of high quality"
-    elif "high_quality" not in last and last.get("distance", 1) > FAR:
-        yield f"noisy: samples are {last['distance']:.2g} times as far from data as data from each other"
+        yield f"low quality: {100 * last['high_quality']:.2g}% of the samples lie at a mode"
+    elif "high_quality" not in last and last.get("distance", 1) > far:
+        yield f"low quality: samples are {last['distance']:.3g} times as far from data as data from each other"
 
 
 def _rising(diversity):

@@ -15,7 +15,7 @@ from benchmarks.quality import compare, defaults, health, mode_collapse, ring, t
 from benchmarks.reliability import kills, long_run
 from benchmarks.speed import roofline, scaling, seeds, step_time, unroll_cost
 from experiments import unrolled, vanilla
-from gan_jax import UserError
+from gan_jax import UserError, data
 from gan_jax.metrics import classifier
 from gan_jax.run import cli, evaluate, log, states
 
@@ -159,20 +159,60 @@ def test_flags_go_to_those_that_have_them():
         measure.taken(modules, "--wdith=16")
 
 
-def test_health(tmp_path, monkeypatch):
-    """How many seeds were flagged, and how many with the word that was to be expected."""
-    tiny = ["--preset=ring", "--batch-size=8", "--width=8", "--steps=2"]
-    games = {"at a loss": ("vanilla", tiny, "collapsed"), "by luck": ("vanilla", tiny, "")}
-    words = iter([["collapsed: samples differ", "no sign of trouble"], ["at rest: 0.5", "oscillates"]])
-    monkeypatch.setattr(evaluate.health, "diagnose", lambda rows, seeds: next(words))
-    monkeypatch.setattr(health, "SETTINGS", games)
-    health.main(seeds=2, out=str(tmp_path))
+def test_health(tmp_path, monkeypatch, capsys):
+    """Looks are kept whole and judged anew with what mode_collapse recorded; the table counts by criterion and words."""
+    games = {"at a loss": ("vanilla", "--preset=ring --batch-size=8 --width=8 --steps=10")}
+    monkeypatch.setattr(health, "GAMES", {"ring8": games})
+    looks = [{"step": s, "modes": [3, 25, 25], "high_quality": [0.9, 0.9, 0.1]} for s in range(5)]
+    curve = {name: [look[name] for look in looks] for name in ("step", "modes")}
+    ways = {"way": "a", "curve": curve, "modes": [3, 25, 25], "high_quality": [0.9, 0.9, 0.1]}
+    short = ways | {"way": "b", "curve": {name: rows[:2] for name, rows in curve.items()}}
+    measure.record("mode_collapse-grid-5x3", [{"protocol": ""}, ways, short], str(tmp_path))
+    health.main(("ring8",), seeds=2, out=str(tmp_path))
     (line,) = lines(tmp_path / "health.jsonl")
-    assert [(r["flagged"], r["so named"], r["expected"]) for r in line["rows"]] == [
-        (1, 1, "collapsed"),
-        (1, "", "no flag"),
-    ]
-    assert line["rows"][0]["of"] == 2 and len(line["rows"][0]["modes"]) == 2
+    (row,) = line["rows"]
+    assert row["seeds"] == [200, 201] and len(row["looks"]) == health.LOOKS and len(row["modes"]) == 2
+    assert {"loss/d", "diversity", "spacing", "distance", "labels"} < row["looks"][0].keys()
+    assert {"modes", "high_quality"} < row["looks"][-1].keys() and row["known"] == {
+        "modes": 8,
+        "drawn": 2500,
+        "numbers": 2,
+    }
+    no_training(monkeypatch)
+    capsys.readouterr()
+    health.main(again=True, out=str(tmp_path))
+    _, _, own, blind, recorded = capsys.readouterr().out.splitlines()
+    assert own.startswith("| ring8 | 2 of 2 | 0 of 0 |") and blind.startswith("| ring8, modes unknown | ")
+    assert recorded == "| grid25, recorded | 2 of 2 | 0 of 1 | 0 of 0 | 0 |"
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        ("at rest: D can't tell", "well"), ("no sign of trouble", "well"), ("too early to tell: 2", "early"),
+        ("too early to tell: diversity", "early"), ("too early to tell: diversity; low quality: 3", "flagged"),
+        ("oscillates: 50%", "flagged"), ("not finite: modes is nan", "flagged"),
+    ],
+)  # fmt: skip
+def test_health_is_read(words, what):
+    """A finding is a flag, whatever stands before it; neither rest nor "too early" is one."""
+    assert health.said(words) == what
+
+
+def test_health_has_a_criterion(monkeypatch):
+    """Few modes or few good samples are bad, both are needed to be good; classes and good images are counted."""
+    found = [health.verdict(*pair) for pair in [(0.7, 1), (1, 0.3), (0.9, 0.9), (0.9, 0.5), (0.78, 0.9)]]
+    assert found == ["bad", "bad", "good", "between", "between"]
+    source = data.load("digits")
+    x = data.some(source, 200)["x"]
+    flat = lambda x: x.reshape(len(x), -1)
+    net = type("Net", (), {"features": staticmethod(flat), "__call__": lambda self, x: flat(x)[:, :10]})()
+    monkeypatch.setattr(classifier, "load", lambda source: net)
+    seen = health.judge(source)
+    bright = np.full((200, 8, 8, 1), -1, np.float32)
+    bright[np.arange(200), 0, np.arange(200) % 5] = 1  # five labels, evenly, and far from all digits
+    np.testing.assert_allclose(seen(bright), (0.5, 0), atol=1e-6)
+    assert seen(x)[1] == 1
 
 
 @pytest.mark.slow

@@ -43,7 +43,7 @@ def test_files(whole):
     }  # fmt: skip
     written = json.loads((out / "results.json").read_text())
     assert written == json.loads(log.as_json(results)) and list(written) == [
-        "diversity", "high_quality", "modes", "reverse_kl", "steps", "seconds", "protocol", "health"
+        "distance", "diversity", "high_quality", "modes", "reverse_kl", "spacing", "steps", "seconds", "protocol", "health"
     ]  # fmt: skip
     assert len(written["health"]) == 1
     assert [row["step"] for row in rows(out)] == [2, 4, 6] and state.step == 7
@@ -65,11 +65,12 @@ def test_scan_fit_is_the_same_loop(whole):
 
 def test_rows_of_evaluations(tmp_path):
     """Evaluations stand in the row of their step, or in one of their own, with a picture."""
-    train(tmp_path / "run", "--steps=6", "--eval-every=3", step=counting)
+    _, results = train(tmp_path / "run", "--steps=6", "--eval-every=3", step=counting)
+    scores = ["distance", "diversity", "high_quality", "labels", "modes", "reverse_kl", "spacing"]
     assert [sorted(row) for row in rows(tmp_path / "run")] == [
-        ["loss", "step"], ["diversity", "high_quality", "labels", "modes", "reverse_kl", "step"], ["loss", "step"],
-        ["diversity", "high_quality", "labels", "loss", "modes", "reverse_kl", "step"],
+        ["loss", "step"], sorted([*scores, "step"]), ["loss", "step"], sorted([*scores, "loss", "step"])
     ]  # fmt: skip
+    assert results["health"] == ["too early to tell: 2 evaluations, at least 5 are needed"]  # the last one counts once
     assert {p.name for p in (tmp_path / "run" / "samples").iterdir()} == {"00000003.png", "00000006.png", "final.png"}
 
 
