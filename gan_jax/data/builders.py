@@ -12,8 +12,7 @@ import sys
 from pathlib import Path
 
 from gan_jax.data import cache
-from gan_jax.data.listing import printable
-from gan_jax.errors import UserError, first_line
+from gan_jax.errors import UserError, first_line, printable
 
 
 def found(name: str, others=()):

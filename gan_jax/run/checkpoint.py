@@ -20,7 +20,7 @@ from pathlib import Path
 
 import jax
 
-from gan_jax.errors import UserError, first_line
+from gan_jax.errors import UserError, first_line, printable
 from gan_jax.run import sharding
 
 # What keeps a file from being read for a while: it says nothing of the file.
@@ -94,7 +94,7 @@ class Checkpoints:
         except Exception as error:
             reason = next((text for text in map(os.strerror, FULL) if text in str(error)), first_line(error))
             raise UserError(
-                f"{self._folder}: a checkpoint can't be written: {reason}.\n"
+                f"{printable(self._folder)}: a checkpoint can't be written: {reason}.\n"
                 "Put that right and go on from the last good one with --resume."
             ) from error
 
@@ -105,8 +105,8 @@ class Checkpoints:
             self._read(step, like)
         except Exception as error:
             raise UserError(
-                f"{self._folder}: a checkpoint that was just written can't be read again: {first_line(error)}.\n"
-                "Choose another --out."
+                f"{printable(self._folder)}: a checkpoint that was just written can't be read again: "
+                f"{first_line(error)}.\nChoose another --out."
             ) from error
 
     def restore(self, like, first: bool = False):
@@ -132,7 +132,7 @@ class Checkpoints:
             return state
         if bad:
             raise UserError(
-                f"none of the checkpoints in {self._folder} can be restored; begin anew with another --out."
+                f"none of the checkpoints in {printable(self._folder)} can be restored; begin anew with another --out."
             )
         return None
 
@@ -167,7 +167,7 @@ class Checkpoints:
         if passing or any(word in text for word in (*words, *PASSING_WORDS)):
             reason = first_line(error).rstrip(".")
             raise UserError(
-                f"checkpoint {step} in {self._folder} can't be read now: {reason}.\n"
+                f"checkpoint {step} in {printable(self._folder)} can't be read now: {reason}.\n"
                 "Nothing was changed: put that right, and try again."
             ) from error
 
@@ -204,7 +204,9 @@ def plain(folder: Path) -> Iterator[Path]:
         yield folder
         return
     if jax.process_count() > 1:  # which have to agree on one path
-        raise UserError(f"several processes can't save in {folder}: choose an --out of letters, digits and ./-_ alone.")
+        raise UserError(
+            f"several processes can't save in {printable(folder)}: choose an --out of letters, digits and ./-_ alone."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="gan_jax-") as beside:
         link = Path(beside, "run")

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 
-from gan_jax.errors import UserError
+from gan_jax.errors import UserError, printable
 from gan_jax.run import sharding
 
 
@@ -66,7 +66,7 @@ def check_metrics(metrics, at: int, n: int, saved: int, folder):
 
 def _diverged(name, step, saved, folder):
     raise UserError(
-        f"{name} is not finite at step {step}; the last good checkpoint, of step {saved}, is in {folder}.\n"
+        f"{name} is not finite at step {step}; the last good checkpoint, of step {saved}, is in {printable(folder)}.\n"
         f"To go on from there with other noise, and with lower rates if you like, add --resume --rekey 1 --out "
         f"{shlex.quote(str(folder))}."
     )
