@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gan_jax.data.listing import in_order, printable, shown
-from gan_jax.errors import UserError, first_line
+from gan_jax.data.listing import in_order, shown
+from gan_jax.errors import UserError, first_line, printable
 
 ROWS = 1024  # looked at, at once
 MAGIC = b"\x93NUMPY"  # an .npy begins with

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_jax.data import cache
-from gan_jax.data.listing import printable
-from gan_jax.errors import UserError, first_line
+from gan_jax.errors import UserError, first_line, printable
 
 
 def found(name: str, others: Iterable[str] = ()) -> tuple[Any, str]:

@@ -74,6 +74,8 @@ def splits(name: str, builder: Any, again: str, split: str, test: str) -> tuple[
 
 def wanted(name: str, flat: dict[str, Feature], chosen: dict[str, str]) -> dict[str, tuple[list[str], str]]:
     """Return of each field (the features that it is made of, how), in the order x, y, others."""
+    if not flat:
+        raise UserError(f"{name} has no feature, says its features.json.")
     of_classes = lambda f: len(f.keys) == 1 and f.connector.shape == () and getattr(f.connector, "num_classes", 0)
     labels = [path for path, feature in flat.items() if of_classes(feature)]
     said = {field: value for field, value in chosen.items() if field not in RESERVED}

@@ -19,10 +19,10 @@ from PIL import UnidentifiedImageError
 
 from gan_jax.data import arrays, choices, contents, pictures, prepared, records, tokens
 from gan_jax.data.batches import order
-from gan_jax.data.listing import Item, Listing, in_order, listed, printable, shown
+from gan_jax.data.listing import Item, Listing, in_order, listed, shown
 from gan_jax.data.source import Field, Source
 from gan_jax.data.source import label as classes
-from gan_jax.errors import UserError, first_line
+from gan_jax.errors import UserError, first_line, printable
 from gan_jax.game import rng
 
 VERSION = 1  # to be raised with every change of what is prepared

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from gan_jax.errors import UserError
+from gan_jax.errors import UserError, printable
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 SYSTEM = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r"}  # what systems leave behind, unasked
@@ -196,11 +196,6 @@ def in_order(labels: Iterable) -> list:
     numbers = all(type(label) is int or (label.isascii() and label.isdigit()) for label in labels)
     as_bytes = lambda label: str(label).encode("utf-8", "surrogatepass")
     return sorted(labels, key=lambda label: (int(label), str(label)) if numbers else as_bytes(label))
-
-
-def printable(name: str) -> str:
-    """Return a name as it can be shown in one line: control characters and undecodable bytes escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(name))
 
 
 def shown(names: Sequence, most: int = 5) -> str:

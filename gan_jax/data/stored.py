@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gan_jax.data import cache
-from gan_jax.data.listing import printable
-from gan_jax.errors import UserError, first_line
+from gan_jax.errors import UserError, first_line, printable
 
 DECODING = 2  # raise it where other bits come out of the same records: nothing that was cached before is read then
 

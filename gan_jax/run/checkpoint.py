@@ -21,7 +21,7 @@ from typing import Any
 
 import jax
 
-from gan_jax.errors import UserError, first_line
+from gan_jax.errors import UserError, first_line, printable
 from gan_jax.run import sharding
 
 # What keeps a file from being read for a while: it says nothing of the file.
@@ -95,7 +95,7 @@ class Checkpoints:
         except Exception as error:
             reason = next((text for text in map(os.strerror, FULL) if text in str(error)), first_line(error))
             raise UserError(
-                f"{self._folder}: a checkpoint can't be written: {reason}.\n"
+                f"{printable(self._folder)}: a checkpoint can't be written: {reason}.\n"
                 "Put that right and go on from the last good one with --resume."
             ) from error
 
@@ -106,8 +106,8 @@ class Checkpoints:
             self._read(step, like)
         except Exception as error:
             raise UserError(
-                f"{self._folder}: a checkpoint that was just written can't be read again: {first_line(error)}.\n"
-                "Choose another --out."
+                f"{printable(self._folder)}: a checkpoint that was just written can't be read again: "
+                f"{first_line(error)}.\nChoose another --out."
             ) from error
 
     def restore(self, like: Any, first: bool = False, only: int | None = None) -> Any | None:
@@ -138,7 +138,7 @@ class Checkpoints:
             raise UserError(f"checkpoint {only} in {self._folder} can't be restored: take another --step.")
         if bad:
             raise UserError(
-                f"none of the checkpoints in {self._folder} can be restored; begin anew with another --out."
+                f"none of the checkpoints in {printable(self._folder)} can be restored; begin anew with another --out."
             )
         return None
 
@@ -173,7 +173,7 @@ class Checkpoints:
         if passing or any(word in text for word in (*words, *PASSING_WORDS)):
             reason = first_line(error).rstrip(".")
             raise UserError(
-                f"checkpoint {step} in {self._folder} can't be read now: {reason}.\n"
+                f"checkpoint {step} in {printable(self._folder)} can't be read now: {reason}.\n"
                 "Nothing was changed: put that right, and try again."
             ) from error
 
@@ -218,7 +218,9 @@ def plain(folder: Path) -> Iterator[Path]:
         yield folder
         return
     if jax.process_count() > 1:  # which have to agree on one path
-        raise UserError(f"several processes can't save in {folder}: choose an --out of letters, digits and ./-_ alone.")
+        raise UserError(
+            f"several processes can't save in {printable(folder)}: choose an --out of letters, digits and ./-_ alone."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="gan_jax-") as beside:
         link = Path(beside, "run")

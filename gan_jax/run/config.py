@@ -11,7 +11,7 @@ import typing
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from gan_jax.errors import UserError
+from gan_jax.errors import UserError, printable
 
 
 class Between(NamedTuple):
@@ -39,7 +39,7 @@ def check_ranges(values: dict, Config: Any, file: Path | None = None) -> None:
         least, most = next((m for m in getattr(of, "__metadata__", ()) if isinstance(m, Between)), Between())
         if not least <= value <= most:
             to = "or more, under 2^31" if most == Between().most else f"to {most}"
-            said = f"{file}: {name}" if file else f"--{name.replace('_', '-')}"
+            said = f"{printable(file)}: {name}" if file else f"--{name.replace('_', '-')}"
             raise UserError(f"{said} is {value}; it must be a number, {least} {to}.")
 
 
@@ -57,8 +57,8 @@ def known(values: dict, Config: type, file: Path) -> dict:
     for name, value in values.items():
         if name not in fields and (name not in retired or retired[name] != value):
             raise UserError(
-                f"{file}: {name} is {value!r}, and the experiment has no {name} any more; its docstring may say where "
-                "that is now."
+                f"{printable(file)}: {name} is {value!r}, and the experiment has no {name} any more; its docstring may "
+                "say where that is now."
             )
     return {name: value for name, value in values.items() if name in fields}
 
@@ -66,7 +66,7 @@ def known(values: dict, Config: type, file: Path) -> dict:
 def check_types(values: dict, types: type | dict, file: Path | None = None) -> None:
     """Raise UserError where a value is not of its type; types: a dataclass, or {name: type}; file: where they stood."""
     types = types if isinstance(types, dict) else typing.get_type_hints(types)
-    where = f"{file}: " if file else ""
+    where = f"{printable(file)}: " if file else ""
     for name, value in values.items():
         of = types.get(name)
         if typing.get_origin(of) is Literal and value not in typing.get_args(of):

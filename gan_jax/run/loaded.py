@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from gan_jax.errors import UserError, first_line
+from gan_jax.errors import UserError, first_line, printable
 from gan_jax.run import config, rundir, states
 from gan_jax.run.checkpoint import Checkpoints
 
@@ -72,14 +72,16 @@ def load(
     except UserError:
         raise
     except Exception as error:  # an experiment fails in its own way where its Config is none of its own
-        raise UserError(f"{folder} is not a run of {experiment.__name__} as it is now: {first_line(error)}.") from None
+        raise UserError(
+            f"{printable(folder)} is not a run of {experiment.__name__} as it is now: {first_line(error)}."
+        ) from None
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     like = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=device), shapes)
     checkpoints = Checkpoints(Path(folder) / "checkpoints", read_only=True)
     state = checkpoints.restore(like, first, step)
     checkpoints.close()
     if state is None:
-        raise UserError(f"{folder} holds no checkpoint yet.")
+        raise UserError(f"{printable(folder)} holds no checkpoint yet.")
     return Loaded(experiment, cfg, state, saved["seeds"], Path(folder), rundir.results(folder))
 
 
@@ -87,5 +89,5 @@ def _experiment(folder, name):
     """Return the module that trained a run: one of `experiments`, wherever it stands there."""
     known = importlib.import_module("experiments").modules() if importlib.util.find_spec("experiments") else {}
     if not name.startswith("experiments.") or rundir.stem(name) not in known:
-        raise UserError(f"{folder} was trained by {name!r}: pass that module, load(folder, experiment).")
+        raise UserError(f"{printable(folder)} was trained by {name!r}: pass that module, load(folder, experiment).")
     return importlib.import_module(known[rundir.stem(name)])

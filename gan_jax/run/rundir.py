@@ -16,7 +16,7 @@ from typing import Literal, TypedDict, get_type_hints
 import jax
 from jax.experimental import multihost_utils
 
-from gan_jax.errors import UserError, first_line
+from gan_jax.errors import UserError, first_line, printable
 from gan_jax.run import config, log
 from gan_jax.run.config import Count
 from gan_jax.run.options import Run
@@ -87,14 +87,14 @@ def read(folder: str | os.PathLike, experiment: str | None = None) -> dict:
         config.check_types({k: saved[k] for k in ORIGIN if k in saved}, ORIGIN, file)
         config.check_ranges(saved, Kept, file)
     except FileNotFoundError:
-        raise UserError(f"{folder} holds no run (it has no config.json).") from None
+        raise UserError(f"{printable(folder)} holds no run (it has no config.json).") from None
     except KeyError as error:
-        raise UserError(f"{file} is not a run's config: it has no {error}.") from None
+        raise UserError(f"{printable(file)} is not a run's config: it has no {error}.") from None
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{file} is not a run's config: {first_line(error)}.") from None
+        raise UserError(f"{printable(file)} is not a run's config: {first_line(error)}.") from None
     # by its stem: an experiment may have moved to another family
     if experiment and stem(saved["experiment"]) != stem(experiment):
-        raise UserError(f"{folder} is a run of {saved['experiment']}, not of {experiment}.")
+        raise UserError(f"{printable(folder)} is a run of {printable(saved['experiment'])}, not of {experiment}.")
     return saved
 
 
@@ -128,7 +128,9 @@ def opened(run: Run, first: bool = True, content: str = "") -> Iterator[Path]:
         check_whole(folder)
         if (folder / "config.json").exists():
             if not run.resume:
-                raise UserError(f"{folder} already holds a run: --resume goes on with it, another --out begins anew.")
+                raise UserError(
+                    f"{printable(folder)} already holds a run: --resume goes on with it, another --out begins anew."
+                )
             saved = read(folder, run.experiment)
             check_same(folder, saved, asked)
     if jax.process_count() > 1:  # every process has looked before the first one writes
@@ -144,7 +146,9 @@ def check_whole(folder: Path) -> None:
     """Raise UserError where a part of the run in this folder is missing, a link to somewhere else, or no file."""
     for file in (*folder.glob("*"), *folder.glob("samples/*")):
         if file.is_symlink():
-            raise UserError(f"{file} is a link: what is written into a run's folder must stay there. Remove the link.")
+            raise UserError(
+                f"{printable(file)} is a link: what is written into a run's folder must stay there. Remove the link."
+            )
         known = file.parent == folder and (file.name in FOLDERS or file.name in FILES)
         other = file.exists() and not (file.is_file() or file.is_dir())
         if other or (known and file.is_dir() != (file.name in FOLDERS)):
@@ -153,11 +157,14 @@ def check_whole(folder: Path) -> None:
     rows = (folder / "metrics.jsonl").exists() and (folder / "metrics.jsonl").stat().st_size > 0
     begin = "put it back, or begin anew with another --out."
     if (saved or rows) and not (folder / "config.json").exists():
-        raise UserError(f"{folder} holds a run whose config.json is missing: {begin}")
+        raise UserError(f"{printable(folder)} holds a run whose config.json is missing: {begin}")
     if rows and not saved:
-        raise UserError(f"{folder} holds rows of a run, and no checkpoint in {folder / 'checkpoints'}: {begin}")
+        raise UserError(
+            f"{printable(folder)} holds rows of a run, and no checkpoint in "
+            f"{printable(folder / 'checkpoints')}: {begin}"
+        )
     if any(saved) and not (folder / "metrics.jsonl").exists():
-        raise UserError(f"{folder} holds checkpoints of a run whose metrics.jsonl is missing: {begin}")
+        raise UserError(f"{printable(folder)} holds checkpoints of a run whose metrics.jsonl is missing: {begin}")
 
 
 def check_same(folder: Path, saved: dict, asked: dict) -> None:
@@ -167,11 +174,13 @@ def check_same(folder: Path, saved: dict, asked: dict) -> None:
         other_rate = was["rekey"] != now["rekey"] and isinstance(was.get(name), float)
         if name not in FREE and not other_rate and was.get(name) != now.get(name):
             raise UserError(
-                f"--{name.replace('_', '-')} differs: the run in {folder} has {was.get(name)}, asked for is "
-                f"{now.get(name)}.\nLeave it out to resume, or begin anew with another --out."
+                f"--{name.replace('_', '-')} differs: the run in {printable(folder)} has {printable(was.get(name))}, "
+                f"asked for is {printable(now.get(name))}.\nLeave it out to resume, or begin anew with another --out."
             )
     if saved.get("data", "") != asked.get("data", ""):
-        raise UserError(f"the data of the run in {folder} changed since it began: begin anew with another --out.")
+        raise UserError(
+            f"the data of the run in {printable(folder)} changed since it began: begin anew with another --out."
+        )
 
 
 def take(folder: Path, asked: dict, stack: contextlib.ExitStack, saved: dict | None = None) -> None:
@@ -185,7 +194,9 @@ def take(folder: Path, asked: dict, stack: contextlib.ExitStack, saved: dict | N
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise UserError(f"another process is training in {folder}: wait for it, or choose another --out.") from None
+        raise UserError(
+            f"another process is training in {printable(folder)}: wait for it, or choose another --out."
+        ) from None
     now, later = origin(), list((saved or {}).get("resumed", []))
     began = {name: saved[name] for name in now if name in saved} if saved else now
     if saved and now != (later[-1] if later else began):
@@ -233,5 +244,5 @@ def writing(folder: str | os.PathLike) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"{error.filename or folder}: {error.strerror or error}. Free it, or choose another --out."
+            f"{printable(error.filename or folder)}: {error.strerror or error}. Free it, or choose another --out."
         ) from None

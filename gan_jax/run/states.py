@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
-from gan_jax.errors import UserError, first_line
+from gan_jax.errors import UserError, first_line, printable
 from gan_jax.run import sharding
 from gan_jax.run.checkpoint import Checkpoints
 from gan_jax.run.options import Run
@@ -99,7 +99,7 @@ def check_metrics(metrics: dict, at: int, n: int, saved: int, folder: Path) -> N
 
 def _diverged(name, step, saved, folder):
     raise UserError(
-        f"{name} is not finite at step {step}; the last good checkpoint, of step {saved}, is in {folder}.\n"
+        f"{name} is not finite at step {step}; the last good checkpoint, of step {saved}, is in {printable(folder)}.\n"
         f"To go on from there with other noise, and with lower rates if you like, add --resume --rekey 1 --out "
         f"{shlex.quote(str(folder))}."
     )
