@@ -81,7 +81,10 @@ def read(folder: str | os.PathLike, experiment: str | None = None) -> dict:
     """Return a run's config.json; with `experiment`, of a run of that experiment only."""
     file = Path(folder) / "config.json"
     try:
-        saved = SINCE | log.parsed(log.contents(file))
+        saved = log.parsed(log.contents(file))
+        if not isinstance(saved, dict):
+            raise ValueError(f"it is {log.as_json(saved)}")
+        saved = SINCE | saved
         types = {"experiment": str, "config": dict} | KEPT
         config.check_types({k: saved[k] for k in types}, types, file)
         config.check_types({k: saved[k] for k in ORIGIN if k in saved}, ORIGIN, file)
