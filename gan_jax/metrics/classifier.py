@@ -136,9 +136,8 @@ def _train(net, source, live, name=""):
     params = jax.jit(net.init)(key, jnp.zeros((1, *source.shape)))
     carry = player.Player(params, {}, tx.init(params)), jax.tree.map(jnp.copy, params)
     feed = jax.tree.map(jnp.asarray, data.resident(data.labelled(source)))
-    return _finished(lambda carry, start: some(carry, start, feed), carry, steps, live, name and f"{name}-unfinished")[
-        1
-    ]
+    chunk = lambda carry, start: some(carry, start, feed)
+    return _finished(chunk, carry, steps, live, name and f"{name}-unfinished")[1]
 
 
 def _finished(some, carry, steps, live, name):

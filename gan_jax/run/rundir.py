@@ -83,7 +83,7 @@ def read(folder: str | os.PathLike, experiment: str | None = None) -> dict:
     try:
         saved = log.parsed(log.contents(file))
         if not isinstance(saved, dict):
-            raise ValueError(f"it is {log.as_json(saved)}")
+            raise ValueError(f"it is a {type(saved).__name__}")
         saved = SINCE | saved
         types = {"experiment": str, "config": dict} | KEPT
         config.check_types({k: saved[k] for k in types}, types, file)

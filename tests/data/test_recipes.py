@@ -530,7 +530,7 @@ def test_a_classifier_of_cuts_is_measured_on_cuts(monkeypatch, tmp_path):
     """Its accuracy is that on the middles of the test split; here of one that is left as it was born."""
     monkeypatch.setattr("gan_jax.data.cache.FOLDER", tmp_path)
     source = data.cut(pictures(16, 16, 1), 12)
-    born = lambda net, source, live: jax.jit(net.init)(KEY, jnp.zeros((1, *source.shape)))
+    born = lambda net, source, *_: jax.jit(net.init)(KEY, jnp.zeros((1, *source.shape)))
     monkeypatch.setattr(classifier, "_train", born)
     judge = classifier.load(source)
     middles = made(source.test)

@@ -47,7 +47,7 @@ def refused(*flags, main=unrolled.main):
 @pytest.mark.parametrize("name", experiments.modules().values())
 def test_help(name, monkeypatch, capsys):
     """It lists exactly the preset, the Config and what every run has, each with a text of its own and its default."""
-    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setenv("COLUMNS", "100")  # wider ones are set in columns, in an order of their own
     module = importlib.import_module(name)
     with pytest.raises(SystemExit) as end:
         module.main(["--help"])

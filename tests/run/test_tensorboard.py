@@ -72,7 +72,7 @@ def check(out, seeds=1):
     assert len({one[:2] for one in found}) == len(found), "a step is repeated"
     table = {(tag, step): value for tag, step, value in found}
     expected = {
-        (name, row["step"]): value for row in log.read_rows(out / "metrics.jsonl") for name, value in row.items()
+        (name, row["step"]): value for row in log.read_rows(out / "metrics.jsonl", seeds) for name, value in row.items()
     }
     expected = {key: value for key, value in expected.items() if key[0] not in ("step", "labels")}
     for (name, step), value in expected.items():
