@@ -239,17 +239,20 @@ def tell(rows):
     lines = []
     for dataset in dict.fromkeys(row["data"] for row in rows):
         of = [row for row in rows if row["data"] == dataset]
-        known = of[0]["known"]["modes"]
-        for blind in (False, True) if known > 0 and "recorded" not in dataset else (False,):
+        known = of[0]["known"]["modes"] > 0
+        for blind in (False, True) if known and "recorded" not in dataset else (False,):
             found = collections.Counter()
             for row in of:
                 given = zip(row["modes"], row["good"], judged(row, blind), strict=True)
                 found.update((verdict(modes, good), said(words)) for modes, good, words in given)
-            total = lambda v, found=found: sum(found[v, w] for w in ("flagged", "early", "well"))
-            rates = [f"{found[v, 'flagged']} of {total(v)}" for v in ("bad", "good", "between")]
-            early = sum(n for (_, words), n in found.items() if words == "early")
-            lines.append([f"{dataset}, modes unknown" if blind else dataset, *rates, early])
-    measure.table(("data", "bad runs flagged", "good runs flagged", "others flagged", "too early to tell"), lines)
+            cells = [rate(*(found[v, w] for w in ("flagged", "early", "well"))) for v in ("bad", "good", "between")]
+            lines.append([f"{dataset}, modes unknown" if blind else dataset, *cells])
+    measure.table(("data", "bad runs flagged", "good runs flagged", "runs in between flagged"), lines)
+
+
+def rate(flagged, early, well) -> str:
+    """Return how many of some runs are flagged, and of how many it is too early to tell."""
+    return f"{flagged} of {flagged + early + well}" + (f" ({early} too early to tell)" if early else "")
 
 
 if __name__ == "__main__":

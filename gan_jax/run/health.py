@@ -101,7 +101,8 @@ def _of_seed(rows, seed, known):
     if 0 < looks < LEAST:
         return f"{EARLY}: {looks} evaluation{'s' * (looks > 1)}, at least {LEAST} are needed"
     d, g = np.mean(recent("loss/d") or [math.nan]), np.mean(recent("loss/g") or [math.nan])
-    found = [*_lost(d, g), *_samples(last, known, series("diversity")), *_oscillation(recent("labels"), known.drawn)]
+    moved = [*_oscillation(recent("labels"), known.drawn)]  # where it oscillates, diversity rises now and then
+    found = [*_lost(d, g), *_samples(last, known, [] if moved else series("diversity")), *moved]
     scores = [abs(np.mean(row)) for row in (recent("score/real"), recent("score/fake")) if row]
     if not found and abs(d / (2 * math.log(2)) - 1) < REST[0] and scores and max(scores) < REST[1]:
         found.append("at rest: D can't tell real from fake")

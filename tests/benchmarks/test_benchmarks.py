@@ -183,7 +183,8 @@ def test_health(tmp_path, monkeypatch, capsys):
     health.main(again=True, out=str(tmp_path))
     _, _, own, blind, recorded = capsys.readouterr().out.splitlines()
     assert own.startswith("| ring8 | 2 of 2 | 0 of 0 |") and blind.startswith("| ring8, modes unknown | ")
-    assert recorded == "| grid25, recorded | 2 of 2 | 0 of 1 | 0 of 0 | 0 |"
+    assert recorded == "| grid25, recorded | 2 of 2 | 0 of 1 | 0 of 0 |"
+    assert health.rate(32, 8, 1) == "32 of 41 (8 too early to tell)"
 
 
 @pytest.mark.parametrize(

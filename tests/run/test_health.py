@@ -137,6 +137,8 @@ def test_it_may_be_too_early():
     looks = lambda *diversity: said(*({"diversity": d} for d in diversity), n=len(diversity))
     assert looks(0.1, 0.1, 0.2, 0.3, 0.4) == "too early to tell: diversity still rises, 0.10 to 0.40"
     assert looks(0.1, 0.1, 0.4, 0.3, 0.4).startswith("collapsed")  # up and down
+    moving = [{"diversity": 0.1 * i, "labels": [i % 2, 1 - i % 2]} for i in range(5)]
+    assert said(*moving, n=5).startswith("collapsed: samples differ 0.40 times as much as data; oscillates")
     assert looks(0.1, 0.40, 0.41, 0.42, 0.43).startswith("collapsed")  # hardly
     assert diagnosed([{"step": 1, "loss/d": 0.01, "loss/g": 9.0}])[0].startswith("failed")  # no evaluations at all
 
