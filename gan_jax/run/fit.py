@@ -39,10 +39,9 @@ def fit(run, setup, init, step, sample, measure=None):
     metrics). sample: (state, key, n) -> x. measure: (state, key, train, test) -> {name: number, or what is drawn
     (`plots.Picture`, or an array [rows, columns, ...])}, called beside sample; train and test are the raw records of
     whole splits (`data.decode`), {} where they are not on the device. A metric called "stop" that is 1 in a row ends
-    the run there. results: the row that is printed at the end and written to results.json, a list a name where there
-    are several seeds. Ctrl-C and SIGTERM save and exit (130, 143) within seconds, a second Ctrl-C stops at once; an
-    evaluation that was under way is made up for when the run goes on. Raises UserError where something that the user
-    can mend is wrong, and where a metric stops being finite.
+    the run there. results: what results.json says, a list a name where there are several seeds. Ctrl-C and SIGTERM save
+    and exit (130, 143), a second Ctrl-C stops at once; an evaluation that was under way is made up for when the run
+    goes on. Raises UserError where something that the user can mend is wrong, and where a metric stops being finite.
     """
     check_data(run, setup)
     mesh = sharding.make(setup.batch_size, run.seeds)
