@@ -203,6 +203,15 @@ def test_sets_of_one_name(folder):
     assert len({score.named(source) for source in (one, *others)}) == 3
 
 
+def test_data_that_changed(folder, tmp_path):
+    """A run is not held against other records than those that it was trained on."""
+    out = shutil.copytree(folder / "digits", tmp_path / "run")
+    config = json.loads((out / "config.json").read_text())
+    (out / "config.json").write_text(json.dumps(config | {"data": "of before"}))
+    with pytest.raises(UserError, match="changed since it was trained"):
+        score.main([str(out)])
+
+
 def test_samples_that_are_not_finite(folder, monkeypatch):
     """They are refused, and not rounded to black."""
     monkeypatch.setattr(unrolled, "sample", lambda cfg, state, key, n: jnp.full((n, 8, 8, 1), jnp.nan))
