@@ -93,6 +93,7 @@ class Checkpoints:
         try:
             yield
         except Exception as error:
+            _hush()
             reason = next((text for text in map(os.strerror, FULL) if text in str(error)), first_line(error))
             raise UserError(
                 f"{printable(self._folder)}: a checkpoint can't be written: {reason}.\n"
@@ -200,6 +201,12 @@ class Checkpoints:
         with self._links:
             self.wait()
             self._manager.close()
+
+
+def _hush():
+    """Let go unsaid what the rest of a failed save says in other threads, when its event loop is closed."""
+    usual = sys.excepthook
+    sys.excepthook = lambda kind, error, trace: str(error) == "Event loop is closed" or usual(kind, error, trace)
 
 
 def _collect():

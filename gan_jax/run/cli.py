@@ -183,8 +183,7 @@ def run(main: Callable, compile_cache: bool = True) -> None:
     except jax.errors.JaxRuntimeError as error:
         reason = first_line(error)
         if "RESOURCE_EXHAUSTED" in reason:
-            print(f"no room on the device: {reason}\n{states.SMALLER}", file=sys.stderr)
-            processes.leave(2, f"no room on the device: {reason}")
+            processes.leave(2, f"no room on the device: {reason}\n{states.SMALLER}")
         if jax.process_count() == 1:
             raise
         time.sleep(2)  # one of them may say why it ended

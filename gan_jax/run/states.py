@@ -60,10 +60,14 @@ def starting(run: Run, init: Callable, mesh: Mesh, setup: Setup) -> tuple[Callab
 
 def check_room(what: str, needed: int) -> None:
     """Raise UserError where so many bytes are more than the device has, or the host where that is the device."""
+    if needed > memory():
+        raise UserError(f"{what} takes {needed / 1e9:,.0f} GB, and the memory has {memory() / 1e9:,.0f} GB.\n{SMALLER}")
+
+
+def memory() -> int:
+    """Return the bytes of the device's memory; of the host's where that is the device."""
     host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    memory = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", host)
-    if needed > memory:
-        raise UserError(f"{what} takes {needed / 1e9:,.0f} GB, and the memory has {memory / 1e9:,.0f} GB.\n{SMALLER}")
+    return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", host)
 
 
 def begun(run: Run, start: tuple, checkpoints: Checkpoints) -> tuple[Any, jax.Array]:

@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import os
 import re
+from pathlib import Path
 
 import jax
 import pytest
@@ -15,7 +16,7 @@ from experiments import unrolled, vanilla
 from experiments.images import dcgan
 from experiments.pairs import cyclegan
 from gan_jax import UserError, data
-from gan_jax.run import cli, config, fit, rundir
+from gan_jax.run import cli, config, fit, rundir, states
 
 
 @pytest.fixture(autouse=True)
@@ -191,8 +192,9 @@ def test_a_wrong_flag(flags, says):
     ],
     ids=lambda p: p if isinstance(p, str) else p.__name__,
 )
-def test_what_no_memory_holds(module, flag, says, tmp_path):
+def test_what_no_memory_holds(module, flag, says, tmp_path, monkeypatch):
     """It is counted before anything is made: two lines, no folder."""
+    monkeypatch.setattr(states, "memory", lambda: 16 * 2**30)
     dataset = ["--dataset=ring8"] * (module is vanilla)
     out = tmp_path / "run"
     lines = refused("--preset=tiny", flag, f"--out={out}", *dataset, main=module.main).splitlines()
@@ -202,6 +204,12 @@ def test_what_no_memory_holds(module, flag, says, tmp_path):
         and "Try a smaller" in lines[1]
         and not out.exists()
     )
+
+
+def test_the_memory_is_the_host_s():
+    """On a CPU, all of it, as /proc/meminfo has it."""
+    kib = int(re.search(r"MemTotal: *(\d+) kB", Path("/proc/meminfo").read_text())[1])
+    assert states.memory() == 1024 * kib
 
 
 def test_a_depth_that_would_be_traced_for_ever():

@@ -156,20 +156,17 @@ def test_code_that_differs():
     assert len({asked["the code of gan_jax"], cli.digest(), cli.digest(Path(cli.__file__))}) == 3
 
 
-# A stuck one: each program does this at that place
+# An evaluation of many minutes
 STUCK = """
-import os, signal, sys, time
-import jax
+import os, sys, time
 from experiments import unrolled
-from gan_jax.run import cli, signals
-from gan_jax.run.program import program
-parts = {name: getattr(unrolled, name) for name in ("setup", "init", "step", "sample")}
-def asleep(cfg, state, key, n):
-    jax.debug.callback(lambda: (open(os.environ["HEARD"] + os.environ["JAX_PROCESS_ID"], "w").close(), time.sleep(1000)))
-    return unrolled.sample(cfg, state, key, n)
-parts["sample"] = asleep
+from gan_jax.run import cli, evaluate, signals
+def asleep(self, state, keys, at, stop, name=""):
+    open(os.environ["HEARD"] + os.environ["JAX_PROCESS_ID"], "w").close()
+    return signals.unless_stopped(stop, time.sleep, 1000)
+evaluate.Evaluator.__call__ = asleep
 sys.argv = ["unrolled", *sys.argv[1:]]
-cli.run(program(unrolled.Config, unrolled.PRESETS, **parts))
+cli.run(unrolled.main)
 """
 
 
@@ -213,6 +210,7 @@ save = checkpoint.Checkpoints.save
 def full(self, step, state):
     if step and os.environ["JAX_PROCESS_ID"] == os.environ["FULL"]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        open(os.environ["HEARD"], "w").close()
     save(self, step, state)
 checkpoint.Checkpoints.save = full
 checkpoint.FULL += (27,)
@@ -228,17 +226,22 @@ def test_a_full_disk_on_one(tmp_path, full):
     took = []
 
     def measure(processes):
-        wait_for((tmp_path / "run" / "checkpoints" / "0").exists, processes[0], 300)
+        wait_for((tmp_path / "full").exists, processes[full], 300)
         began = time.monotonic()
         for process in processes:
-            process.wait(100)
+            process.wait(60)
         took.append(time.monotonic() - began)
 
     programs = [("-c", FULL)] * 2
     flags = "--steps=1000000", "--save-every=20"
-    ended = together(tmp_path / "run", *flags, meanwhile=measure, programs=programs, FULL=str(full))
-    assert [code in (1, 2) for code, *_ in ended] == [True, True] and took[0] < 60, ended
-    assert all("Traceback" not in stderr and "stack trace" not in stderr for *_, stderr in ended), ended
+    ended = together(
+        tmp_path / "run", *flags, meanwhile=measure, programs=programs, FULL=str(full), HEARD=str(tmp_path / "full")
+    )
+    (code, _, stderr), (other, _, heard) = ended[full], ended[1 - full]
+    assert (code, other) == (2, 1) and took[0] < 30, (took, ended)
+    assert "File too large" in stderr.splitlines()[-2] + stderr.splitlines()[-1], stderr
+    assert heard.splitlines()[-2].startswith(f"process {full} ended: ") and "File too large" in heard, heard
+    assert all("Traceback" not in said and "stack trace" not in said for said in (stderr, heard)), ended
     assert gan_jax.load(tmp_path / "run").state.step >= 0
 
 
