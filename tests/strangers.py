@@ -68,7 +68,9 @@ def contradicted(draw, said):
     changes = {
         "Image": ["Text", "Tensor", "Video"],
         "core.features.image_feature": ["core.features", "evilmod", "os.path", "tensorflow_datasets.core"],
-        "class_label_feature.ClassLabel": ["scalar.Scalar", "evilmod.Evil", ""],
+        "tensorflow_datasets.core.features.class_label_feature.ClassLabel": ["evilmod.Evil", "evilmod", ""],
+        "class_label_feature.ClassLabel": ["scalar.Scalar", "tensor_feature.Tensor"],
+        '"numClasses": "3"': [f'"numClasses": "{n}"' for n in numbers],
         '"3"': [f'"{n}"' for n in numbers],
         '"4"': [f'"{n}"' for n in numbers],
         '"12"': [f'"{n}"' for n in numbers],
