@@ -73,7 +73,7 @@ def fit(run, setup, init, step, sample, measure=None):
         results = scores | {"steps": at, "seconds": seconds}
         if sharding.is_first():
             results = evaluate.conclusion(folder, results, scores, run.seeds)
-        recorder.conclude(at, ended=True)
+        recorder.conclude(at)
     if sharding.is_first():
         evaluate.say(results, run.seed, folder)
     return state, results
@@ -127,9 +127,8 @@ def train(run, setup, state, keys, at, stepper, recorder, evaluated, checkpoints
 
 
 def stop_here(run, at, stop, recorder):
-    """End the program after a signal: the state is saved, and how to go on is said."""
+    """End the program after a signal: the state is saved, and how to go on is said. Curves would take seconds."""
     recorder.end(f"stopped at step {at}, saved; to go on: {to_go_on(run)}")
-    recorder.conclude(at, ended=False)
     raise SystemExit(128 + (stop[0] if stop else signal.SIGTERM))
 
 
