@@ -24,6 +24,7 @@ from jax.extend import core
 from runs import end, start
 
 import experiments
+import gan_jax
 from gan_jax import data
 from gan_jax.data.source import Field
 from gan_jax.game import player
@@ -391,3 +392,22 @@ def test_resume_in_a_new_process(name, tmp_path, cache):
     assert rows[0] == rows[1] and [json.loads(row)["step"] for row in rows[0].splitlines()] == [2, 4, 6]
     results = [json.loads((tmp_path / out / "results.json").read_text()) for out in ("whole", "parts")]
     assert all(result.pop("seconds") > 0 for result in results) and results[0] == results[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["unrolled_modes", "cgan", "r3gan"])
+def test_a_run_under_x64(name, tmp_path, cache):
+    """Trained, measured by a classifier that was trained so, too, saved and taken up again, in a process of its own."""
+    for steps in (2, 4):
+        flags = (
+            name,
+            "--preset=tiny",
+            f"--steps={steps}",
+            "--eval-every=2",
+            f"--out={tmp_path}",
+            *["--resume"] * (steps > 2),
+        )
+        code, _, stderr = end(start("-c", QUICK, *flags, XDG_CACHE_HOME=f"{cache}/x64", JAX_ENABLE_X64="1"), 600)
+        assert code == 0 and "Traceback" not in stderr, stderr
+    state = gan_jax.load(tmp_path).state  # without x64: what was saved has the same types
+    assert state.step == 4 and not [a for a in jax.tree.leaves(state) if a.dtype == np.float64]

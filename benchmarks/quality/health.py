@@ -76,7 +76,7 @@ GAMES = {
     },
     "mnist": {
         "DCGAN": ("dcgan", "--steps=1200 --batch-size=32 --width=8 --lr=1e-3"),
-        "long DCGAN": ("dcgan", "--steps=2500 --batch-size=32 --width=8 --lr=1e-3"),
+        "long DCGAN": ("dcgan", "--steps=2000 --batch-size=32 --width=8 --lr=1e-3"),
         "averaged": ("alternating", f"--steps=2500 {_AVERAGED}"),
         "vanilla": ("vanilla", f"--steps=1500 --lr=1e-3 {_MLP}"),
         "fast vanilla": ("vanilla", f"--steps=1000 --lr=5e-3 {_MLP}"),

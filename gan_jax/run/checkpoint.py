@@ -7,6 +7,7 @@ and then writes what it can't read again; so a folder with such characters is re
 
 import contextlib
 import errno
+import functools
 import gc
 import hashlib
 import logging
@@ -51,6 +52,7 @@ class Checkpoints:
         import orbax.checkpoint as ocp
 
         logging.getLogger("absl").setLevel(logging.CRITICAL)  # what goes wrong is said below, once
+        _hush()
         self._ocp, self._folder, self._read_only = ocp, folder.absolute(), read_only
         self._links = contextlib.ExitStack()
         self._path = self._links.enter_context(plain(self._folder))
@@ -93,7 +95,6 @@ class Checkpoints:
         try:
             yield
         except Exception as error:
-            _hush()
             reason = next((text for text in map(os.strerror, FULL) if text in str(error)), first_line(error))
             raise UserError(
                 f"{printable(self._folder)}: a checkpoint can't be written: {reason}.\n"
@@ -203,10 +204,11 @@ class Checkpoints:
             self._manager.close()
 
 
+@functools.cache
 def _hush():
-    """Let go unsaid what the rest of a failed save says in other threads, when its event loop is closed."""
-    usual = sys.excepthook
-    sys.excepthook = lambda kind, error, trace: str(error) == "Event loop is closed" or usual(kind, error, trace)
+    """Let go unsaid what the rest of a failed save says in other threads, once its event loop is closed."""
+    usual = sys.unraisablehook
+    sys.unraisablehook = lambda what: str(what.exc_value) == "Event loop is closed" or usual(what)
 
 
 def _collect():

@@ -77,7 +77,7 @@ def fit(run: Run, game: Game) -> tuple[Any, dict | None]:
         if sharding.is_first():
             results |= {"protocol": provenance.of_results(run, setup, sample, state, at)}
             results = evaluate.conclusion(folder, setup.source, results, scores, run.seeds)
-        recorder.conclude(at, ended=True)
+        recorder.conclude(at)
     if sharding.is_first():
         evaluate.say(results, run.seed, folder)
     return state, results
@@ -138,9 +138,8 @@ def train(run: Run, steps: int, state: Any, keys: jax.Array, at: int, parts: Par
 
 
 def stop_here(run: Run, at: int, stop: list, recorder: Recorder | Silent) -> NoReturn:
-    """End the program after a signal: the state is saved, and how to go on is said."""
+    """End the program after a signal: the state is saved, and how to go on is said. Curves would take seconds."""
     recorder.end(f"stopped at step {at}, saved; to go on: {to_go_on(run)}")
-    recorder.conclude(at, ended=False)
     raise SystemExit(128 + (stop[0] if stop else signal.SIGTERM))
 
 

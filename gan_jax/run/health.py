@@ -106,7 +106,7 @@ def _of_seed(rows, seed, known):
     scores = [abs(np.mean(row)) for row in (recent("score/real"), recent("score/fake")) if row]
     if not found and abs(d / (2 * math.log(2)) - 1) < REST[0] and scores and max(scores) < REST[1]:
         found.append("at rest: D can't tell real from fake")
-    return "; ".join(found) or WELL
+    return "; ".join(found) or (WELL if looks else f"{WELL} in the losses")
 
 
 def _lost(d, g):

@@ -90,11 +90,11 @@ class Recorder:
         with rundir.writing(self._folder):
             log.write_whole(self._file, f"{self.seconds}\n")
 
-    def conclude(self, at: int, ended: bool) -> None:
-        """Draw the curves of all rows, and the animation of the samples until step `at`."""
+    def conclude(self, at: int) -> None:
+        """Draw the curves of all rows, and the animation of the samples until step `at`, the last one."""
         self._curves()
         with rundir.writing(self._folder):
-            plots.animation(self._folder, at, ended)
+            plots.animation(self._folder, at, ended=True)
 
     def _curves(self):
         with rundir.writing(self._folder):

@@ -140,6 +140,7 @@ def test_it_may_be_too_early():
     moving = [{"diversity": 0.1 * i, "labels": [i % 2, 1 - i % 2]} for i in range(5)]
     assert said(*moving, n=5).startswith("collapsed: samples differ 0.40 times as much as data; oscillates")
     assert looks(0.1, 0.40, 0.41, 0.42, 0.43).startswith("collapsed")  # hardly
+    assert diagnosed([{"step": 1, "loss/d": 1.0, "loss/g": 1.0}]) == ["no sign of trouble in the losses"]
     assert diagnosed([{"step": 1, "loss/d": 0.01, "loss/g": 9.0}])[0].startswith("failed")  # no evaluations at all
 
 
@@ -174,4 +175,4 @@ def test_only_the_last_rows_count_and_seeds_are_told_apart():
     rows = {"loss/d": [1.0, 0.01], "loss/g": [1.0, 9.0], "diversity": [0.1, 0.9], "labels": [[1.0, 0], [1.0, 0]]}
     one, two = diagnosed([{"step": i} | rows for i in range(5)], 2)
     assert one.startswith("collapsed") and two.startswith("failed to converge")
-    assert diagnosed([]) == ["no sign of trouble"]
+    assert diagnosed([]) == ["no sign of trouble in the losses"]

@@ -201,7 +201,8 @@ def test_a_process_does_not_wait_for_what_it_does(tmp_path):
             process.send_signal(signal.SIGTERM)
             began = time.monotonic()
             ended[where] = *end(process, 100), time.monotonic() - began
-    assert all(seconds < 5 for *_, seconds in ended.values()), ended
+    busy = max(1, os.getloadavg()[0] / os.cpu_count())  # others want the cores, too
+    assert all(seconds < 5 * busy for *_, seconds in ended.values()), (busy, ended)
     assert ended["loading"][0] == -signal.SIGTERM and "Traceback" not in ended["loading"][2]
     for where in ("compiling", "training"):
         at = gan_jax.load(tmp_path / where).state.step

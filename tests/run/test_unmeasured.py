@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import time
 import types
@@ -11,7 +12,7 @@ from runs import end, start, train, wait_for
 
 from gan_jax import data
 from gan_jax.metrics import classifier
-from gan_jax.run import cli, fit
+from gan_jax.run import cli, fit, log
 from gan_jax.run.setup import Setup
 
 JUDGE = types.SimpleNamespace(digest="of a classifier")
@@ -64,6 +65,18 @@ def test_a_signal_while_a_classifier_trains(tmp_path, monkeypatch, capsys):
     assert train(tmp_path / "run", "--resume", **parts)[0].step == 2
 
 
+def test_how_long_a_classifier_takes(capsys):
+    """It is said as soon as it is known: after the second stretch of steps, the first of which is compiled."""
+    live = log.Live(1000, title="the classifier of digits")
+    with live:
+        live.say(50, {"loss": 2.0})
+        time.sleep(0.01)
+        live.say(100, {"loss": 1.0})
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "training the classifier of digits" and re.search(r"step 100/1000 .* about \d+ s left$", second)
+    assert [log.minutes(s) for s in (5, 150, 9000)] == ["5 s", "2.5 min", "2.5 h"]
+
+
 SLOWLY = """
 import time
 from experiments.__main__ import main
@@ -86,8 +99,9 @@ def test_a_process_that_trains_a_classifier(tmp_path):
     given.send_signal(signal.SIGTERM)
     began = time.monotonic()
     code, _, stderr = end(given)
-    assert code == 143 and time.monotonic() - began < 5, stderr
-    assert "the coverage of the modes needs a classifier of digits" in stderr and "left" in stderr
+    busy = max(1, os.getloadavg()[0] / os.cpu_count())  # others want the cores, too
+    assert code == 143 and time.monotonic() - began < 5 * busy, stderr
+    assert "the coverage of the modes needs a classifier of digits" in stderr
     assert kept() and (tmp_path / "run" / "config.json").exists()
     flags = f"--out={tmp_path / 'run'}", "--resume"
     code, _, stderr = end(start("-c", SLOWLY, *flags, XDG_CACHE_HOME=str(tmp_path / "cache")), 300)
