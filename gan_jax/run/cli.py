@@ -8,7 +8,6 @@ import io
 import os
 import re
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -186,8 +185,7 @@ def run(main: Callable, compile_cache: bool = True) -> None:
             processes.leave(2, f"no room on the device: {reason}\n{states.SMALLER}")
         if jax.process_count() == 1:
             raise
-        time.sleep(2)  # one of them may say why it ended
-        processes.leave(1, f"the other processes can't be reached: {reason}\n{processes.AGAIN}")
+        processes.lose(reason)
     except KeyboardInterrupt:
         said = "stopped at once; what was saved before can be resumed with --resume."
         if jax.process_count() > 1:

@@ -58,7 +58,7 @@ def _without_abort():
     """
     from jax._src import distributed
 
-    gone = lambda *_: leave(1, f"the process at which they all met is gone.\n{AGAIN}")
+    gone = lambda *_: leave(1, f"the other processes can't be reached: the one at which they met is gone.\n{AGAIN}")
     with contextlib.suppress(OSError, AttributeError):  # another C++ library: then it is an abort
         _without_abort.kept = ctypes.CFUNCTYPE(None)(gone)
         ctypes.CDLL("libstdc++.so.6")._ZSt13set_terminatePFvvE(_without_abort.kept)
@@ -147,6 +147,14 @@ def leave(code: int, lines: str = "") -> None:
         sys.stdout.flush()
         _watch.last_word(next(iter(lines.splitlines()), ""))
     os._exit(code)
+
+
+def lose(reason: str) -> None:
+    """End this process, a wait of which failed, after a moment in which one of the others may say why it ended."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # it ends anyway, and says why
+    time.sleep(2)
+    leave(1, f"the other processes can't be reached: {reason}\n{AGAIN}")
 
 
 def check_same(asked: Callable[[], dict[str, str]]) -> None:

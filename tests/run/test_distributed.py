@@ -120,7 +120,7 @@ def test_a_process_that_is_killed(tmp_path, killed):
     """The other one ends within seconds, with two lines that say so, and one process goes on from the checkpoint."""
 
     def kill(processes):
-        wait_for(lambda: (tmp_path / "run" / "checkpoints" / "20").exists(), processes[0])
+        wait_for(lambda: (tmp_path / "run" / "checkpoints" / "20").exists(), processes[0], 300)
         processes[killed].kill()
         assert processes[1 - killed].wait(20) == 1
 
