@@ -15,6 +15,7 @@ import tyro
 
 from gan_jax import data
 from gan_jax.curves import short
+from gan_jax.data import contents
 from gan_jax.errors import UserError, first_line
 from gan_jax.metrics import birthday, extractors, floor, neighbours, protocol, suite
 from gan_jax.metrics.protocol import Measured
@@ -118,7 +119,7 @@ def check_free(file: Path):
     if file.suffix != ".json":
         raise UserError(f"--out is {file}; it must be the name of a .json, or a folder that is there.")
     try:
-        scores = not file.exists() or "measured" in json.loads(file.read_text())
+        scores = not file.exists() or "measured" in json.loads(contents.of(file))
     except (OSError, ValueError, TypeError):
         scores = False
     if not scores:

@@ -1,4 +1,4 @@
-"""Four CPU devices, no silent broadcasting, `--slow`, and the folder of prepared TFDS sets."""
+"""Four CPU devices, no silent broadcasting, `--all`, `--slow`, and the folder of prepared TFDS sets."""
 
 import atexit
 import gc
@@ -17,6 +17,8 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 import jax
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+
+from experiments.__main__ import families
 
 # Nothing here runs long enough to be worth optimising: compiling is most of a test's time, and this quarters it.
 FLAGS = ["--xla_force_host_platform_device_count=4", "--xla_backend_optimization_level=0"]
@@ -38,18 +40,37 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 def pytest_addoption(parser):
+    parser.addoption("--all", action="store_true", help="also run all tests of all experiments")
     parser.addoption("--slow", action="store_true", help="also run the tests marked slow")
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes long; runs with --slow only")
+    config.addinivalue_line("markers", "each: takes a second; runs for every experiment without --all, too")
+
+
+def experiment(nodeid):
+    """Return the name of the experiment that a test is of: of the contract, or of its own file; "" where of none."""
+    file, _, test = nodeid.partition("::")
+    found = re.search(r"\[(\w+)", test) if file.endswith("test_contract.py") else None
+    found = found or re.search(r"experiments/(?:.*/)?test_(\w+)\.py$", file)
+    return found[1] if found else ""
 
 
 def scope(nodeid):
     """Return what the tests that share what they compile have in common: a file; of the contract, an experiment."""
-    file, _, test = nodeid.partition("::")
-    experiment = file.endswith("test_contract.py") and re.search(r"\[(\w+)", test)
-    return experiment[1] if experiment else file
+    file = nodeid.partition("::")[0]
+    return experiment(nodeid) if file.endswith("test_contract.py") and experiment(nodeid) else file
+
+
+def few():
+    """Return the names of some experiments, at most two of a family: their tests take minutes, however many there are."""
+    return {"unrolled", "vanilla"} | {min(stems) for stems in families().values()}
+
+
+def named(config):
+    """Return whether the command line says which tests to run."""
+    return bool(config.option.keyword) or any("experiments" in a or "contract" in a or "::" in a for a in config.args)
 
 
 class Scheduling(LoadScopeScheduling):
@@ -70,6 +91,11 @@ def pytest_collection_modifyitems(config, items):
         for item in items:
             if "slow" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="slow: give --slow"))
+    if not (config.getoption("--all") or named(config)):
+        chosen = few() | {"", "vanilla_dcgan"}
+        for item in items:
+            if experiment(item.nodeid) not in chosen and "each" not in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="an experiment of many: give --all, or name its tests"))
 
 
 @pytest.fixture(scope="module", autouse=True)

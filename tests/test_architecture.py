@@ -5,6 +5,7 @@ import collections
 import os
 from pathlib import Path
 
+import conftest
 import pytest
 from runs import end, start
 
@@ -38,6 +39,16 @@ def within(names, package):
 
 def package_of(file):
     return ".".join(file.relative_to(ROOT).parent.parts)
+
+
+def test_the_fast_part_lacks_a_family():
+    """Without --all, of every family one experiment is tested whole, and those that are the heart; all are traced."""
+    chosen = conftest.few()
+    assert {"unrolled", "vanilla"} < chosen and all(chosen & set(stems) for stems in program.families().values())
+    assert len(chosen) <= len(program.families()) + 2
+    assert conftest.experiment("tests/experiments/pairs/test_cyclegan.py::test_x[1]") == "cyclegan"
+    assert conftest.experiment("tests/test_contract.py::test_three_steps[wgan_gp]") == "wgan_gp"
+    assert conftest.experiment("tests/run/test_fit.py::test_files") == ""
 
 
 @pytest.mark.parametrize("file", LIBRARY, ids=name_of)

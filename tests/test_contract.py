@@ -134,6 +134,7 @@ def with_statistics(name):
     return begun(name)
 
 
+@pytest.mark.each
 @pytest.mark.parametrize("name", NAMES)
 def test_the_parts_stand_in_the_file_in_order(name):
     """An experiment reads top to bottom: docstring, Config, PRESETS, State, build, init, step, sample, setup, main."""
@@ -150,6 +151,7 @@ def test_the_parts_stand_in_the_file_in_order(name):
     assert module.State._fields[:2] == ("step", "key")
 
 
+@pytest.mark.each
 @pytest.mark.parametrize("name", NAMES)
 def test_tiny_is_never_chosen_by_itself(name):
     """Neither as the default nor where it alone has the data set; it is there for whoever asks for it."""
@@ -176,6 +178,7 @@ def doubles(jaxpr):
     return sorted({str(eqn.primitive) for eqn in equations(jaxpr) if any(map(is_double, eqn.outvars))})
 
 
+@pytest.mark.each
 @pytest.mark.parametrize("name", NAMES)
 def test_float32_under_x64(name):
     """With JAX_ENABLE_X64 a state is what it is without: weights, noise, statistics and metrics are in float32."""

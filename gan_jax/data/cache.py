@@ -58,8 +58,11 @@ def arrays(
 
 def kept(name: str) -> dict[str, np.ndarray] | None:
     """Return the arrays that are kept under this name, or None where there are none, or they are cut short."""
+    file = FOLDER / f"{name}.npz"
+    if not file.is_file():  # a pipe would be waited for
+        return None
     try:
-        with (FOLDER / f"{name}.npz").open("rb") as opened, np.load(opened) as found:
+        with file.open("rb") as opened, np.load(opened) as found:
             return dict(found)
     except Exception:
         return None
@@ -145,7 +148,9 @@ def prepared(name: str, make: Callable[[Path], Made]) -> Made:
     """
     try:
         FOLDER.mkdir(parents=True, exist_ok=True)
-        with (FOLDER / f"{name}.lock").open("w") as lock:
+        # of a pipe that nobody reads, this is an error at once
+        at_once = lambda path, how: os.open(path, how | os.O_NONBLOCK)
+        with open(FOLDER / f"{name}.lock", "w", opener=at_once) as lock:
             with contextlib.suppress(OSError):  # not every file system has locks; then each makes its own
                 fcntl.flock(lock, fcntl.LOCK_EX)
             return make(FOLDER)

@@ -1,17 +1,26 @@
-"""A digest of the contents of files, of which those that did not change are read once."""
+"""The contents of files: of a file that may be none, and a digest of many, of which only the changed are read again."""
 
 import contextlib
+import errno
 import functools
 import hashlib
 import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from gan_jax.data import cache
 
 SETTLED = 2 * 10**9  # nanoseconds after which a change of a file shows in its times, on any file system
+
+
+def of(file: Path) -> bytes:
+    """Return the bytes of a file. Raises OSError where it is none: a pipe would be waited for, a device has no end."""
+    if file.exists() and not file.is_file():
+        raise OSError(errno.EINVAL, "it is not a file", str(file))
+    return file.read_bytes()
 
 
 def digest(path: str, files: list[str], about: Any) -> str:
@@ -30,7 +39,7 @@ def _digests(path, files) -> list[str]:
     name = hashlib.blake2b(os.fsencode(path), digest_size=16).hexdigest()
     index, now = cache.FOLDER / "folders" / f"{name}.index", time.time_ns()
     try:
-        known = {file: list(one) for file, one in json.loads(index.read_text()).items()}
+        known = {file: list(one) for file, one in json.loads(of(index)).items()}
     except (OSError, ValueError, AttributeError, TypeError):
         known = {}
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gan_jax.data import cache
+from gan_jax.data import cache, contents
 
 SAY_EVERY = 10  # seconds, while pictures are prepared
 
@@ -44,7 +44,7 @@ def kept(digest: str, make: Callable[[Path], dict]) -> tuple[Path, dict]:
 def _info(folder) -> dict | None:
     """Return what info.json says; None where it says nothing, or not all files are there as they were written."""
     try:
-        info = json.loads((folder / "info.json").read_text())
+        info = json.loads(contents.of(folder / "info.json"))
         return info if info["files"] == _sizes(folder) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

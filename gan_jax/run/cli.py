@@ -120,7 +120,7 @@ def settled(cfg: Any, run: Run, experiment: str) -> Run:
     if run.deterministic:  # read when the backend starts
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true"
     sharding.choose(platforms[0] if platforms else None, run.distributed, run.seeds)
-    processes.check_same(lambda: asked(cfg, run, experiment))
+    processes.check_same("asked", lambda: asked(cfg, run, experiment))
     if not run.out and jax.process_count() > 1:
         raise UserError("several processes need the same --out: a folder that all of them see.")
     out = run.out or (str(rundir.newest(experiment)) if run.resume else "")
@@ -176,16 +176,14 @@ def run(main: Callable, compile_cache: bool = True) -> None:
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = map(Unbroken, before)
     try:
-        main()
+        with states.in_room():
+            main()
     except UserError as error:
         processes.leave(2, str(error))
     except jax.errors.JaxRuntimeError as error:
-        reason = first_line(error)
-        if "RESOURCE_EXHAUSTED" in reason:
-            processes.leave(2, f"no room on the device: {reason}\n{states.SMALLER}")
         if jax.process_count() == 1:
             raise
-        processes.lose(reason)
+        processes.lose(first_line(error))
     except KeyboardInterrupt:
         said = "stopped at once; what was saved before can be resumed with --resume."
         if jax.process_count() > 1:

@@ -149,11 +149,12 @@ def to_go_on(run: Run) -> str:
 
 
 def check_data(run: Run, setup: Setup) -> None:
-    """Raise UserError where the experiment's nets are not made for data of this kind, or there are too few."""
+    """Raise UserError where the nets are not made for such data, these are too few, or not those of all processes."""
     if setup.source.kind not in setup.kinds:
         stem, kinds = rundir.stem(run.experiment), " or ".join(setup.kinds)
         raise UserError(f"{setup.source.name} has x of the kind {setup.source.kind}; {stem} is made for {kinds}.")
     data.check_batch(setup.source, setup.batch_size)
+    processes.check_same("data", lambda: {"the data": f"{setup.source.name} {setup.source.fingerprint}"})
 
 
 def what_is_measured(run: Run, setup: Setup, measure: Callable | None) -> tuple[Setup, Callable | None]:

@@ -1,7 +1,6 @@
 """What a run says: rows in metrics.jsonl, and a live line on the terminal."""
 
 import contextlib
-import errno
 import json
 import math
 import os
@@ -13,6 +12,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from gan_jax.data import contents
 
 
 class Rows:
@@ -44,13 +45,6 @@ class Rows:
             file.write(row)
 
 
-def contents(file: Path) -> bytes:
-    """Return the bytes of a file. Raises OSError where it is none: a pipe would be waited for, a device has no end."""
-    if file.exists() and not file.is_file():
-        raise OSError(errno.EINVAL, "it is not a file", str(file))
-    return file.read_bytes()
-
-
 def parsed(text: bytes) -> Any:
     """Return what JSON says. Raises ValueError where it is none, or nested too deep."""
     try:
@@ -61,7 +55,7 @@ def parsed(text: bytes) -> Any:
 
 def lines(file: Path) -> list[bytes]:
     """Return the lines of a file, with their ends; [] where there is no file."""
-    return contents(file).splitlines(keepends=True) if file.exists() else []
+    return contents.of(file).splitlines(keepends=True) if file.exists() else []
 
 
 def row_of(line: bytes, seeds: int = 1) -> dict | None:
@@ -132,7 +126,7 @@ def write_whole(file: Path, text: str | bytes) -> None:
 def number(file: Path) -> float:
     """Return the number that a file holds; 0 where there is none, or none that was written whole."""
     try:
-        value = float(contents(file))
+        value = float(contents.of(file))
     except (OSError, ValueError):
         return 0.0
     return value if 0 <= value < math.inf else 0.0

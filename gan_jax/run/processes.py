@@ -25,7 +25,7 @@ from gan_jax.errors import UserError, first_line
 SILENCE = 12  # seconds after which a process that says nothing is taken for gone
 GRACE = 20  # seconds after a signal in which all processes must have come to a stop
 AGAIN = "Start again with --resume."
-WORDS, ASKED = "gan_jax/words/", "gan_jax/asked/"
+WORDS = "gan_jax/words/"
 _watch = None  # of this process, where there are several
 
 
@@ -157,18 +157,18 @@ def lose(reason: str) -> None:
     leave(1, f"the other processes can't be reached: {reason}\n{AGAIN}")
 
 
-def check_same(asked: Callable[[], dict[str, str]]) -> None:
+def check_same(what: str, asked: Callable[[], dict[str, str]]) -> None:
     """Raise UserError, on every process, where not all of them are asked for the same; the first differences are named.
 
-    asked: () -> what a run depends on, by names that a user knows.
+    what: a word, each time another one. asked: () -> what a run depends on, by names that a user knows.
     """
     if not _watch:
         return
-    asked = asked()
-    _watch.client.key_value_set(f"{ASKED}{_watch.own}", json.dumps(asked))
+    place, asked = f"gan_jax/{what}/", asked()
+    _watch.client.key_value_set(f"{place}{_watch.own}", json.dumps(asked))
     for i in range(_watch.n):
         try:
-            theirs = json.loads(_watch.client.blocking_key_value_get(f"{ASKED}{i}", 1000 * GRACE))
+            theirs = json.loads(_watch.client.blocking_key_value_get(f"{place}{i}", 1000 * GRACE))
         except (RuntimeError, ValueError):
             raise UserError(f"process {i} does not say what it was started for.\n{AGAIN}") from None
         names = [name for name in {**asked, **theirs} if asked.get(name) != theirs.get(name)]
@@ -176,5 +176,5 @@ def check_same(asked: Callable[[], dict[str, str]]) -> None:
             told = [f"{name} is {asked.get(name)} on process {_watch.own}, {theirs.get(name)} on {i}" for name in names]
             raise UserError(
                 f"the processes differ: {'; '.join(told[:3])}.\n"
-                "Start all of them with the same flags, code and packages."
+                "Start all of them with the same flags, code, data and packages."
             )

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from gan_jax.errors import UserError
-from gan_jax.run import cli, config, rundir
+from gan_jax.run import cli, config, rundir, states
 from gan_jax.run.fit import fit as trained
 from gan_jax.run.loaded import Loaded
 from gan_jax.run.setup import Game, Measure, Sample, Step
@@ -72,5 +72,6 @@ def fit(experiment: ModuleType, cfg: Any = None, **options: Any) -> Loaded:
     run = cli.settled(cfg, run, cli.name_of(experiment))
     parts = game(experiment, cfg)
     run = dataclasses.replace(run, out=run.out or str(rundir.claimed(run.experiment)))
-    state, results = trained(run, parts)
+    with states.in_room():
+        state, results = trained(run, parts)
     return Loaded(experiment, cfg, state, run.seeds, Path(run.out), results)

@@ -16,6 +16,7 @@ from typing import Literal, TypedDict, get_type_hints
 import jax
 from jax.experimental import multihost_utils
 
+from gan_jax.data import contents
 from gan_jax.errors import UserError, first_line, printable
 from gan_jax.run import config, log
 from gan_jax.run.config import Count
@@ -81,7 +82,7 @@ def read(folder: str | os.PathLike, experiment: str | None = None) -> dict:
     """Return a run's config.json; with `experiment`, of a run of that experiment only."""
     file = Path(folder) / "config.json"
     try:
-        saved = log.parsed(log.contents(file))
+        saved = log.parsed(contents.of(file))
         if not isinstance(saved, dict):
             raise ValueError(f"it is a {type(saved).__name__}")
         saved = SINCE | saved
@@ -104,7 +105,7 @@ def read(folder: str | os.PathLike, experiment: str | None = None) -> dict:
 def results(folder: str | os.PathLike) -> dict | None:
     """Return what a run ended with; None where it has not ended, or where that can't be read."""
     try:
-        found = log.parsed(log.contents(Path(folder) / "results.json"))
+        found = log.parsed(contents.of(Path(folder) / "results.json"))
         whole = type(found["steps"]) is int and type(found["seconds"]) in (int, float)
     except (OSError, ValueError, KeyError, TypeError):
         return None

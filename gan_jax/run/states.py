@@ -1,8 +1,9 @@
 """The state of a run: made anew or restored, and never saved with a number in it that is not finite."""
 
+import contextlib
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,17 @@ def starting(run: Run, init: Callable, mesh: Mesh, setup: Setup) -> tuple[Callab
     check_room("the state of this run", sum(s.size * s.dtype.itemsize for s in jax.tree.leaves(shapes)) // own)
     check_room("a batch of this run", setup.batch_size * setup.source.row_numbers * 4)
     return begin, begin_keys, like
+
+
+@contextlib.contextmanager
+def in_room() -> Iterator[None]:
+    """Turn what JAX says where the device has no room into a UserError."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in first_line(error):
+            raise
+        raise UserError(f"no room on the device: {first_line(error)}\n{SMALLER}") from None
 
 
 def check_room(what: str, needed: int) -> None:

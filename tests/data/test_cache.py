@@ -1,6 +1,7 @@
 """The cache: what it keeps, that nothing depends on it, and the command that shows and empties it."""
 
 import fcntl
+import hashlib
 import json
 import os
 import subprocess
@@ -13,7 +14,7 @@ import runs
 import gan_jax.data.cache
 from gan_jax import cache as command
 from gan_jax import data
-from gan_jax.data import cache
+from gan_jax.data import cache, contents, prepared
 from gan_jax.errors import UserError
 
 X = {"x": np.arange(6)}
@@ -126,6 +127,20 @@ def test_a_disk_that_fills_up_while_preparing(folder):
         UserError, match=r"^there is no room to prepare data: .*: No space left on device.\nSet XDG_CACHE"
     ):
         cache.prepared("a", full)
+
+
+@pytest.mark.parametrize("name", ["digits", "folders"])
+def test_a_pipe_in_the_cache_is_not_waited_for(folder, tmp_path, name):
+    """In the place of arrays, of a lock, of an index of digests or of what was prepared, it is as if nothing was there."""
+    folder.joinpath("folders").mkdir(parents=True)
+    picture = tmp_path / "a.txt"
+    picture.write_bytes(b"abc")
+    index = hashlib.blake2b(os.fsencode(str(tmp_path)), digest_size=16).hexdigest()
+    for pipe in (f"{name}.npz", f"{name}.lock", f"folders/{index}.index", "folders/info.json"):
+        os.mkfifo(folder / pipe)
+    assert cache.kept(name) is None and prepared._info(folder / "folders") is None
+    assert cache.prepared(name, lambda place: place) == cache.temporary()
+    assert len(contents.digest(str(tmp_path), [str(picture)], "")) == 32
 
 
 def test_without_a_home(tmp_path):

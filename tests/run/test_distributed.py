@@ -1,11 +1,14 @@
 """Two real processes, one device each, are the same run as one process with several devices."""
 
 import contextlib
+import dataclasses
+import json
 import os
 import re
 import signal
 import socket
 import time
+import types
 from pathlib import Path
 
 import jax
@@ -15,7 +18,8 @@ from runs import DIGITS, RING, end, killing, rows, same, start, steps, train, wa
 import gan_jax
 from experiments import unrolled
 from gan_jax import UserError
-from gan_jax.run import cli
+from gan_jax.run import cli, fit, processes
+from gan_jax.run.options import Run
 
 # The second process comes late, and must not take what the first one has written by then for another run.
 LATE = """
@@ -141,8 +145,28 @@ def test_processes_that_were_started_differently(tmp_path):
         assert code == 2 and stdout == "" and len(lines) == 2, ended
         for name, values in (("--g-lr", ("0.001", "0.01")), ("--seed", ("0", "3"))):
             assert f"{name} is {values[i]} on process {i}, {values[1 - i]} on {1 - i}" in lines[0]
-        assert "--out is " in lines[0] and "with the same flags, code and packages" in lines[1]
+        assert "--out is " in lines[0] and "with the same flags, code, data and packages" in lines[1]
     assert not list(tmp_path.iterdir())
+
+
+class Store(dict):
+    """What the processes have in common, as JAX's client has it."""
+
+    key_value_set = dict.__setitem__
+
+    def blocking_key_value_get(self, key, _):
+        return self[key]
+
+
+def test_data_that_differ(monkeypatch, tmp_path):
+    """A set that is not the same one for all processes, under one name, is refused by each of them."""
+    store = Store({"gan_jax/data/1": json.dumps({"the data": "digits 0123"})})
+    monkeypatch.setattr(processes, "_watch", types.SimpleNamespace(client=store, own=0, n=2))
+    setup = unrolled.setup(dataclasses.replace(unrolled.PRESETS["tiny"], dataset="digits"))
+    with pytest.raises(UserError, match=r"the data is digits digits-.* on process 0, digits 0123 on 1.\n.*data"):
+        fit.check_data(Run(experiment="experiments.unrolled"), setup)
+    store["gan_jax/data/1"] = store["gan_jax/data/0"]
+    fit.check_data(Run(experiment="experiments.unrolled"), setup)
 
 
 def test_code_that_differs():

@@ -1,6 +1,7 @@
 """`gan_jax.fit`: an experiment trained from a script or a notebook."""
 
 import dataclasses
+import sys
 
 import jax
 import numpy as np
@@ -59,3 +60,14 @@ def test_a_wrong_option(options, says, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=says):
         gan_jax.fit(unrolled, TINY, **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_no_room_on_the_device(tmp_path, monkeypatch):
+    """What the device can't hold is a UserError in a notebook, too."""
+
+    def full(*_):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 576000008768 bytes.")
+
+    monkeypatch.setattr(sys.modules["gan_jax.run.program"], "trained", full)
+    with pytest.raises(UserError, match=r"no room on the device: .* 576000008768 bytes.\nTry a smaller --batch-size"):
+        gan_jax.fit(unrolled, unrolled.PRESETS["tiny"], out=tmp_path / "run")
