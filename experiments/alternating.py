@@ -88,10 +88,12 @@ def step(cfg, state, batch):
         def d_loss(d_params):
             real_score, _ = forward(D, d_params, {}, x)  # [b]
             fake_score, _ = forward(D, d_params, {}, fakes(state.g.params, i))  # [b]
-            return loss.d(real_score, fake_score).mean(), (real_score, fake_score)
+            return loss.d(real_score, fake_score).mean(), {"real": real_score, "fake": fake_score}
 
         (value, scores), grads = jax.value_and_grad(d_loss, has_aux=True)(d.params)
-        return descend(d, grads, d_tx), (value, *(jax.nn.sigmoid(score).mean() for score in scores))
+        found = {f"score/{of}": score.mean() for of, score in scores.items()}
+        found |= {f"p/{of}": jax.nn.sigmoid(score).mean() for of, score in scores.items()}
+        return descend(d, grads, d_tx), {"loss/d": value} | found
 
     def g_update(g, i):
         def g_loss(g_params):
@@ -104,8 +106,7 @@ def step(cfg, state, batch):
     g, of_g = jax.lax.scan(g_update, state.g, cfg.d_steps + jnp.arange(cfg.g_steps))
     started = state.step >= cfg.head_start
     g = jax.tree.map(lambda new, old: jnp.where(started, new, old), g, state.g)
-    d_value, p_real, p_fake = (values[-1] for values in of_d)
-    metrics = {"loss/g": of_g[-1], "loss/d": d_value, "p/real": p_real, "p/fake": p_fake}
+    metrics = {"loss/g": of_g[-1]} | jax.tree.map(lambda values: values[-1], of_d)  # of the last update of each
     return State(state.step + 1, state.key, g, d, ema(state.g_ema, g.params, cfg.ema)), metrics
 
 

@@ -20,7 +20,7 @@ from jax.flatten_util import ravel_pytree
 from gan_jax import data
 from gan_jax.errors import UserError
 from gan_jax.game.player import Player
-from gan_jax.run import cli, loaded, plots, rundir
+from gan_jax.run import cli, loaded, log, plots, rundir
 from gan_jax.run.program import game as game_of
 
 
@@ -103,6 +103,7 @@ class Flags:
     n: int = 24  # eigenvalues of the update that are shown: those furthest from 1
     batches: int = 8  # the field is that of the run's next so many batches as one: less noise
     out: str = "spectrum.png"  # the picture
+    numbers: str = ""  # a new .json for what is printed and drawn, and what it was computed on
 
 
 AT = np.linspace(-0.25, 1.25, 61)  # places on the line from the first kept checkpoint, at 0, to the last one, at 1
@@ -188,19 +189,38 @@ def draw(file: Path, looks: dict[str, dict]):
     plt.close(fig)
 
 
+def record(file: Path, looks: dict[str, dict]):
+    """Write what was seen of each run: eigenvalues as pairs of real and imaginary part."""
+    runs = []
+    for folder, seen in looks.items():
+        pairs = np.stack([seen["update"].real, seen["update"].imag], 1)
+        arrays = {"update": pairs, "cosines": seen["cosines"], "norms": seen["norms"]}
+        runs.append({"run": folder} | seen | {name: np.asarray(a).tolist() for name, a in arrays.items()})
+    log.write_whole(file, log.as_json(rundir.origin() | {"runs": runs}) + "\n")
+
+
+def written(flag: str, name: str, write, looks):
+    """Call write(file, looks); UserError where there can be no such file."""
+    try:
+        write(Path(name), looks)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{name} can't be written: {error}. Choose another --{flag}.") from None
+
+
 def main(argv=None):
     with cli.one_line():
         flags = tyro.cli(Flags, args=argv, prog="python -m gan_jax.spectrum", description=__doc__)
     if not flags.runs or min(flags.n, flags.batches) < 1:
         raise UserError("name one run folder or more; --n and --batches must be 1 or more.")
+    if flags.numbers and Path(flags.numbers).exists():
+        raise UserError(f"{flags.numbers} is there already: choose another --numbers.")
     looks = {folder: rundir.read(folder) for folder in flags.runs}  # all of them are runs
     for folder in flags.runs:
         looks[folder] = look(folder, flags.n, flags.batches)
         say(folder, looks[folder])
-    try:
-        draw(Path(flags.out), looks)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{flags.out} can't be written: {error}. Choose another --out.") from None
+    written("out", flags.out, draw, looks)
+    if flags.numbers:
+        written("numbers", flags.numbers, record, looks)
     print(f"the picture is in {flags.out}", file=sys.stderr)
     return looks
 

@@ -239,7 +239,7 @@ def rows(draw, folder, run, _):
     assert tried(lambda: taken_up(out)) is not None
     kept = file.read_bytes().splitlines(keepends=True)
     assert kept == [line for line in before if (row := log.row_of(line)) is not None and row["step"] <= 4]
-    scores = {"diversity": 1.0, "labels": np.ones(8) / 8}
+    scores = {"diversity": 1.0, "shares": np.ones(8) / 8}
     assert evaluate.conclusion(out, data.load("ring8"), {"steps": 4, "seconds": 1.0} | scores, scores, 1)["steps"] == 4
     if draw.random() < 0.2:
         plots.curves(out / "curves.png", file)

@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import json
 from typing import NamedTuple
 
 import jax
@@ -236,11 +237,15 @@ def runs(tmp_path_factory):
 def test_command(runs, tmp_path, capsys):
     """Two runs in one picture: of each run's own state and noise the eigenvalues, and the path, where there is one."""
     long, pair = str(runs / "long"), str(runs / "pair")
-    looks = spectrum.main([long, pair, "--n=5", "--batches=2", f"--out={tmp_path / 's.png'}"])
+    numbers = tmp_path / "s.json"
+    looks = spectrum.main([long, pair, "--n=5", "--batches=2", f"--out={tmp_path / 's.png'}", f"--numbers={numbers}"])
     said = capsys.readouterr().out
     assert said.count("outside the unit circle") == 2 and said.count("g/MLP_0/Dense_0/kernel") == 2
     assert f"{long} at step 4," in said and f"{pair} at step 2," in said and said.count("path from step 0") == 1
     assert (tmp_path / "s.png").stat().st_size > 5000
+    of_long, of_pair = json.loads(numbers.read_text())["runs"]
+    match(np.array(of_long["update"]) @ [1, 1j], looks[long]["update"], 1e-15)
+    assert of_long["cosines"] == looks[long]["cosines"].tolist() and of_pair["steps"] == [2, 2]
 
     run, seen = loaded.load(long), looks[long]
     drawn = [data.batch(data.load("ring8"), {}, run.state.key, 4 + i, 8) for i in range(2)]
@@ -288,3 +293,15 @@ def test_a_picture_that_can_not_be_written(runs, monkeypatch):
     monkeypatch.setattr(spectrum, "look", lambda *_: seen)
     with pytest.raises(UserError, match=r"^no/such/s.png can't be written: .* Choose another --out.$"):
         spectrum.main([str(runs / "long"), "--out=no/such/s.png"])
+
+
+def test_numbers_are_not_written_over(runs, monkeypatch, tmp_path):
+    """What is there is somebody's; a new file holds eigenvalues as pairs."""
+    seen = {"steps": [3, 3], "size": 1, "update": np.array([0.5, 1.1j]), "cosines": (), "norms": (), "spectral": {}}
+    monkeypatch.setattr(spectrum, "look", lambda *_: seen)
+    flags = str(runs / "long"), f"--out={tmp_path / 's.png'}", f"--numbers={tmp_path / 's.json'}"
+    spectrum.main(flags)
+    kept = json.loads((tmp_path / "s.json").read_text())
+    assert kept["runs"][0]["update"] == [[0.5, 0], [0, 1.1]] and kept["versions"]["jax"] == jax.__version__
+    with pytest.raises(UserError, match="is there already"):
+        spectrum.main(flags)

@@ -14,7 +14,7 @@ from gan_jax.run.config import Count
 
 HEAD = ("experiment", "data", "steps", "what it ends with", "health", "seconds")
 SIDE = 200  # of a small picture
-ASIDE = {"labels", "protocol", "steps", "seconds", "seeds", "flags", "loss/g", "loss/d"}
+ASIDE = {"shares", "protocol", "steps", "seconds", "seeds", "flags", "loss/g", "loss/d"}
 
 
 def main(

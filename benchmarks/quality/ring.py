@@ -63,7 +63,7 @@ def seen(cfg, seeds, moments):
             jax.block_until_ready(state)
             at += n
         scores, _, x = sharding.to_host(score(state, keys))
-        yield {n: v.tolist() for n, v in scores.items() if n != "labels"}, x[0] if seeds > 1 else x
+        yield {n: v.tolist() for n, v in scores.items() if n != "shares"}, x[0] if seeds > 1 else x
 
 
 def draw(file, samples, ks, moments, source):

@@ -119,7 +119,7 @@ def stacked_coverage(judge, draw, key, n=STACKED):
 def label_switches(labels):
     """Return the least share of samples that changed their label between successive rows of `labels` [r, ..., a].
 
-    The rows are histograms, such as "labels" of the rows of a metrics.jsonl; the shares [r - 1, ...] are half the L1
+    The rows are histograms, such as "shares" of the rows of a metrics.jsonl; the shares [r - 1, ...] are half the L1
     distances of neighbours: 0 for a G at rest, 1 for one that moves from mode to mode as the plain GAN does.
     """
     return np.abs(np.diff(np.asarray(labels, float), axis=0)).sum(-1) / 2

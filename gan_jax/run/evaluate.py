@@ -130,7 +130,7 @@ def conclusion(folder: Path, source: Source, results: dict, scores: dict, seeds:
     known = health.Known(source.classes if source.modes else 0, plots.KINDS[source.kind].drawn, math.prod(source.shape))
     with rundir.writing(folder):
         past = log.read_rows(folder / "metrics.jsonl", seeds)
-        found = {k: v for k, v in results.items() if k != "labels"}
+        found = {k: v for k, v in results.items() if k != "shares"}
         rows = log.alike([*past, {"step": results["steps"]} | scores])
         found["health"] = health.diagnose(rows, seeds, known)
         log.write_whole(folder / "results.json", log.as_json(found) + "\n")

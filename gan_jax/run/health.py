@@ -1,7 +1,7 @@
 """What the evaluations of a run say about its game, in words.
 
 A finding is a word, a figure and what it means. Where the data's modes are known, their coverage and the share of
-samples of high quality are judged; elsewhere the signs below. Losses, labels and the way that diversity goes are those
+samples of high quality are judged; elsewhere the signs below. Losses, shares and the way that diversity goes are those
 of the last quarter of the rows (at least the last three), all else is of the last evaluation. "failed to converge" and
 "at rest" are for games of probabilities (minimax, non-saturating), in which D's loss is 2 log 2 and its scores are 0
 when it can't tell. docs/results/health.md says how often these words are right.
@@ -28,7 +28,7 @@ SWITCHED = 0.4  # share of samples that change their label from one evaluation t
 RISING = 4, 1.25  # diversity grows from each of so many evaluations to the next, by this factor in all
 REST = 0.05, 0.5  # D's loss, as a share off 2 log 2, and the size of its scores: below both, at rest
 WELL, EARLY = "no sign of trouble", "too early to tell"
-SIGNS = "diversity", "spacing", "distance", "labels", "modes", "high_quality"  # of an evaluation
+SIGNS = "diversity", "spacing", "distance", "shares", "modes", "high_quality"  # of an evaluation
 
 
 class Known(NamedTuple):
@@ -40,12 +40,12 @@ class Known(NamedTuple):
 
 
 def signs(x: jax.Array, real: jax.Array, anchors: jax.Array) -> dict[str, jax.Array]:
-    """Return {"diversity", "spacing", "distance", "labels"} of samples x [n, ...] beside real ones [m, ...].
+    """Return {"diversity", "spacing", "distance", "shares"} of samples x [n, ...] beside real ones [m, ...].
 
     The first three are about 1 for the data itself. diversity: mean distance of two samples over mean distance of two
     real ones, 0 for a point. spacing: median distance of a sample to the nearest other one, over that of as many real
     ones: small where a few shapes come again and again. distance: median distance of a sample to the nearest real one,
-    over that of a real one to the nearest other: large for noise. labels [a]: the share of samples that are nearest to
+    over that of a real one to the nearest other: large for noise. shares [a]: of the samples, those that are nearest to
     each of the anchors [a, ...]. {} for whole numbers (tokens, labels), between which there are no distances, and where
     there are not two of each.
     """
@@ -62,7 +62,7 @@ def signs(x: jax.Array, real: jax.Array, anchors: jax.Array) -> dict[str, jax.Ar
         "diversity": _mean_distance(between) / spread,
         "spacing": _nearest(between[:k, :k]) / jnp.maximum(_nearest(of_real[:k, :k]), least),
         "distance": jnp.median(jnp.sqrt(_squared(x, real).min(1))) / jnp.maximum(_nearest(of_real), least),
-        "labels": near.mean(0),
+        "shares": near.mean(0),
     }
 
 
@@ -93,7 +93,7 @@ def _of_seed(rows, seed, known):
         return [value if seed is None else value[seed] for value in found.values()]
 
     recent = lambda name: (found := series(name))[-max(3, len(found) // 4) :]
-    last = {name: float(found[-1]) for name in SIGNS if name != "labels" and (found := series(name))}
+    last = {name: float(found[-1]) for name in SIGNS if name != "shares" and (found := series(name))}
     looks = max(len(series(name)) for name in SIGNS)
     broken = [f"not finite: {name} is {value}" for name, value in last.items() if not math.isfinite(value)]
     if broken:
@@ -101,7 +101,7 @@ def _of_seed(rows, seed, known):
     if 0 < looks < LEAST:
         return f"{EARLY}: {looks} evaluation{'s' * (looks > 1)}, at least {LEAST} are needed"
     d, g = np.mean(recent("loss/d") or [math.nan]), np.mean(recent("loss/g") or [math.nan])
-    moved = [*_oscillation(recent("labels"), known.drawn)]  # where it oscillates, diversity rises now and then
+    moved = [*_oscillation(recent("shares"), known.drawn)]  # where it oscillates, diversity rises now and then
     found = [*_lost(d, g), *_samples(last, known, [] if moved else series("diversity")), *moved]
     scores = [abs(np.mean(row)) for row in (recent("score/real"), recent("score/fake")) if row]
     if not found and abs(d / (2 * math.log(2)) - 1) < REST[0] and scores and max(scores) < REST[1]:
@@ -140,11 +140,11 @@ def _rising(diversity):
     return ""
 
 
-def _oscillation(labels, drawn):
-    """Yield a finding where samples change their labels by more than `drawn` of them do by chance."""
-    if len(labels) >= 3:
-        share = np.mean(labels, 0)
+def _oscillation(shares, drawn):
+    """Yield a finding where samples change shares by more than `drawn` of them do by chance."""
+    if len(shares) >= 3:
+        share = np.mean(shares, 0)
         chance = np.sqrt(share * (1 - share) / (math.pi * drawn)).sum()  # of two draws from the same distribution
-        moved = metrics.label_switches(labels).mean() - chance
+        moved = metrics.label_switches(shares).mean() - chance
         if moved > SWITCHED:
             yield f"oscillates: {moved:.0%} of the samples change their mode between evaluations"

@@ -132,7 +132,7 @@ def test_defaults(tmp_path, capsys):
         "health": ["collapsed: 0.1; at rest: 0.5", "at rest: 0.4"],
     }
     *_, said, health, _ = defaults.cells(row)
-    assert "modes 7.5 ± 0.71" in said and "labels" not in said and health == "collapsed; at rest"
+    assert "modes 7.5 ± 0.71" in said and "shares" not in said and health == "collapsed; at rest"
 
 
 def test_spread():
@@ -172,7 +172,7 @@ def test_health(tmp_path, monkeypatch, capsys):
     (line,) = lines(tmp_path / "health.jsonl")
     (row,) = line["rows"]
     assert row["seeds"] == [200, 201] and len(row["looks"]) == health.LOOKS and len(row["modes"]) == 2
-    assert {"loss/d", "diversity", "spacing", "distance", "labels"} < row["looks"][0].keys()
+    assert {"loss/d", "diversity", "spacing", "distance", "shares"} < row["looks"][0].keys()
     assert {"modes", "high_quality"} < row["looks"][-1].keys() and row["known"] == {
         "modes": 8,
         "drawn": 2500,
@@ -269,7 +269,7 @@ def test_mode_collapse_goes_on(tmp_path):
 @pytest.mark.slow
 def test_mode_collapse_of_stacked_digits(tmp_path, monkeypatch):
     """The nets of the 1000 modes, on small stacks, scored by a stand-in."""
-    scores = {"labels": jnp.zeros(1), "modes": jnp.int32(30), "reverse_kl": jnp.float32(5.5)}
+    scores = {"shares": jnp.zeros(1), "modes": jnp.int32(30), "reverse_kl": jnp.float32(5.5)}
     monkeypatch.setattr(evaluate, "evaluate", lambda sample, measure, source, *_: (scores, {}, jnp.zeros((2, 8, 8, 3))))
     mode_collapse.main(
         ("unrolled0_pack2", "wgan_gp", "r3gan"), "quarter", 2, 1, out=str(tmp_path), runs=str(tmp_path / "runs"),

@@ -118,11 +118,11 @@ def test_a_known_game_whose_loss_has_more_terms(tmp_path, figures):
 
 def test_a_list_of_a_thousand(tmp_path, figures):
     """A short list is a stack that ends at 1; of a long one, a hundred rows hold all of it, of the first seed."""
-    rows = [{"step": i, "labels": [[1 / 4] * 4, [1.0, 0, 0, 0]], "many": [[1e-3] * 1000] * 2} for i in range(5)]
+    rows = [{"step": i, "shares": [[1 / 4] * 4, [1.0, 0, 0, 0]], "many": [[1e-3] * 1000] * 2} for i in range(5)]
     draw(tmp_path, rows, seeds=2, first_seed=7)
-    labels, many = figures[0].axes
-    assert labels.get_title() == "labels (seed 7)" and len(labels.collections) == 4
-    tops = [collection.get_paths()[0].vertices[:, 1].max() for collection in labels.collections]
+    shares, many = figures[0].axes
+    assert shares.get_title() == "shares (seed 7)" and len(shares.collections) == 4
+    tops = [collection.get_paths()[0].vertices[:, 1].max() for collection in shares.collections]
     np.testing.assert_allclose(tops, [0.25, 0.5, 0.75, 1])
     shown = np.asarray(many.collections[0].get_array())
     assert shown.shape == (100, 5)

@@ -66,7 +66,7 @@ def test_scan_fit_is_the_same_loop(whole):
 def test_rows_of_evaluations(tmp_path):
     """Evaluations stand in the row of their step, or in one of their own, with a picture."""
     _, results = train(tmp_path / "run", "--steps=6", "--eval-every=3", step=counting)
-    scores = ["distance", "diversity", "high_quality", "labels", "modes", "reverse_kl", "spacing"]
+    scores = ["distance", "diversity", "high_quality", "modes", "reverse_kl", "shares", "spacing"]
     assert [sorted(row) for row in rows(tmp_path / "run")] == [
         ["loss", "step"], sorted([*scores, "step"]), ["loss", "step"], sorted([*scores, "loss", "step"])
     ]  # fmt: skip

@@ -28,7 +28,7 @@ def test_signs_are_those_of_plain_loops(offset, n):
     np.testing.assert_allclose(signs["diversity"], distance(x) / distance(real), rtol=1e-4)
     np.testing.assert_allclose(signs["spacing"], nearest(x_list[:7]) / nearest(real_list[:n]), rtol=1e-4)
     np.testing.assert_allclose(signs["distance"], to_real / nearest(real_list), rtol=1e-4)
-    np.testing.assert_allclose(signs["labels"], np.bincount(labels, minlength=3) / n, rtol=1e-6)
+    np.testing.assert_allclose(signs["shares"], np.bincount(labels, minlength=3) / n, rtol=1e-6)
 
 
 @pytest.fixture(scope="module", params=["ring8", "digits"])
@@ -46,7 +46,7 @@ def test_data_is_like_itself(held):
     reference, x, _ = held
     signs = compiled(x, **reference)
     assert 0.9 < signs["diversity"] < 1.1 and 0.8 < signs["spacing"] < 1.2 and 0.8 < signs["distance"] < 1.2
-    assert (np.asarray(signs["labels"]) > 0.02).all()
+    assert (np.asarray(signs["shares"]) > 0.02).all()
 
 
 def test_signs_see_what_is_wrong(held):
@@ -72,7 +72,7 @@ def test_between_whole_numbers_there_are_no_distances():
     assert np.isfinite(np.concatenate([np.ravel(v) for v in compiled(table, table, table[:2]).values()])).all()
 
 
-ROW = {"loss/d": 1.0, "loss/g": 1.0, "score/real": 0.1, "score/fake": -0.1, "labels": [0.5, 0.5]}
+ROW = {"loss/d": 1.0, "loss/g": 1.0, "score/real": 0.1, "score/fake": -0.1, "shares": [0.5, 0.5]}
 ROW |= {"diversity": 0.95, "spacing": 0.9, "distance": 1.1}
 MIXTURE = {"modes": 8, "high_quality": 0.9}
 EARLY = "too early to tell: {} evaluations, at least 5 are needed"
@@ -97,8 +97,8 @@ def test_words():
     assert said({"spacing": 0.3}) == "collapsed: the nearest samples differ 0.30 times as much as data"
     assert said({"diversity": 3.5e6}) == "blown up: samples differ 3.5e+06 times as much as data"
     assert said({"distance": 2.34}) == "low quality: samples are 2.34 times as far from data as data from each other"
-    assert said({"labels": [1.0, 0.0]}, {"labels": [0.0, 1.0]}).startswith("oscillates: ")
-    assert said({"labels": [0.6, 0.4]}, {"labels": [0.4, 0.6]}) == "no sign of trouble"
+    assert said({"shares": [1.0, 0.0]}, {"shares": [0.0, 1.0]}).startswith("oscillates: ")
+    assert said({"shares": [0.6, 0.4]}, {"shares": [0.4, 0.6]}) == "no sign of trouble"
     assert said({"loss/d": 2 * math.log(2)}).startswith("at rest")
     assert said({"loss/d": 2 * math.log(2), "score/real": 3.0}) == "no sign of trouble"  # an energy of that size
     assert said({"loss/d": -3.0, "loss/g": 9.0}) == "no sign of trouble"  # a critic's distance is no probability
@@ -137,7 +137,7 @@ def test_it_may_be_too_early():
     looks = lambda *diversity: said(*({"diversity": d} for d in diversity), n=len(diversity))
     assert looks(0.1, 0.1, 0.2, 0.3, 0.4) == "too early to tell: diversity still rises, 0.10 to 0.40"
     assert looks(0.1, 0.1, 0.4, 0.3, 0.4).startswith("collapsed")  # up and down
-    moving = [{"diversity": 0.1 * i, "labels": [i % 2, 1 - i % 2]} for i in range(5)]
+    moving = [{"diversity": 0.1 * i, "shares": [i % 2, 1 - i % 2]} for i in range(5)]
     assert said(*moving, n=5).startswith("collapsed: samples differ 0.40 times as much as data; oscillates")
     assert looks(0.1, 0.40, 0.41, 0.42, 0.43).startswith("collapsed")  # hardly
     assert diagnosed([{"step": 1, "loss/d": 1.0, "loss/g": 1.0}]) == ["no sign of trouble in the losses"]
@@ -146,7 +146,7 @@ def test_it_may_be_too_early():
 
 def test_the_last_evaluation_counts_once():
     """A step whose scores come twice, in its row and as the results, is one look, and moves no labels."""
-    rows = [{"step": i} | ROW | {"labels": np.eye(4)[i % 4] * 0.6 + 0.1} for i in range(5)]
+    rows = [{"step": i} | ROW | {"shares": np.eye(4)[i % 4] * 0.6 + 0.1} for i in range(5)]
     moved = diagnosed(rows)[0]
     assert moved.startswith("oscillates: ") and diagnosed([*rows, rows[-1]])[0] == moved
     assert diagnosed([*rows[:4], rows[3]]) == [EARLY.format(4)]
@@ -155,7 +155,7 @@ def test_the_last_evaluation_counts_once():
 def test_chance_moves_no_labels():
     """64 samples of 40 classes change their labels by chance: exact samplers don't oscillate, moving ones do."""
     draw = np.random.default_rng(0)
-    share = lambda p: {"labels": draw.multinomial(64, p) / 64}
+    share = lambda p: {"shares": draw.multinomial(64, p) / 64}
     even, halves = np.full(40, 1 / 40), np.repeat(np.eye(2), 20, 1) / 20
     assert said(*(share(even) for _ in range(8)), drawn=64) == "no sign of trouble"
     assert said(*(share(halves[i % 2]) for i in range(8)), drawn=64).startswith("oscillates")
@@ -172,7 +172,7 @@ def test_only_the_last_rows_count_and_seeds_are_told_apart():
     """A game that recovered is well, and each seed has a line of its own."""
     bad, good = {"diversity": 0.1}, {}
     assert said(*[bad] * 20, *[good] * 8, n=28) == "no sign of trouble"
-    rows = {"loss/d": [1.0, 0.01], "loss/g": [1.0, 9.0], "diversity": [0.1, 0.9], "labels": [[1.0, 0], [1.0, 0]]}
+    rows = {"loss/d": [1.0, 0.01], "loss/g": [1.0, 9.0], "diversity": [0.1, 0.9], "shares": [[1.0, 0], [1.0, 0]]}
     one, two = diagnosed([{"step": i} | rows for i in range(5)], 2)
     assert one.startswith("collapsed") and two.startswith("failed to converge")
     assert diagnosed([]) == ["no sign of trouble in the losses"]

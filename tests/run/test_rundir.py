@@ -219,7 +219,7 @@ def test_rows_of_other_values(tmp_path, seeds, capsys):
 
 def test_rows_of_other_shapes_do_not_end_a_run_that_is_done(tmp_path):
     """What was a list of other length, or none, before: the last of a name says what it is."""
-    rows_of = [{"step": 1, "labels": [1, 2], "diversity": [3.0]}, {"step": 2, "labels": [1], "diversity": 1.0}]
+    rows_of = [{"step": 1, "shares": [1, 2], "diversity": [3.0]}, {"step": 2, "shares": [1], "diversity": 1.0}]
     assert log.alike(rows_of) == [{"step": 1}, rows_of[1]]
 
 

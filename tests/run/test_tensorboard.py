@@ -74,7 +74,7 @@ def check(out, seeds=1):
     expected = {
         (name, row["step"]): value for row in log.read_rows(out / "metrics.jsonl", seeds) for name, value in row.items()
     }
-    expected = {key: value for key, value in expected.items() if key[0] not in ("step", "labels")}
+    expected = {key: value for key, value in expected.items() if key[0] not in ("step", "shares")}
     for (name, step), value in expected.items():
         value = np.asarray(value, float)  # what is not finite stands there as null
         assert np.isclose(table.pop((name, step)), np.mean(value), rtol=1e-6) or not np.isfinite(np.mean(value))
