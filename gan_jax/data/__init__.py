@@ -22,10 +22,12 @@ from gan_jax.data.recipes import cut as cut
 from gan_jax.data.recipes import dequantised as dequantised
 from gan_jax.data.recipes import edges as edges
 from gan_jax.data.recipes import grey as grey
+from gan_jax.data.recipes import halved as halved
 from gan_jax.data.recipes import masked as masked
 from gan_jax.data.recipes import paired as paired
 from gan_jax.data.recipes import shrunk as shrunk
 from gan_jax.data.recipes import standardised as standardised
+from gan_jax.data.recipes import turned as turned
 from gan_jax.data.sets import DATASETS as DATASETS
 from gan_jax.data.sets import load as load
 from gan_jax.data.sets import settled as settled
