@@ -15,6 +15,7 @@ from gan_jax.data.colours import from_lab as from_lab
 from gan_jax.data.colours import to_lab as to_lab
 from gan_jax.data.composed import join as join
 from gan_jax.data.composed import labelled as labelled
+from gan_jax.data.composed import of_class as of_class
 from gan_jax.data.composed import only_labelled as only_labelled
 from gan_jax.data.composed import stacked as stacked
 from gan_jax.data.moving import moving_digits as moving_digits
