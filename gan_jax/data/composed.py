@@ -32,6 +32,7 @@ def join(**parts: Source) -> Source:
         test=join(**test) if len(test) == len(parts) else None,
         modes=parts["x"].modes,
         content=" ".join(part.content for part in parts.values()).strip(),
+        part=parts["x"],
         says="\n".join(part.says for part in parts.values() if part.says),
         nbytes=sum(part.nbytes for part in parts.values()),
     )
@@ -99,11 +100,12 @@ def of_class(source: Source, which: int) -> Source:
         raise UserError(f"{source.name} has no records with labels, by which one class could be taken.")
     rows = np.flatnonzero(np.asarray(source.whole()["y"]) == which)
     if not len(rows):
-        name = source.row["y"].names[which] if source.row["y"].names else which
-        raise UserError(f"{source.name} has a split without any record of class {name}.")
+        raise UserError(f"{source.name} has a split without any record of class {which}.")
+    said = source.row["y"].names[which] if source.row["y"].names else which
     return dataclasses.replace(
         source,
         n=len(rows),
+        says=source.says and f"{source.says}; only {said}",
         pick=lambda key, i, b: order(rng.at(key, 0, "data"), i, b, len(rows)),
         read=lambda indices: source.read(rows[np.asarray(indices, int)]),
         whole=lambda: jax.tree.map(lambda a: a[rows], source.whole()),
