@@ -11,8 +11,7 @@ given it and rid of it, and whether the nearest of the other test faces is still
 Differences from the paper and the authors' code:
 1. D makes `d_steps` updates a step, each on pictures of its own (there: one, and a hundred at every 500th step).
 2. Pictures lie in [-1, 1] (there: 0 to 255, halved distances here); the weights of the losses are converted.
-3. The default is smaller: 32x32 pixels, a quarter of the width, a rate of 2e-4; its critics' scores would vanish with
-   weights of 0.01, so that these are clipped at 0.03.
+3. The default is smaller, at a rate of 2e-4; weights of 0.01 leave small critics no score, so the clip is 0.03.
 4. Batch norm forgets a tenth a step (there: a hundredth), so that short runs have statistics.
 
     python -m experiments genegan                                                        sunglasses on and off
