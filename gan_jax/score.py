@@ -129,15 +129,15 @@ def check_free(file: Path):
 def source_of(run) -> data.Source:
     """Return the data that the samples of a run are held against; UserError where they can't be scored."""
     source = run.experiment.setup(run.cfg).source
-    if isinstance(source.fields["x"], dict):  # joined sets: the one that is called x
-        source = data.load(source.name)
+    if source.content != rundir.read(run.folder).get("data", ""):
+        raise UserError(f"the data of the run in {run.folder} changed since it was trained: it can't be scored.")
+    while source.part:  # joined sets: the one that is called x
+        source = source.part
     if source.kind not in KINDS:
         raise UserError(
             f"{run.folder} draws {source.kind}; scores are of {' and '.join(KINDS)}s.\n"
             f"python -m gan_jax.sample {run.folder} --n 10000 --out samples.npz gives samples to other tools."
         )
-    if source.content != rundir.read(run.folder).get("data", ""):
-        raise UserError(f"the data of the run in {run.folder} changed since it was trained: it can't be scored.")
     rows = min(source.n or suite.LEAST, source.test.n if source.test else (source.n or 2 * suite.LEAST) // 2)
     if rows < suite.LEAST:
         raise UserError(f"{source.name} has {rows} records to hold samples against: {suite.LEAST} or more are needed.")

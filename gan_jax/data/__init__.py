@@ -15,6 +15,7 @@ from gan_jax.data.colours import from_lab as from_lab
 from gan_jax.data.colours import to_lab as to_lab
 from gan_jax.data.composed import join as join
 from gan_jax.data.composed import labelled as labelled
+from gan_jax.data.composed import of_class as of_class
 from gan_jax.data.composed import only_labelled as only_labelled
 from gan_jax.data.composed import stacked as stacked
 from gan_jax.data.moving import moving_digits as moving_digits
@@ -22,10 +23,12 @@ from gan_jax.data.recipes import cut as cut
 from gan_jax.data.recipes import dequantised as dequantised
 from gan_jax.data.recipes import edges as edges
 from gan_jax.data.recipes import grey as grey
+from gan_jax.data.recipes import halved as halved
 from gan_jax.data.recipes import masked as masked
 from gan_jax.data.recipes import paired as paired
 from gan_jax.data.recipes import shrunk as shrunk
 from gan_jax.data.recipes import standardised as standardised
+from gan_jax.data.recipes import turned as turned
 from gan_jax.data.sets import DATASETS as DATASETS
 from gan_jax.data.sets import load as load
 from gan_jax.data.sets import settled as settled

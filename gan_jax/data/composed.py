@@ -32,6 +32,7 @@ def join(**parts: Source) -> Source:
         test=join(**test) if len(test) == len(parts) else None,
         modes=parts["x"].modes,
         content=" ".join(part.content for part in parts.values()).strip(),
+        part=parts["x"],
         says="\n".join(part.says for part in parts.values() if part.says),
         nbytes=sum(part.nbytes for part in parts.values()),
     )
@@ -88,6 +89,30 @@ def only_labelled(source: Source, n: int) -> Source:
         return rows[jax.vmap(lambda j: order(key, j, 1, n)[0])(at)]
 
     return dataclasses.replace(source, pick=pick)
+
+
+def of_class(source: Source, which: int) -> Source:
+    """Return the source of the records of one class alone, held out or not.
+
+    Raises UserError where there are no classes, or a split that has no such record.
+    """
+    if not source.n or not source.classes:
+        raise UserError(f"{source.name} has no records with labels, by which one class could be taken.")
+    rows = np.flatnonzero(np.asarray(source.whole()["y"]) == which)
+    if not len(rows):
+        raise UserError(f"{source.name} has a split without any record of class {which}.")
+    said = source.row["y"].names[which] if source.row["y"].names else which
+    return dataclasses.replace(
+        source,
+        n=len(rows),
+        says=source.says and f"{source.says}; only {said}",
+        pick=lambda key, i, b: order(rng.at(key, 0, "data"), i, b, len(rows)),
+        read=lambda indices: source.read(rows[np.asarray(indices, int)]),
+        whole=lambda: jax.tree.map(lambda a: a[rows], source.whole()),
+        test=source.test and of_class(source.test, which),
+        fingerprint=source.fingerprint and f"{source.fingerprint}-class{which}",
+        nbytes=source.nbytes * len(rows) // source.n,
+    )
 
 
 def enlarged(name: str, base: Source, times: int) -> Source:

@@ -136,6 +136,36 @@ def edges(source: Source, thin: bool = False) -> Source:
 
 
 @functools.cache
+def turned(source: Source) -> Source:
+    """Return the source of pairs that are known: `source` [w, h, c] is x turned by a quarter, anticlockwise.
+
+    Raises UserError where x is no picture.
+    """
+    _suit(source, "turned", PICTURES, "source")
+
+    def fields(split):
+        *frames, h, w, c = split.shape
+        return {"source": Field((*frames, w, h, c), split.kind)}
+
+    return _wrapped(source, "turned", fields, lambda batch, *_: {"source": jnp.rot90(batch["x"], 1, (-3, -2))})
+
+
+@functools.cache
+def halved(source: Source) -> Source:
+    """Return the source of pairs out of points: x is the second half of a point's numbers, `source` the first.
+
+    Raises UserError where x is no point, or its numbers can't be halved.
+    """
+    _suit(source, "halved", ("points",), "source")
+    (n,) = source.shape
+    if n % 2:
+        raise UserError(f"{source.name} has points of {n} numbers, which can't be halved.")
+    half = Field((n // 2,), "points")
+    change = lambda batch, *_: {"source": batch["x"][:, : n // 2], "x": batch["x"][:, n // 2 :]}
+    return _wrapped(source, "halved", lambda split: {"x": half, "source": half}, change, "halved", modes=None)
+
+
+@functools.cache
 def paired(a: Source, b: Source) -> Source:
     """Return b with the x of a as `source`: record k of a belongs to record k of b, held out or not.
 

@@ -40,11 +40,18 @@ def load(name: str) -> Source:
         jsb_chorales,length=128                    sequences cut or padded, with a mask; all choices: `records.load`
         omniglot_small,split=small1,test=small2    which split is trained on, which is held out
         pictures/cats,size=64                      the side of the squares that pictures are cut and shrunk to
+        cifar10_subset,only=horse                  the records of one class alone, by its name or number
 
     Cheap: records are read only later; a folder is prepared first. Raises UserError where there is no such set or it
     can't be prepared.
     """
     name, choices = chosen(name)
+    only = choices.pop("only", None)
+    source = _load(name, choices)
+    return source if only is None else composed.of_class(source, _class(source, only))
+
+
+def _load(name, choices):
     if is_path(name):
         return folder.load(absolute(name), **choices)
     if name not in DATASETS and not _is_ring(name):
@@ -54,6 +61,17 @@ def load(name: str) -> Source:
     if choices:
         raise UserError(f"{name} leaves no choice of {', '.join(choices)}: it is made here.")
     return DATASETS[name](name) if name in DATASETS else toys.ring(name, int(name.removeprefix("ring")))
+
+
+def _class(source, value):
+    """Return the number of a class that is said by its name or number."""
+    names = source.row["y"].names if source.classes else ()
+    if value in names:
+        return names.index(value)
+    if re.fullmatch(r"\d{1,6}", value) and int(value) < source.classes:
+        return int(value)
+    there = f"one of {', '.join(names)}" if 0 < len(names) <= 20 else f"a number from 0 to {source.classes - 1}"
+    raise UserError(f"only={value}: {source.name} has {there if source.classes else 'no classes'}.")
 
 
 def settled(name: str, **choices: str) -> str:

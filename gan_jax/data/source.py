@@ -73,6 +73,7 @@ class Source:
     fingerprint: str = ""  # names what the cache keeps of the records; without one it keeps nothing
     content: str = ""  # a digest of the records, where the name does not say which they are: a run keeps to it
     nbytes: int = 0  # of all raw records
+    part: "Source | None" = None  # of joined sets, the one called x, of which samples are
     says: str = ""  # which features and splits were taken, in a line
 
     @property

@@ -65,7 +65,9 @@ def _forward(x, kernel, *, strides, pads):
 
 
 def _input_grad(y, kernel, *, strides, pads, size):  # size: of x
-    if math.prod(strides) == 1 or kernel.shape[2] < FEW[0] or math.prod(y.shape[1:3]) < FEW[1]:
+    few = kernel.shape[2] < FEW[0] or math.prod(y.shape[1:3]) < FEW[1]
+    larger = math.prod(kernel.shape[:2]) > math.prod(y.shape[1:3])  # several are faster then, whatever there is
+    if math.prod(strides) == 1 or (few and not larger):
         return _canonical(y, _mirror(kernel), (1, 1), _mirror_pads(y, kernel, strides, pads, size), step=strides)
     return _interleaved(y, kernel, strides, pads, size)
 

@@ -5,6 +5,8 @@ import math
 import flax.linen as nn
 import jax.numpy as jnp
 
+from gan_jax.game import rng
+
 normal = nn.initializers.normal(0.02)  # of kernels, as DCGAN has them (Radford et al. 2016, arXiv 1511.06434)
 
 
@@ -22,6 +24,11 @@ def batch_norm(x, train, axis=-1):
 def instance_norm(x):
     """Return x [b, h, w, c] normalised over the pixels of each image and channel."""
     return nn.InstanceNorm(epsilon=1e-5, use_bias=False, use_scale=False)(x)
+
+
+def dropout(key, x, rate=0.5):
+    """Return x with each number 0 with probability `rate`, the others larger in turn: in training and afterwards."""
+    return jnp.where(rng.uniform(key, x.shape) < rate, 0, x / (1 - rate))
 
 
 def minibatch_std(x):

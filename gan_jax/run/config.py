@@ -24,6 +24,7 @@ class Between(NamedTuple):
 Count = Annotated[int, Between(1)]  # at least one: steps, rows, units
 Depth = Annotated[int, Between(0, 1000)]  # layers or blocks, each of which is traced
 Decay = Annotated[float, Between(0, 1)]  # of a moment or an average
+Share = Annotated[float, Between(0, 1)]  # a part of a whole
 
 
 def check_ranges(values: dict, Config: Any, file: Path | None = None) -> None:

@@ -56,6 +56,13 @@ def rows(n=50, m=20):
     return kept(some(n), {"x": data.Field((3,), "row", names=("a", "b", "c"))}, some(m))
 
 
+def points(n=50, m=20):
+    """Return a source of points of four numbers."""
+    draw = np.random.default_rng(2)
+    some = lambda n: {"x": draw.normal(size=(n, 4)).astype(np.float32)}
+    return kept(some(n), {"x": data.Field((4,), "points")}, some(m))
+
+
 def made(source, indices=None, key=KEY, i=0):
     """Return the batch of these records, by default of all of them in their order, as numpy."""
     indices = np.arange(source.n) if indices is None else np.asarray(indices)
@@ -83,6 +90,8 @@ RECIPES = {
     "edges": lambda: data.edges(pictures(12, 16, 3)),
     "edges thin": lambda: data.edges(pictures(12, 16, 3), True),
     "paired": lambda: data.paired(pictures(6, 6, 1), pictures(12, 16, 3, seed=1)),
+    "turned": lambda: data.turned(pictures(12, 16, 3)),
+    "halved": lambda: data.halved(points()),
     "cut": lambda: data.cut(pictures(12, 16, 3), 9, True),
     "dequantised": lambda: data.dequantised(pictures(12, 16, 3)),
     "standardised": lambda: data.standardised(rows()),
@@ -541,7 +550,29 @@ def test_a_classifier_of_cuts_is_measured_on_cuts(monkeypatch, tmp_path):
 IMAGES = {
     "masked": data.masked, "shrunk": lambda s: data.shrunk(s, 2), "made grey": data.grey,
     "drawn as edges": data.edges, "cut": lambda s: data.cut(s, 8), "dequantised": data.dequantised,
+    "turned": data.turned,
 }  # fmt: skip
+
+
+def test_a_quarter_turn():
+    """What was the last column is the first row, in both splits; x stays, and so does the fingerprint."""
+    source = data.turned(pictures(12, 16, 3))
+    for split in (source, source.test):
+        batch = made(split)
+        np.testing.assert_array_equal(levels(batch["x"]), split.whole()["x"])
+        np.testing.assert_array_equal(batch["source"][:, 0], batch["x"][:, :, -1])
+        np.testing.assert_array_equal(batch["source"][:, :, 0], batch["x"][:, 0, ::-1])
+    assert source.fingerprint == "print"
+
+
+def test_halves_of_points():
+    """`source` and x beside one another are the point as it was; odd numbers are refused, and classifiers told apart."""
+    source = data.halved(points())
+    batch = made(source)
+    np.testing.assert_array_equal(np.concatenate([batch["source"], batch["x"]], 1), source.whole()["x"])
+    assert source.modes is None and source.fingerprint == "print-halved"
+    with pytest.raises(UserError, match="hand has points of 3 numbers, which can't be halved"):
+        data.halved(kept({"x": np.zeros((5, 3), np.float32)}, {"x": data.Field((3,), "points")}))
 
 
 @pytest.mark.parametrize("word", IMAGES)

@@ -74,3 +74,15 @@ def test_set_that_cannot_be_prepared(cache, monkeypatch, tmp_path):
     (line,) = told("svhn_cropped", monkeypatch, tmp_path)
     assert commands == [[sys.executable, "-m", "gan_jax.prepare", "svhn_cropped"]]
     assert line.startswith(f"svhn_cropped could not be prepared in {tmp_path}; see above, then try again: ")
+
+
+def test_one_class_of_a_set():
+    """By its number or its name; the run says which; what is no class is said, with those that there are."""
+    threes = data.load("digits,only=3")
+    assert threes.n == (data.load("digits").whole()["y"] == 3).sum() and threes.says.endswith("; only 3")
+    assert (threes.test.whole()["y"] == 3).all() and threes is data.load("digits,only=3")
+    assert told("digits,only=11") == ["only=11: digits has one of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9."]
+    assert told("digits,only=cat")[0].startswith("only=cat: digits has one of 0")
+    assert told("spiral,only=3") == ["spiral has no records with labels, by which one class could be taken."]
+    joined = data.join(x=threes, source=data.load("digits"))
+    assert joined.part is threes and joined.test.part is threes.test

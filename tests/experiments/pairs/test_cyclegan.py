@@ -111,3 +111,52 @@ def test_nets_keep_the_size(shape):
     image, scores = jax.eval_shape(both, jax.random.key(0))
     patches = -(-shape[0] // 4) * -(-shape[1] // 4)
     assert image.shape == x.shape and scores.shape == (2, patches)
+
+
+def test_the_published_nets():
+    """Of 256x256, counted by hand, without the biases that a norm takes away: 9 blocks, and patches of 70x70."""
+    cfg, key, x = cyclegan.PRESETS["paper"], jax.random.key(0), jnp.zeros((1, 256, 256, 3))
+    size = lambda net: sum(p.size for p in jax.tree.leaves(jax.eval_shape(net.init, key, x)))
+    around = 49 * 3 * 64 + 49 * 64 * 3 + 3
+    assert (
+        size(translate.G(x.shape[1:], cfg.width, cfg.depth))
+        == around + 2 * 9 * (64 * 128 + 128 * 256) + 18 * 9 * 256**2
+    )
+    assert size(translate.D(cfg.width)) == 16 * (3 * 64 + 64 * 128 + 128 * 256 + 256 * 512 + 512) + 64 + 1
+    score = jax.jit(lambda params, x: translate.D(4).apply(params, x)[0].reshape(32, 32)[16, 16])
+    params = jax.jit(translate.D(4).init)(key, x)
+    bare = lambda: jax.jit(jax.grad(lambda x: score(params, x)))(jax.random.normal(key, x.shape))
+    rows = np.flatnonzero(np.abs(without_norms(bare)).sum((0, 2, 3)))
+    assert rows.max() - rows.min() + 1 == 70
+
+
+def without_norms(f):
+    """Call f with the nets' norms left out, which look at all pixels."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(translate, "instance_norm", lambda x: x)
+        return np.asarray(f())
+
+
+def test_a_picture_is_mirrored_at_its_border(monkeypatch):
+    """From 64 pixels on; what lies outside is not 0, nor the border once more."""
+    x = jnp.arange(5.0).reshape(1, 1, 5, 1) * jnp.ones((1, 4, 1, 1))
+    np.testing.assert_array_equal(translate.reflected(x, 2)[0, 3, :, 0], [2, 1, 0, 1, 2, 3, 4, 3, 2])
+    reaches, reflected = [], translate.reflected
+    monkeypatch.setattr(translate, "reflected", lambda x, reach: reaches.append(reach) or reflected(x, reach))
+    for side, expected in ((32, []), (64, [3, 1, 1, 1, 1, 3])):
+        jax.eval_shape(translate.G((side, side, 1), 2, 2).init, jax.random.key(0), jnp.zeros((1, side, side, 1)))
+        assert reaches == expected
+
+
+def test_the_rate_goes_down_to_0():
+    """Constant for half of the steps, then a straight line, as the authors' code has it."""
+    cfg = dataclasses.replace(cyclegan.PRESETS["toy"], steps=100, falls=0.5, width=4, depth=0)
+    *_, tx = cyclegan.build(cfg)
+    one = {"w": jnp.ones(())}
+    states = tx.init(one)
+    moves = []
+    for _ in range(100):
+        move, states = tx.update(one, states)
+        moves.append(-float(move["w"]) / cfg.lr)
+    np.testing.assert_allclose(moves[:51], 1, rtol=1e-4)
+    np.testing.assert_allclose(moves[50:], 1 - np.arange(50) / 50, atol=1e-4)

@@ -1,11 +1,13 @@
 """DiscoGAN's step against the objective of the paper, row by row."""
 
 import dataclasses
+import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import oracle
+import pytest
 
 from experiments.pairs import discogan
 
@@ -53,3 +55,21 @@ def test_step_is_the_paper_s():
 
         oracle.same(list(end[2:6]), theirs(1.0))
         oracle.differ(list(end[2:6]), theirs(0.0))
+
+
+@pytest.mark.parametrize("way", [1, -1])
+def test_the_angles_of_cars(monkeypatch, way):
+    """Correlated 1 where every translation is turned on by the same angle, -1 where the other way round, else neither."""
+    monkeypatch.setattr(discogan, "forward", lambda G, params, stats, x: (x, stats))
+    monkeypatch.setattr(discogan, "resized", lambda cfg, x: x)
+    monkeypatch.setattr(discogan, "build", lambda cfg: (None,))
+    pictures = np.random.default_rng(0).integers(0, 256, (24, 4, 4, 1)).astype(np.uint8)
+    angles = 15 * np.arange(24, dtype=np.int32)
+    state = types.SimpleNamespace(g_ab=types.SimpleNamespace(params={}))
+    test = {"source": {"x": jnp.asarray(pictures), "angle": jnp.asarray(angles)}}
+    seen = lambda of_b: discogan.measure(None, state, None, {"x": {"x": jnp.asarray(pictures), "angle": of_b}}, test)
+    np.testing.assert_allclose(seen(jnp.asarray((40 + way * angles) % 360))["angle/correlation"], way, rtol=1e-5)
+    mixed = np.random.default_rng(1).permutation(angles)
+    assert abs(float(seen(jnp.asarray(mixed))["angle/correlation"])) < 0.5
+    assert seen(jnp.asarray(angles))["cars"].x.shape == (3, 12, 4, 4, 1)
+    assert discogan.measure(None, state, None, {}, {}) == {}
