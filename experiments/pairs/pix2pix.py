@@ -1,21 +1,21 @@
 """pix2pix: pairs of pictures teach G to translate; L1 holds it to the truth, D on pairs makes its details sharp.
 
-Isola, Zhu, Zhou and Efros 2017, arXiv 1611.07004. G, a U-Net, turns an input a into G(a), and D scores patches of pairs,
-(a, b) or (a, G(a)). With D just updated, G descends -log D(a, G(a)) + 100 |b - G(a)|. There is no z: dropout is the only
-noise, after training too. The paper's five ways: L1 alone `--adversarial 0`, L1 + cGAN as it is, L1 + GAN
+Isola, Zhu, Zhou and Efros 2017, arXiv 1611.07004. G, a U-Net, turns an input a into G(a), and D scores patches of pairs
+(a, b) and (a, G(a)). With D just updated, G descends -log D(a, G(a)) + 100 |b - G(a)|. There is no z: dropout is the
+only noise, after training too. The paper's five ways: L1 alone `--adversarial 0`, L1 + cGAN as it is, L1 + GAN
 `--no-sees-input`, cGAN `--l1 0`, GAN `--l1 0 --no-sees-input`.
 
 a is the field `source` of the set; where there is none, the map of its labels (y) in colours, one a class; and without
 both pictures are coloured: L of Lab in, ab out. `measure` translates held-out pictures.
 
 Differences from the paper:
-1. Normalisation is over each picture alone, which at batch 1 (the paper's facades and maps) is the paper's batch norm by
-   the batch's own statistics. The paper's other sets have batches of 4 or 10.
+1. Normalisation is over each picture alone: at batch 1, as the paper has it for facades and maps, that is its batch
+   norm by the batch's own statistics, in training and afterwards. On other sets the paper has batches of 4 or 10.
 2. The 1x1 bottleneck has no norm, which would leave 0 of it, as in the authors' corrected code.
 3. G's loss is scored by the D of after its update; the authors' code sends it back through the activations of before.
 4. The jitter enlarges pictures as Pillow does (bilinear), labels to the nearest pixel, and colours these afterwards.
-5. `default`, `labels` and `colour` are smaller: 64x64 or 32x32, fewer channels, batches of 4 or 16, and patches of 16x16,
-   which is to 64x64 about what 70x70 is to 256x256.
+5. `default`, `labels`, `colour` and `128` are smaller: fewer pixels and channels, the first three with batches of 4 or
+   16, and with patches of 16x16, which are to 64x64 about what 70x70 are to 256x256.
 
     python -m experiments pix2pix                       facades out of maps of their parts, 64x64
     python -m experiments pix2pix --preset labels       streets out of maps of labels (CamVid)

@@ -221,12 +221,14 @@ def jittered(source: Source, factor: float = 286 / 256, flip: bool = True) -> So
 
     flip: every second one is mirrored. All pictures of a row, and labels of its pixels, are treated alike; pictures are
     enlarged in Pillow's bilinear way, labels to the nearest. It is the jitter of pix2pix (Isola et al. 2017, arXiv
-    1611.07004). Raises UserError where x is no picture, another picture of the row has other sides, or `factor` is
-    below 1.
+    1611.07004). Raises UserError where x is no picture, another picture of the row has other sides or is a mask, or
+    `factor` is below 1.
     """
     _suit(source, "jittered", PICTURES)
     if not 1 <= factor <= 8:
         raise UserError(f"pictures are jittered by a factor from 1 to 8, not {factor}.")
+    if "mask" in source.fields:
+        raise UserError(f"{source.name} has a mask, which is no picture: jitter first, then mask.")
     alike, (h, w) = _with_pixels(source), source.shape[-3:-1]
     if others := [name for name, field in alike.items() if _sides_of(field) != (h, w)]:
         raise UserError(f"{source.name} has pictures x and {others[0]} of two sizes: jitter first, then shrink.")
