@@ -263,7 +263,7 @@ def _with_pixels(source):
 
 def _window(field, a, starts, sides, mirror):
     """Return the window at `starts` (y, x) of a picture, a video or a map of labels; where `mirror` is, mirrored."""
-    at = _at_sides(field, (0,) * a.ndim, starts)
+    at = [jnp.int32(i) for i in _at_sides(field, (0,) * a.ndim, starts)]  # of one type, under JAX_ENABLE_X64 too
     a = jax.lax.dynamic_slice(a, at, _at_sides(field, a.shape, sides))
     return jnp.where(mirror, jnp.flip(a, a.ndim - 1 - (field.kind in PICTURES)), a)
 

@@ -121,6 +121,18 @@ def test_streamed_and_resident_are_the_same(name):
     assert (x[0] != x[1]).any() and (x[0][0] != x[0][1]).any()
 
 
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_under_x64(name):
+    """Shapes and types are what the fields say, of what is held out too, whatever JAX takes numbers to be."""
+    source = RECIPES[name]()
+    with jax.enable_x64(True):
+        for split in (source, source.test):
+            raw = split.read(np.arange(4))
+            found = jax.eval_shape(lambda raw, split=split: split.make(raw, jax.random.key(0), 0, 4), raw)
+            kinds = {k: (a.shape[1:], a.dtype) for k, a in found.items()}
+            assert kinds == {k: (field.shape, field.dtype) for k, field in split.fields.items()}
+
+
 # Holes
 
 
