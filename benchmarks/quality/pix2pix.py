@@ -16,7 +16,7 @@ import gan_jax
 from benchmarks import measure
 from experiments.pairs import pix2pix
 from gan_jax import data
-from gan_jax.metrics import segmenter
+from gan_jax.metrics import lpips, segmenter
 from gan_jax.run import Picture, log, plots
 from gan_jax.run.config import Count
 
@@ -37,6 +37,7 @@ def main(
     steps: Count = 1000,
     seeds: Count = 1,
     width: Count = 16,
+    perceptual: bool = False,
     flags: str = "",
     out: str = "benchmarks/quality/results",
     runs: str = "runs/pix2pix",
@@ -49,6 +50,7 @@ def main(
         steps: joint updates of G and D.
         seeds: runs of each way, with seeds 0, 1, ...
         width: channels of the first layer of G and of D.
+        perceptual: measure LPIPS between translations and photographs, too (pip install -e '.[perceptual]').
         flags: more flags of every run, as one word: "--lr=1e-3 --gpu".
         out: folder of pix2pix.jsonl, .md and .png.
         runs: folder of the runs.
@@ -62,7 +64,7 @@ def main(
         given = ["--preset=labels", f"--dataset={dataset}", f"--steps={steps}", f"--seeds={seeds}", f"--width={width}"]
         results = measure.trained(pix2pix, [*given, "--eval-every=0", *own, *measure.words(flags)], folder)
         made = translations(gan_jax.load(folder), test["source"])
-        each = [found(one) | {"l1": float(np.abs(one - test["x"]).mean())} for one in made]
+        each = [found(one) | apart(one, test["x"], perceptual) for one in made]
         row = {"way": way, "seconds": results["seconds"]} | {name: [one[name] for one in each] for name in each[0]}
         rows.append(row | {"trained": measure.trained_by(folder)})
         drawn[way] = made[0, :8]
@@ -83,6 +85,12 @@ def held_out(dataset: str) -> dict:
     return jax.tree.map(np.asarray, made)
 
 
+def apart(made, x, perceptual: bool) -> dict:
+    """Return how far translations [n, h, w, c] are from photographs x: of the first 100 of them what VGG16 sees."""
+    l1 = {"l1": float(np.abs(made - x).mean())}
+    return l1 | {"lpips": lpips.mean(made[:100], x[:100])} if perceptual else l1
+
+
 def translations(run, a):
     """Return what a run makes of a [n, h, w, c]: [seeds, n, h, w, o]."""
     one = lambda state: pix2pix.translated(run.cfg, state, jax.random.key(0), a)
@@ -93,12 +101,13 @@ def translations(run, a):
 def tell(rows) -> str:
     """Print the table, the paper's numbers beside ours, and return it."""
     published = {way: numbers for way, (_, numbers) in WAYS.items()} | {"truth": TRUTH}
-    head = ("way", "per pixel", "per class", "IoU", "the paper's, on Cityscapes", "distance from the truth", "seconds")
+    head = ("way", "per pixel", "per class", "IoU", "the paper's, on Cityscapes", "L1", "LPIPS", "seconds")
     table = []
     for row in [*rows[1:], rows[0]]:
         ours = [log.spread(np.squeeze(row[name])) for name in NAMES]
         paper = ", ".join(f"{number:.2f}" for number in published[row["way"]])
-        table.append((row["way"], *ours, paper, log.spread(np.squeeze(row.get("l1", 0.0))), round(row["seconds"])))
+        distances = [log.spread(np.squeeze(row[name])) if name in row else "" for name in ("l1", "lpips")]
+        table.append((row["way"], *ours, paper, *distances, round(row["seconds"])))
     return measure.table(head, table)
 
 

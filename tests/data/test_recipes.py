@@ -516,15 +516,14 @@ def test_jitter_reaches_every_offset_and_mirrors_half():
 def test_both_halves_of_a_pair_are_jittered_alike():
     """A picture, its source and the labels of its pixels come from one place; nothing that is held out is touched."""
     y = np.arange(144, dtype=np.int32).reshape(1, 12, 12).repeat(30, 0)
-    fields = {"x": data.Field((12, 12, 1), "image"), "y": data.Field((12, 12), "label", np.int32, 144)}
-    flat = np.uint8(y // 12 * 20)[..., None]  # brighter from row to row: a window's first pixel says where it was
-    one = kept({"x": flat, "y": y}, fields, {"x": flat, "y": y})
+    fields = {"x": data.Field((12, 12, 3), "image"), "y": data.Field((12, 12), "label", np.int32, 144)}
+    slopes = np.uint8(np.stack([y // 12 * 20, y % 12 * 20, 0 * y], 3))  # red says the row, green the column
+    one = kept({"x": slopes, "y": y}, fields, {"x": slopes, "y": y})
     pair = data.paired(one, one)
     batch = made(data.jittered(pair))
-    x = np.float64(levels(batch["x"])[..., 0])
-    assert len(np.unique(x[:, 0, 0])) > 1 and (abs(x - 20 * (batch["y"] // 12)) <= 20).all()
-    first, last = batch["y"][:, 0, 0] % 12, batch["y"][:, 0, -1] % 12
-    assert (first < last).any() and (first > last).any()
+    x, y = np.float64(levels(batch["x"])), batch["y"]
+    assert (abs(x[..., 0] - 20 * (y // 12)) <= 20).all() and (abs(x[..., 1] - 20 * (y % 12)) <= 20).all()
+    assert len(np.unique(x[:, 0, 0], axis=0)) > 1 and len(np.unique(x[:, 0, 0, 1] < x[:, 0, -1, 1])) == 2  # mirrored
     np.testing.assert_array_equal(batch["source"], batch["x"])
     for name, a in made(data.jittered(pair).test).items():
         np.testing.assert_array_equal(a, made(pair.test)[name])
