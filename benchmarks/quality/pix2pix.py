@@ -52,7 +52,7 @@ def main(
         width: channels of the first layer of G and of D.
         perceptual: measure LPIPS between translations and photographs, too (pip install -e '.[perceptual]').
         flags: more flags of every run, as one word: "--lr=1e-3 --gpu".
-        out: folder of pix2pix.jsonl, .md and .png.
+        out: folder of pix2pix_ways.jsonl, .md and .png.
         runs: folder of the runs.
     """
     judge = segmenter.load(data.load(dataset), unlabelled, lambda n: log.Live(n, title=f"the segmenter of {dataset}"))
@@ -71,11 +71,11 @@ def main(
         print(f"{way}: {log.spread(np.squeeze(row['per_pixel']))} of the pixels", flush=True)
     said = f"{dataset}, {steps} steps, {seeds} seeds, width {width}, {len(test['x'])} test pictures, without label"
     protocol = measure.with_flags(f"{said} {unlabelled}, segmenter {judge.digest}", flags)
-    measure.record("pix2pix", [{"protocol": protocol}, *rows], out)
-    Path(out, "pix2pix.md").write_text(f"{protocol}\n\n{tell(rows)}\n")
+    measure.record("pix2pix_ways", [{"protocol": protocol}, *rows], out)
+    Path(out, "pix2pix_ways.md").write_text(f"{protocol}\n\n{tell(rows)}\n")
     drawn["truth"] = test["x"][:8]
     picture = Picture(np.stack(list(drawn.values())), rows=tuple(drawn))
-    plots.table(Path(out, "pix2pix.png"), picture, pix2pix.pairs(pix2pix.Config(dataset)))
+    plots.table(Path(out, "pix2pix_ways.png"), picture, pix2pix.pairs(pix2pix.Config(dataset)))
 
 
 def held_out(dataset: str) -> dict:

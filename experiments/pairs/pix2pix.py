@@ -18,6 +18,7 @@ Differences from the paper:
    16, and with patches of 16x16, which are to 64x64 about what 70x70 are to 256x256.
 
     python -m experiments pix2pix                       facades out of maps of their parts, 64x64
+    python -m experiments pix2pix --dataset cmp_facades,x=label_map,source=photo --size 64          the other way round
     python -m experiments pix2pix --preset labels       streets out of maps of labels (CamVid)
     python -m experiments pix2pix --preset colour       colours for grey pictures (CIFAR-10's subset)
 """

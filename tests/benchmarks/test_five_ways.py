@@ -31,12 +31,12 @@ def test_five_ways(tfds_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(segmenter, "WIDTH", 4)
     given = {"steps": 2, "seeds": 2, "width": 2, "out": str(tmp_path), "runs": str(tmp_path / "runs")}
     five_ways.main(**given)
-    (line,) = (tmp_path / "pix2pix.jsonl").read_text().splitlines()
+    (line,) = (tmp_path / "pix2pix_ways.jsonl").read_text().splitlines()
     protocol, truth, *rows = json.loads(line)["rows"]
     assert "233 test pictures" in protocol["protocol"] and [row["way"] for row in rows] == list(five_ways.WAYS)
     assert all(len(row["per_pixel"]) == len(row["iou"]) == 2 and row["trained"] for row in rows)
     assert truth["per_pixel"] > max(np.max(row["per_pixel"]) for row in rows)
-    assert "| L1+cGAN |" in (tmp_path / "pix2pix.md").read_text()
-    assert (tmp_path / "pix2pix.png").stat().st_size > 1000
+    assert "| L1+cGAN |" in (tmp_path / "pix2pix_ways.md").read_text()
+    assert (tmp_path / "pix2pix_ways.png").stat().st_size > 1000
     monkeypatch.setattr(sys.modules["gan_jax.run.program"], "trained", lambda *_: pytest.fail("trained again"))
     five_ways.main(**given)
