@@ -202,6 +202,22 @@ def test_pairs_are_found(monkeypatch):
         pix2pix.pairs(TINY)
 
 
+def test_presets_find_their_sets(tfds_dir):
+    """Input and output of each have the size and the channels that it says; the paper's steps are 200 epochs."""
+    found = {}
+    for name, cfg in pix2pix.PRESETS.items():
+        fields = pix2pix.pairs(cfg).fields
+        batch = {key: jax.ShapeDtypeStruct((1, *field.shape), field.dtype) for key, field in fields.items()}
+        a, b = jax.eval_shape(pix2pix.ends, batch)
+        found[name] = a.shape[1:], b.shape[3]
+        assert pix2pix.build(cfg)[0].channels == b.shape[3]
+    facades = {name: ((n, n, 3), 3) for name, n in {"default": 64, "128": 128, "paper": 256}.items()}
+    others = {"labels": ((64, 64, 3), 3), "colour": ((32, 32, 1), 2), "tiny": ((8, 8, 1), 1)}
+    assert found == facades | others
+    paper = pix2pix.PRESETS["paper"]
+    assert paper.steps * paper.batch_size == 200 * pix2pix.pairs(paper).n
+
+
 def test_a_d_without_patches():
     """Two layers leave none of 8x8 pixels, and an empty mean would be no number."""
     with pytest.raises(UserError, match="--layers is 2: of 8x8 pixels D would have no patch left"):
