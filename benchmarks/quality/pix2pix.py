@@ -8,6 +8,7 @@ paper's numbers only the order of the ways is comparable.
 """
 
 from pathlib import Path
+from typing import Literal
 
 import jax
 import numpy as np
@@ -32,6 +33,7 @@ NAMES = "per_pixel", "per_class", "iou"
 
 
 def main(
+    ways: tuple[Literal[*WAYS], ...] = tuple(WAYS),
     dataset: str = pix2pix.PRESETS["labels"].dataset,
     unlabelled: int = 11,
     steps: Count = 1000,
@@ -42,9 +44,10 @@ def main(
     out: str = "benchmarks/quality/results",
     runs: str = "runs/pix2pix",
 ):
-    """Train in each of the five ways, translate the test split and read it. A finished run is not trained again.
+    """Train in each of the ways, translate the test split and read it. A finished run is not trained again.
 
     Args:
+        ways: which of the five.
         dataset: a set of pictures with a label y for each pixel.
         unlabelled: the label of pixels that nobody labelled, which aren't counted.
         steps: joint updates of G and D.
@@ -59,8 +62,8 @@ def main(
     test = held_out(dataset)
     found = lambda x: segmenter.scores(judge(x), test["y"], judge.net.classes, unlabelled)
     rows, drawn = [{"way": "truth", "seconds": 0} | found(test["x"])], {"input": test["source"][:8]}
-    for way, (own, _) in WAYS.items():
-        folder = Path(runs, f"{steps}x{seeds}-{width}", way)
+    for way in ways:
+        own, folder = WAYS[way][0], Path(runs, f"{steps}x{seeds}-{width}", way)
         given = ["--preset=labels", f"--dataset={dataset}", f"--steps={steps}", f"--seeds={seeds}", f"--width={width}"]
         results = measure.trained(pix2pix, [*given, "--eval-every=0", *own, *measure.words(flags)], folder)
         made = translations(gan_jax.load(folder), test["source"])
