@@ -3,7 +3,6 @@
 import atexit
 import gc
 import os
-import re
 import shutil
 import signal
 import tempfile
@@ -16,9 +15,8 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 
 import jax
 import pytest
+from selection import experiment, few
 from xdist.scheduler import LoadScopeScheduling
-
-from experiments.__main__ import families
 
 # Nothing here runs long enough to be worth optimising: compiling is most of a test's time, and this quarters it.
 FLAGS = ["--xla_force_host_platform_device_count=4", "--xla_backend_optimization_level=0"]
@@ -49,23 +47,10 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "each: takes a second; runs for every experiment without --all, too")
 
 
-def experiment(nodeid):
-    """Return the name of the experiment that a test is of: of the contract, or of its own file; "" where of none."""
-    file, _, test = nodeid.partition("::")
-    found = re.search(r"\[(\w+)", test) if file.endswith("test_contract.py") else None
-    found = found or re.search(r"experiments/(?:.*/)?test_(\w+)\.py$", file)
-    return found[1] if found else ""
-
-
 def scope(nodeid):
     """Return what the tests that share what they compile have in common: a file; of the contract, an experiment."""
     file = nodeid.partition("::")[0]
     return experiment(nodeid) if file.endswith("test_contract.py") and experiment(nodeid) else file
-
-
-def few():
-    """Return the names of some experiments, at most two of a family: their tests take minutes, however many there are."""
-    return {"unrolled", "vanilla"} | {min(stems) for stems in families().values()}
 
 
 def named(config):

@@ -5,8 +5,8 @@ import collections
 import os
 from pathlib import Path
 
-import conftest
 import pytest
+import selection
 from runs import end, start
 
 import experiments
@@ -43,12 +43,12 @@ def package_of(file):
 
 def test_the_fast_part_lacks_a_family():
     """Without --all, of every family one experiment is tested whole, and those that are the heart; all are traced."""
-    chosen = conftest.few()
+    chosen = selection.few()
     assert {"unrolled", "vanilla"} < chosen and all(chosen & set(stems) for stems in program.families().values())
     assert len(chosen) <= len(program.families()) + 2
-    assert conftest.experiment("tests/experiments/pairs/test_cyclegan.py::test_x[1]") == "cyclegan"
-    assert conftest.experiment("tests/test_contract.py::test_three_steps[wgan_gp]") == "wgan_gp"
-    assert conftest.experiment("tests/run/test_fit.py::test_files") == ""
+    assert selection.experiment("tests/experiments/pairs/test_cyclegan.py::test_x[1]") == "cyclegan"
+    assert selection.experiment("tests/test_contract.py::test_three_steps[wgan_gp]") == "wgan_gp"
+    assert selection.experiment("tests/run/test_fit.py::test_files") == ""
 
 
 @pytest.mark.parametrize("file", LIBRARY, ids=name_of)

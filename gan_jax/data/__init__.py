@@ -24,7 +24,9 @@ from gan_jax.data.recipes import dequantised as dequantised
 from gan_jax.data.recipes import edges as edges
 from gan_jax.data.recipes import grey as grey
 from gan_jax.data.recipes import halved as halved
+from gan_jax.data.recipes import jittered as jittered
 from gan_jax.data.recipes import masked as masked
+from gan_jax.data.recipes import painted as painted
 from gan_jax.data.recipes import paired as paired
 from gan_jax.data.recipes import shrunk as shrunk
 from gan_jax.data.recipes import standardised as standardised

@@ -44,3 +44,14 @@ def luma(v: jax.Array) -> jax.Array:
     if v.shape[-1] == 1:
         return v
     return (19595 * v[..., :1] + 38470 * v[..., 1:2] + 7471 * v[..., 2:] + 2**15) >> 16
+
+
+def of_labels(n: int) -> np.ndarray:
+    """Return colours of n labels, uint8 [n, 3], those of PASCAL VOC: 0 is black, no two are the same.
+
+    The bits of a label go to red, green, blue, red, ... and there from the highest bit down.
+    """
+    label, colour = np.arange(n), np.zeros((n, 3), np.uint8)
+    for bit in range(24):
+        colour[:, bit % 3] |= np.uint8(((label >> bit) & 1) << (7 - bit // 3))
+    return colour

@@ -34,6 +34,32 @@ def _taps(size, factor):
     return at.clip(0, size - 1), np.int32(np.trunc(weights * 2**22 + np.copysign(0.5, weights)))
 
 
+def enlarged(v: jax.Array, sides: tuple[int, int]) -> jax.Array:
+    """Return v [..., h, w, c] at other sides, none smaller, bilinear: bit for bit as Pillow makes it."""
+    for axis, m in zip((-2, -3), reversed(sides), strict=True):  # Pillow's order
+        at, weights = _between(v.shape[axis], m)
+        near = jnp.moveaxis(v, axis, -1)[..., at]  # [..., m, 2]
+        v = jnp.moveaxis((near * weights.reshape((1,) * (near.ndim - 2) + weights.shape)).sum(-1), -1, axis)
+        v = (v + (1 << 21)) >> 22
+    return v
+
+
+def _between(n, m):
+    """Return which two of n pixels make each of m, and their weights in units of 2^-22: [m, 2] of both."""
+    place = (np.arange(m) + 0.5) * n / m - 0.5
+    at = np.floor(place)[:, None] + np.arange(2)
+    weights = (1 - np.abs(place[:, None] - at)) * ((at >= 0) & (at < n))
+    weights /= weights.sum(1, keepdims=True)
+    return np.int32(at.clip(0, n - 1)), np.int32(np.trunc(weights * 2**22 + 0.5))
+
+
+def nearest(a: jax.Array, sides: tuple[int, int]) -> jax.Array:
+    """Return a map of labels [..., h, w] at other sides, each with the label of the pixel that its middle is in."""
+    for axis, m in zip((-1, -2), reversed(sides), strict=True):
+        a = jnp.take(a, (2 * np.arange(m) + 1) * a.shape[axis] // (2 * m), axis)
+    return a
+
+
 def sobel(v: jax.Array) -> jax.Array:
     """Return the length of the Sobel gradient of v [b, h, w], a quarter of it and at most 255: [b, h, w, 1]."""
     dy, dx = _gradient(v)

