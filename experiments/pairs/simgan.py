@@ -78,16 +78,11 @@ def init(cfg, key):
     return State(jnp.int32(0), key, *players, jnp.zeros((cfg.history, *shape), jnp.float32), jnp.int32(0))
 
 
-def resized(x, shape):
-    """Return x [b, ...] at the size of `shape`."""
-    return x if x.shape[1:] == shape else jax.image.resize(x, (x.shape[0], *shape), "linear")
-
-
 def step(cfg, state, batch):
     R, D, tx = build(cfg)
     loss, b, half = losses.non_saturating, cfg.batch_size, cfg.batch_size // 2
     cut = lambda a: a.reshape(b, -1, *a.shape[1:]).swapaxes(0, 1)  # [updates of both, b, h, w, c]
-    x, y = cut(resized(batch["source"]["x"], data.load(cfg.dataset).shape)), cut(batch["x"]["x"])
+    x, y = cut(data.resized(batch["source"]["x"], data.load(cfg.dataset).shape)), cut(batch["x"]["x"])
     r_alone, d_alone = state.step < cfg.r_alone, state.step - cfg.r_alone < cfg.d_alone
 
     def r_update(r, x):
@@ -131,7 +126,7 @@ def refined(cfg, state, x):
     """Return pictures x [n, ...] refined, [n, h, w, c] at the size of the real ones."""
     R, *_ = build(cfg)
     one = lambda x: forward(R, state.r.params, state.r.stats, x[None], train=False)[0][0]
-    return jax.lax.map(one, resized(x, data.load(cfg.dataset).shape), batch_size=500)
+    return jax.lax.map(one, data.resized(x, data.load(cfg.dataset).shape), batch_size=500)
 
 
 def sample(cfg, state, key, n):
@@ -150,11 +145,11 @@ def measure(cfg, state, key, train, test):
         return {}
     x, real = (data.decode(test[name])["x"] for name in ("source", "x"))
     new = refined(cfg, state, x)
-    rows = [resized(x[:12], real.shape[1:]), new[:12], real[:12]]
+    rows = [data.resized(x[:12], real.shape[1:]), new[:12], real[:12]]
     found = {"refined": Picture(jnp.stack(rows), rows=("simulated", "refined", "real"))}
     if judged(cfg) and "y" in test["source"]:
         judge = classifier.load(*judged(cfg))
-        for name, images in {"refined": resized(new, x.shape[1:]), "as_it_is": x}.items():
+        for name, images in {"refined": data.resized(new, x.shape[1:]), "as_it_is": x}.items():
             found[f"label_kept/{name}"] = metrics.agreement(judge(images).argmax(1), test["source"]["y"])
     return found
 
