@@ -16,7 +16,7 @@ Differences from the paper, of which no code by its authors is known:
 3. TV sums sqrt(dx^2 + dy^2 + 1e-8), whose gradient is finite, over both that g makes; the digits have gamma = 0.
 4. Except in the preset `paper` nets are a quarter as wide. The source is digits of fonts: SVHN is not here.
 
-    python -m experiments dtn                             digits of fonts to MNIST's; or --source usps
+    python -m experiments dtn                      digits of fonts to MNIST's; or --source usps
 """
 
 import dataclasses
@@ -102,7 +102,7 @@ def step(cfg, state, batch):
             return optax.softmax_cross_entropy_with_integer_labels(logits, batch["source"]["y"]).mean(), stats
 
         (value, stats), grads = jax.value_and_grad(f_loss, has_aux=True)(state.f.params)
-        return state._replace(f=descend(state.f, grads, tx, stats)), (value, *[jnp.zeros(())] * 4)
+        return state._replace(f=descend(state.f, grads, tx, stats)), (value, *[0 * value] * 4)
 
     def transfer(state):
         features = lambda x: forward(F, state.f.params, state.f.stats, grey(x), train=False)[0][1]  # [b, features]
@@ -126,7 +126,7 @@ def step(cfg, state, batch):
         g_grads, (made, g_stats, fooling, const, same) = jax.grad(g_loss, has_aux=True)(state.g.params)
         (d_value, d_stats), d_grads = jax.value_and_grad(d_loss, has_aux=True)(state.d.params, made)
         players = {"g": descend(state.g, g_grads, tx, g_stats), "d": descend(state.d, d_grads, tx, d_stats)}
-        return state._replace(**players), (jnp.zeros(()), fooling, d_value, const, same)
+        return state._replace(**players), (0 * d_value, fooling, d_value, const, same)
 
     state, found = jax.lax.cond(state.step < cfg.pretrain, learn, transfer, state)
     names = "loss/f", "loss/g", "loss/d", "const", "same"  # 0 where that is not learned
@@ -168,8 +168,8 @@ def measure(cfg, state, key, train, test):
 
 def setup(cfg):
     source, target = data.load(cfg.source), data.load(cfg.dataset)
-    if not source.classes:
-        raise UserError(f"{source.name} has no labels, from which f could learn: choose another --source.")
+    if source.kind != "image" or not source.classes:
+        raise UserError(f"{source.name} has no pictures with labels, from which f could learn: choose a --source.")
     return Setup(data.join(x=target, source=data.labelled(source)), cfg.batch_size, cfg.steps, judged(cfg), ("image",))
 
 

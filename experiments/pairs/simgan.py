@@ -157,9 +157,11 @@ def measure(cfg, state, key, train, test):
 def setup(cfg):
     if cfg.history < cfg.batch_size // 2:
         raise UserError(f"--history is {cfg.history}: the buffer takes {cfg.batch_size // 2} fakes at once.")
-    sets = data.join(x=data.load(cfg.dataset), source=data.load(cfg.source))
+    real, source = data.load(cfg.dataset), data.load(cfg.source)
+    if source.kind != "image":
+        raise UserError(f"{source.name} has no pictures, which could be refined: choose another --source.")
     rows = cfg.batch_size * (cfg.r_steps + cfg.d_steps)
-    return Setup(sets, rows, cfg.steps, judged(cfg), kinds=("image",))
+    return Setup(data.join(x=real, source=source), rows, cfg.steps, judged(cfg), kinds=("image",))
 
 
 main = program(Config, PRESETS, setup, init, step, sample, measure)

@@ -167,8 +167,10 @@ def test_the_buffer_fills_and_then_loses_half_a_batch_a_time():
     assert ages.max() > 40 and 12 < ages.mean() < 28  # entries live for 20 fakes on average, so those seen are as old
 
 
-def test_a_buffer_that_is_too_small_is_refused():
-    """Where half a batch would not go in."""
+def test_what_can_t_be_refined():
+    """Points; and pictures where half a batch of them would not go into the buffer."""
+    with pytest.raises(UserError, match="ring8 has no pictures"):
+        simgan.setup(dataclasses.replace(CFG, source="ring8"))
     with pytest.raises(UserError, match="--history is 3"):
         simgan.setup(dataclasses.replace(CFG, batch_size=8, history=3))
 
