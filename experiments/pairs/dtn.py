@@ -39,9 +39,9 @@ OF_SOURCE, OF_TARGET, REAL = range(3)  # the kinds that D tells apart
 class Config:
     dataset: str = "mnist"  # the target: any TFDS image set by name
     source: str = "font_digits"  # a labelled set, of which `sample` transfers those held out
-    steps: Count = 4000  # updates, those of f first, then joint ones of g and D
+    steps: Count = 3000  # updates, those of f first, then joint ones of g and D
     pretrain: int = 1000  # updates of f
-    batch_size: Count = 64  # pictures of each set a step
+    batch_size: Count = 32  # pictures of each set a step
     const: float = 15.0  # alpha, the weight of |f(s) - f(G(s))|^2
     same: float = 15.0  # beta, the weight of |t - G(t)|^2
     smooth: float = 0.0  # gamma, the weight of the total variation
