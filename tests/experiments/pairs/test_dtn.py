@@ -1,7 +1,6 @@
 """DTN's step against the losses of the paper, row by row: f first, then g and D; its f and its D."""
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +17,7 @@ from gan_jax.nets import mlp
 
 CFG = dataclasses.replace(dtn.PRESETS["tiny"], batch_size=3, pretrain=2, features=5, const=2.0, same=3.0, smooth=0.1)
 CFG = dataclasses.replace(CFG, lr=1e-2)
-SHAPE = (4, 3, 2)
+SHAPE = (14, 2, 2)  # high enough to be moved by a pixel
 B = CFG.batch_size
 
 
@@ -146,18 +145,6 @@ def test_step_is_the_paper_s(monkeypatch):
         oracle.same([end.f, end.g, end.d], theirs(1.0))
         oracle.differ([end.f, end.g, end.d], theirs(0.0))
         assert metrics["loss/f"] == 0 < metrics["const"]
-
-
-@pytest.mark.parametrize("side, differ", [(13, 1), (14, 4)])
-def test_f_learns_from_pictures_that_are_moved(side, differ, monkeypatch):
-    """By up to a fourteenth of their side: one batch has another loss at every step."""
-    monkeypatch.setattr(dtn.data, "load", lambda name: type("Set", (), {"shape": (side, side, 1), "classes": 10}))
-    cfg = dataclasses.replace(CFG, pretrain=9)
-    state = jax.jit(functools.partial(dtn.init, cfg))(jax.random.key(0))
-    x = jax.random.uniform(jax.random.key(1), (B, side, side, 1))
-    batch = {"source": {"x": x, "y": jnp.arange(B)}, "x": {"x": x}}
-    step = jax.jit(lambda i: dtn.step(cfg, state._replace(step=i), batch)[1]["loss/f"])
-    assert len({float(step(i)) for i in range(4)}) == differ
 
 
 def test_the_kind_of_source():
