@@ -8,13 +8,14 @@ alpha |f(s) - f(G(s))|^2 + beta |t - G(t)|^2 + gamma TV(G): squares are means, T
 The source is the set `source`, resized where it has to be, the target is `dataset`. `measure` asks a classifier of the
 target whether a digit of the source, transferred, is still that digit, and as it is, for comparison.
 
-Differences from the paper, of which no code by its authors is known:
-1. f is a player, too, trained by the first `pretrain` steps. It moves with the run's checkpoints: a run that is taken
-   up again elsewhere has the same f. Its features end in tanh, as in the re-implementation of yunjey (there f goes on
-   learning, and D tells two kinds apart), and it sees grey pictures, moved by up to a fourteenth of their side.
+Differences from the paper, whose authors' code is not known:
+1. f is a player, too, trained by the first `pretrain` steps, and stands in the checkpoints: a run that goes on in other
+   places has the same f. Its features end in tanh, as in yunjey's re-implementation (where f goes on learning, and D
+   tells two kinds apart). It sees grey pictures, in these steps moved by up to a fourteenth of their side.
 2. g and D are updated at once; what g makes of s and of t is one batch, for the norms of g and of D.
 3. TV sums sqrt(dx^2 + dy^2 + 1e-8), whose gradient is finite, over both that g makes; the digits have gamma = 0.
-4. Except in the preset `paper` nets are a quarter as wide. The source is digits of fonts: SVHN is not here.
+4. Except in the preset `paper` f is a quarter as wide, g and D an eighth; steps, batch, rate and the nets' widths there
+   are yunjey's. Kernels are 3x3 in f, 4x4 in g and D. The source is digits of fonts: SVHN is not here.
 
     python -m experiments dtn                      digits of fonts to MNIST's; or --source usps
 """
@@ -46,15 +47,16 @@ class Config:
     same: float = 15.0  # beta, the weight of |t - G(t)|^2
     smooth: float = 0.0  # gamma, the weight of the total variation
     features: Count = 128  # of f
-    width: Count = 16  # channels of f at full resolution, of g and D at half of it
+    f_width: Count = 16  # channels of f at full resolution
+    width: Count = 16  # channels of g and D at half resolution
     lr: float = 1e-3  # Adam's rate for all three
     b1: Decay = 0.5  # Adam's decay of the first moment
 
 
 PRESETS = {
     "default": Config(),
-    "paper": Config(steps=22_000, pretrain=20_000, batch_size=128, width=64, lr=3e-4, b1=0.9),
-    "tiny": Config("digits", "digits16", steps=6, pretrain=1, batch_size=8, features=8, width=4),
+    "paper": Config(steps=22_000, pretrain=20_000, batch_size=100, f_width=64, width=128, lr=3e-4, b1=0.9),
+    "tiny": Config("digits", "digits16", steps=6, pretrain=1, batch_size=8, features=8, f_width=4, width=4),
 }
 
 
@@ -68,7 +70,7 @@ class State(NamedTuple):
 
 def build(cfg):
     shape, classes = data.load(cfg.dataset).shape, data.load(cfg.source).classes
-    F, G, D = dtn.F(classes, cfg.features, cfg.width), dcgan.G(shape, cfg.width), dtn.D(cfg.width)
+    F, G, D = dtn.F(classes, cfg.features, cfg.f_width), dcgan.G(shape, cfg.width), dtn.D(cfg.width)
     return F, G, D, optax.adam(cfg.lr, cfg.b1)
 
 
@@ -112,8 +114,7 @@ def step(cfg, state, batch):
         def g_loss(params):
             made, stats = forward(G, params, state.g.stats, jnp.concatenate([of_s, of_t]))
             from_s, from_t = jnp.split(made, 2)
-            logits, _ = forward(D, state.d.params, state.d.stats, made)
-            fooling = 2 * kind(logits, REAL).mean()  # of both halves
+            fooling = 2 * kind(forward(D, state.d.params, state.d.stats, made)[0], REAL).mean()  # of both halves
             const, same = ((of_s - features(from_s)) ** 2).mean(), ((t - from_t) ** 2).mean()
             value = fooling + cfg.const * const + cfg.same * same + cfg.smooth * 2 * variation(made).mean()
             return value, (made, stats, fooling, const, same)

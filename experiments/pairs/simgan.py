@@ -9,7 +9,8 @@ x are pictures of the set `source`, which is resized where it has to be, and rea
 asks whether a classifier of the simulated pictures still sees their labels once they are refined.
 
 Differences from the paper, whose authors' code was never released:
-1. Adam instead of SGD, as in the re-implementation of carpedm20; lambda and the buffer's size are not the paper's.
+1. Adam instead of SGD, and in the preset `paper` K_g = 2, lambda and the buffer's size, as in the re-implementation of
+   carpedm20, which guessed the last two (K_g is 50 in the paper, quoted from memory).
 2. Where R or D learns alone, a step is a round, too, in which the other one stays: K_g updates of R, or K_d of D.
 3. In these rounds the buffer fills already, in order; where it has nothing yet, D sees the new fakes twice.
 4. Except in the preset `paper` nets and batches are smaller. Its data are the digits, not eyes: the set is not here.

@@ -1,7 +1,7 @@
 """F and D of the domain transfer network (Taigman et al. 2017, arXiv 1611.02200), for images of any size.
 
 Its g is the G of DCGAN, which draws from F's features. With `width` 64 F has the paper's four convolutions of 64, 128,
-256 and 128 channels on 32x32 digits; D has as many levels as DCGAN's.
+256 and 128 channels on 32x32 digits. D has the convolutions of DCGAN's.
 """
 
 import flax.linen as nn

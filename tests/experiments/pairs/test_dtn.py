@@ -171,7 +171,7 @@ def parameters(net, x):
 
 def test_the_published_f():
     """Four convolutions of 64, 128, 256 and 128 channels on 32x32 grey pictures, and a layer for the labels."""
-    F = nets.F(10, dtn.PRESETS["paper"].features, dtn.PRESETS["paper"].width)
+    F = nets.F(10, dtn.PRESETS["paper"].features, dtn.PRESETS["paper"].f_width)
     layers = [(1, 64), (64, 128), (128, 256), (256, 128)]
     assert parameters(F, jnp.zeros((2, 32, 32, 1))) == sum(9 * i * o + o for i, o in layers) + 128 * 10 + 10
 
