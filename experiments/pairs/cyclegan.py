@@ -83,11 +83,6 @@ def init(cfg, key):
     return State(jnp.int32(0), key, *players, *jnp.zeros((2, cfg.history, *shape), jnp.float32))
 
 
-def resized(x, shape):
-    """Return x [b, ...] at the size of `shape`."""
-    return x if x.shape[1:] == shape else jax.image.resize(x, (x.shape[0], *shape), "linear")
-
-
 def apart(x, y):
     """Return the mean absolute difference: []."""
     return jnp.abs(x - y).mean()
@@ -96,7 +91,7 @@ def apart(x, y):
 def step(cfg, state, batch):
     G, D, tx = build(cfg)
     loss, shape = losses.least_squares, data.load(cfg.dataset).shape
-    a, b = (resized(batch[name]["x"], shape) for name in ("source", "x"))  # [b, ...]
+    a, b = (data.resized(batch[name]["x"], shape) for name in ("source", "x"))  # [b, ...]
 
     def translated(g_params, x):
         return forward(G, g_params, {}, x)[0]  # [b, ...]
@@ -136,7 +131,7 @@ def step(cfg, state, batch):
 def sample(cfg, state, key, n):
     G, *_ = build(cfg)
     a = data.examples(data.load(cfg.source), key, n)["x"]
-    return forward(G, state.g_ab.params, {}, resized(a, data.load(cfg.dataset).shape), train=False)[0]
+    return forward(G, state.g_ab.params, {}, data.resized(a, data.load(cfg.dataset).shape), train=False)[0]
 
 
 def judged(cfg):
@@ -158,13 +153,13 @@ def measure(cfg, state, key, train, test):
     ways = ("ab", "source", "x", state.g_ab, state.g_ba), ("ba", "x", "source", state.g_ba, state.g_ab)
     found = {}
     for way, begin, end, there, back in ways:
-        x = resized(data.decode(test[begin])["x"], data.load(cfg.dataset).shape)
+        x = data.resized(data.decode(test[begin])["x"], data.load(cfg.dataset).shape)
         new = go(there, x)
         found[way] = Picture(jnp.stack([x[:12], new[:12], go(back, new[:12])]), rows=("test", "there", "and back"))
         for name, images in {"translated": new, "as_it_is": x}.items():
             if judged(cfg) and "y" in test[begin]:
                 judge = classifier.load(judged(cfg)[end])
-                said = judge(resized(images, test[end]["x"].shape[1:])).argmax(1)
+                said = judge(data.resized(images, test[end]["x"].shape[1:])).argmax(1)
                 found[f"accuracy/{way}_{name}"] = metrics.agreement(said, test[begin]["y"])
     return found
 

@@ -50,7 +50,7 @@ PRESETS = {
     "default": Config(),
     "images": Config("usps", "mnist", steps=5000, batch_size=16, width=16, lr=2e-4),
     "cars": Config(CARS.format(2), CARS.format(5), steps=4000, batch_size=16, width=16, lr=2e-4),
-    "tiny": Config(steps=6, batch_size=8, width=8, depth=1),
+    "tiny": Config("digits", "digits16", steps=6, batch_size=8, width=4, depth=1, lr=2e-4),
 }
 
 
@@ -79,15 +79,11 @@ def init(cfg, key):
     return State(jnp.int32(0), key, *players)
 
 
-def resized(cfg, x):
-    """Return x [b, ...] at the size of b."""
-    return jax.image.resize(x, (x.shape[0], *data.load(cfg.dataset).shape), "linear")
-
-
 def step(cfg, state, batch):
     G, D, tx = build(cfg)
     loss = losses.non_saturating
-    a, b = (resized(cfg, batch[name]["x"]) for name in ("source", "x"))  # [b, ...]
+    shape = data.load(cfg.dataset).shape
+    a, b = (data.resized(batch[name]["x"], shape) for name in ("source", "x"))  # [b, ...]
 
     def translated(g_params, x):
         return forward(G, g_params, {}, x)[0]  # [b, ...]
@@ -122,23 +118,26 @@ def step(cfg, state, batch):
 def sample(cfg, state, key, n):
     G, *_ = build(cfg)
     a = data.examples(data.load(cfg.source), key, n)["x"]
-    return forward(G, state.g_ab.params, {}, resized(cfg, a))[0]
+    return forward(G, state.g_ab.params, {}, data.resized(a, data.load(cfg.dataset).shape))[0]
 
 
 def measure(cfg, state, key, train, test):
-    """Return how the angle of translations goes with that of held-out data of a, where both have one; and pictures."""
+    """Return pictures there and back; and where they have angles, how those of translations go with their own."""
     G, *_ = build(cfg)
-    if "angle" not in test.get("source", {}) or "angle" not in train.get("x", {}):
+    if not test:
         return {}
-    a, b = (resized(cfg, data.decode({"x": part["x"]})["x"]) for part in (test["source"], train["x"]))
-    new, flat = forward(G, state.g_ab.params, {}, a)[0], lambda x: x.reshape(len(x), -1)
-    nearest = ((flat(new)[:, None] - flat(b)[None]) ** 2).sum(2).argmin(1)
-    of_a, of_b = (jnp.deg2rad(angle.astype(jnp.float32)) for angle in (test["source"]["angle"], train["x"]["angle"]))
-    one, other = (jnp.sin(t[:, None] - t[None]) for t in (of_a, of_b[nearest]))
-    correlation = (one * other).sum() / jnp.sqrt((one**2).sum() * (other**2).sum())
-    order = jnp.argsort(of_a)[:12]
-    rows = jnp.stack([a[order], new[order], b[nearest][order]])
-    return {"angle/correlation": correlation, "cars": Picture(rows, rows=("test", "translated", "nearest of b"))}
+    shape, through = data.load(cfg.dataset).shape, lambda player, x: forward(G, player.params, {}, x)[0]
+    a = data.resized(data.decode({"x": test["source"]["x"][:500]})["x"], shape)
+    new = through(state.g_ab, a)
+    rows = jnp.stack([a[:12], new[:12], through(state.g_ba, new[:12])])
+    found = {"ab": Picture(rows, rows=("test", "there", "and back"))}
+    if "angle" in test["source"] and "angle" in train.get("x", {}):
+        b, flat = data.decode({"x": train["x"]["x"]})["x"], lambda x: x.reshape(len(x), -1)
+        nearest = ((flat(new)[:, None] - flat(b)[None]) ** 2).sum(2).argmin(1)
+        turned = test["source"]["angle"][:500], train["x"]["angle"][nearest]
+        one, other = (jnp.sin(t[:, None] - t[None]) for t in (jnp.deg2rad(t.astype(jnp.float32)) for t in turned))
+        found["angle_correlation"] = (one * other).sum() / jnp.sqrt((one**2).sum() * (other**2).sum())
+    return found
 
 
 def setup(cfg):

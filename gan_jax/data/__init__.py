@@ -8,6 +8,7 @@ from gan_jax.data.batches import order as order
 from gan_jax.data.batches import parts as parts
 from gan_jax.data.batches import reference as reference
 from gan_jax.data.batches import resident as resident
+from gan_jax.data.batches import resized as resized
 from gan_jax.data.batches import some as some
 from gan_jax.data.batches import stream as stream
 from gan_jax.data.batches import take as take

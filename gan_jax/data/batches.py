@@ -138,3 +138,15 @@ def reference(source: Source) -> dict[str, np.ndarray]:
     if anchors is None and 0 < source.classes <= 100:
         anchors = [x[found["y"] == y].mean(0) for y in np.unique(found["y"]) if y >= 0] or None  # -1 is no label
     return {"real": x[:256], "anchors": np.asarray(x[:10] if anchors is None else anchors, np.float32)}
+
+
+def resized(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Return images x [b, ...] at the size of `shape` [h, w, c], bilinear; grey ones in as many channels.
+
+    Raises UserError where one of both is no image and the other one is not as it is.
+    """
+    if x.shape[1:] == tuple(shape):
+        return x
+    if x.ndim != 4 or len(shape) != 3:
+        raise UserError(f"rows of shape {x.shape[1:]} can't become {tuple(shape)}: choose images for both, or points.")
+    return jax.image.resize(x, (x.shape[0], *shape), "linear")

@@ -13,6 +13,7 @@ import pytest
 import gan_jax.data.cache
 from gan_jax import data
 from gan_jax.data import records
+from gan_jax.errors import UserError
 from gan_jax.game import rng
 
 KEY = jax.random.key(0)
@@ -184,3 +185,19 @@ def test_encode_undoes_decode():
     raw = np.arange(256, dtype=np.uint8)
     np.testing.assert_array_equal(data.encode(data.decode(raw)), raw)
     np.testing.assert_array_equal(data.encode(np.array([-3.0, 0.003, 1.2])), [0, 128, 255])
+
+
+def test_pictures_at_another_size():
+    """Bilinear, grey ones in as many channels; what has the size already is what it was."""
+    x = jnp.arange(8.0).reshape(2, 2, 2, 1)
+    assert data.resized(x, (2, 2, 1)) is x
+    wider = data.resized(x, (2, 4, 3))
+    assert wider.shape == (2, 2, 4, 3)
+    np.testing.assert_allclose(wider[0, 0], np.repeat([[0.0], [0.25], [0.75], [1.0]], 3, 1), atol=1e-6)
+
+
+@pytest.mark.parametrize("x, shape", [((3, 2), (8, 8, 1)), ((3, 8, 8, 1), (2,)), ((3, 2), (4,))])
+def test_points_are_not_stretched(x, shape):
+    """Into images, or into points of more numbers."""
+    with pytest.raises(UserError, match="choose images for both, or points"):
+        data.resized(jnp.zeros(x), shape)

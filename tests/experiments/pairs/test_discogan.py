@@ -61,15 +61,17 @@ def test_step_is_the_paper_s():
 def test_the_angles_of_cars(monkeypatch, way):
     """Correlated 1 where every translation is turned on by the same angle, -1 where the other way round, else neither."""
     monkeypatch.setattr(discogan, "forward", lambda G, params, stats, x: (x, stats))
-    monkeypatch.setattr(discogan, "resized", lambda cfg, x: x)
     monkeypatch.setattr(discogan, "build", lambda cfg: (None,))
     pictures = np.random.default_rng(0).integers(0, 256, (24, 4, 4, 1)).astype(np.uint8)
     angles = 15 * np.arange(24, dtype=np.int32)
-    state = types.SimpleNamespace(g_ab=types.SimpleNamespace(params={}))
+    same = types.SimpleNamespace(params={})
+    state = types.SimpleNamespace(g_ab=same, g_ba=same)
     test = {"source": {"x": jnp.asarray(pictures), "angle": jnp.asarray(angles)}}
-    seen = lambda of_b: discogan.measure(None, state, None, {"x": {"x": jnp.asarray(pictures), "angle": of_b}}, test)
-    np.testing.assert_allclose(seen(jnp.asarray((40 + way * angles) % 360))["angle/correlation"], way, rtol=1e-5)
+    cfg = types.SimpleNamespace(dataset="digits")
+    monkeypatch.setattr(discogan.data, "load", lambda name: types.SimpleNamespace(shape=(4, 4, 1)))
+    seen = lambda of_b: discogan.measure(cfg, state, None, {"x": {"x": jnp.asarray(pictures), "angle": of_b}}, test)
+    np.testing.assert_allclose(seen(jnp.asarray((40 + way * angles) % 360))["angle_correlation"], way, rtol=1e-5)
     mixed = np.random.default_rng(1).permutation(angles)
-    assert abs(float(seen(jnp.asarray(mixed))["angle/correlation"])) < 0.5
-    assert seen(jnp.asarray(angles))["cars"].x.shape == (3, 12, 4, 4, 1)
-    assert discogan.measure(None, state, None, {}, {}) == {}
+    assert abs(float(seen(jnp.asarray(mixed))["angle_correlation"])) < 0.5
+    assert seen(jnp.asarray(angles))["ab"].x.shape == (3, 12, 4, 4, 1)
+    assert discogan.measure(cfg, state, None, {}, {}) == {}
