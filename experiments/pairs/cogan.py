@@ -11,8 +11,8 @@ seed. `accuracy/target` is of b's whole test split. `accuracy/target_seen` is of
 without their labels: with MNIST to USPS in the small setting that is what the authors measured.
 
 Differences from the paper and the authors' code:
-1. The default's nets are narrower (G a sixteenth, D half), its batches half as large, its rate is five times as high, and
-   it makes 1,500 steps; the preset `paper` has the published numbers.
+1. The default's nets are narrower (G a sixteenth, D half), its batches half as large, its rate is five times as high,
+   and it makes 1,500 steps; the preset `paper` has the published numbers.
 2. Both nets are updated at once, from the same z (in the code G's update follows D's, with new noise).
 3. Layers under batch norm have no bias: it would have no gradient.
 4. USPS is the official split, 7,291 and 2,007 images (there: one of the authors' own, 7,438 and 1,860), enlarged by
@@ -122,10 +122,16 @@ def sample(cfg, state, key, n):
     return pairs(cfg, state, key, n)[1]
 
 
-def named(cfg, d, x, domain, key=None):
+def named(cfg, d, x, domain):
     """Return what the head of a D says of images x [b, h, w, c] of the domain "a" or "b": logits [b, classes]."""
     _, D, _ = build(cfg)
     return forward(D, d.params, d.stats, *((x, None) if domain == "a" else (None, x)))[0][1]
+
+
+def chosen(cfg, key):
+    """Return which of b's records a run with this key sees: [images]."""
+    key = rng.at(key, 0, "x")  # the one that `join` hands to the part of that name
+    return data.few(data.load(cfg.dataset), cfg.images).pick(key, 0, cfg.images)
 
 
 def measure(cfg, state, key, train, test):
@@ -140,8 +146,7 @@ def measure(cfg, state, key, train, test):
         if "y" in test.get(name, {}):
             found["accuracy/" + {"a": "source", "b": "target"}[domain]] = accuracy(test[name], domain)
     if cfg.images and "y" in train.get("x", {}):
-        rows = setup(cfg).source.pick(state.key, 0, cfg.images)["x"]
-        found["accuracy/target_seen"] = accuracy(data.take(train["x"], rows), "b")
+        found["accuracy/target_seen"] = accuracy(data.take(train["x"], chosen(cfg, state.key)), "b")
     return found
 
 

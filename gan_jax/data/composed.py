@@ -68,7 +68,7 @@ def few(source: Source, n: int) -> Source:
     def pick(key, i, b):
         return order(rng.at(key, 0, "few"), 0, n, source.n)[order(rng.at(key, 0, "data"), i, b, n)]
 
-    return dataclasses.replace(source, pick=pick)
+    return dataclasses.replace(source, n=n, pick=pick)
 
 
 def only_labelled(source: Source, n: int) -> Source:

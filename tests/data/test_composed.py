@@ -48,6 +48,7 @@ def test_few_records(digits):
         data.check_batch(few, 71)
     with pytest.raises(UserError, match="digits has 1497 records, fewer than 1498: ask for less"):
         data.few(source, 1498)
+    assert few.n == 70 and len(data.some(few, 100)["x"]) == 70
     assert data.few(source, 0) is source and data.few(data.load("ring8"), 8) is data.load("ring8")
 
 

@@ -142,6 +142,15 @@ def test_one_domain_is_named_as_beside_the_other():
     assert jnp.abs(alone - through_a).max() > 1e-3
 
 
+def test_the_images_said_to_be_seen_are_those_of_the_batches():
+    """One epoch of batches has just these records, with fewer of the other set, too; another seed has others."""
+    cfg = dataclasses.replace(CFG, images=40, source_images=20)
+    pick = jax.jit(lambda i: cogan.setup(cfg).source.pick(jax.random.key(3), i, 20)["x"])
+    batches = set(np.concatenate([pick(0), pick(1)]).tolist())
+    said = [set(np.asarray(jax.jit(lambda: cogan.chosen(cfg, jax.random.key(i)))()).tolist()) for i in (3, 4)]  # noqa: B023
+    assert batches == said[0] != said[1] and len(said[0]) == 40
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [
