@@ -120,15 +120,15 @@ def step(cfg, state, batch):
     return State(state.step + 1, state.key, g, d), of_g | of_d
 
 
-def drawn(cfg, state, x, domain):
-    """Return what both decoders make of the mean codes of images x of the domain "a" or "b": (as a, as b)."""
+def drawn(cfg, state, key, x, domain):
+    """Return what both decoders make of codes, drawn, of images x of the domain "a" or "b": (as a, as b)."""
     G, *_ = build(cfg)
-    of = (x, None) if domain == "a" else (None, x)
-    return forward(G, state.g.params, state.g.stats, *of, jnp.zeros((len(x), 8 * cfg.width)), train=False)[0][:2]
+    of, noise = ((x, None) if domain == "a" else (None, x)), rng.normal(key, (len(x), 8 * cfg.width))
+    return forward(G, state.g.params, state.g.stats, *of, noise, train=False)[0][:2]
 
 
 def sample(cfg, state, key, n):
-    return drawn(cfg, state, data.examples(data.load(cfg.source), key, n)["x"], "a")[1]
+    return drawn(cfg, state, key, data.examples(data.load(cfg.source), key, n)["x"], "a")[1]
 
 
 def named(cfg, d, x, domain):
@@ -145,8 +145,8 @@ def measure(cfg, state, key, train, test):
             continue
         x = data.decode({"x": test[name]["x"][:12]})["x"]
         other = "ba"["ab".index(domain)]
-        new = drawn(cfg, state, x, domain)["ab".index(other)]
-        back = drawn(cfg, state, new, other)["ab".index(domain)]
+        new = drawn(cfg, state, key, x, domain)["ab".index(other)]
+        back = drawn(cfg, state, key, new, other)["ab".index(domain)]
         rows = ("test", "there", "and back")
         found[domain + other] = Picture(jnp.stack([x, new, back]), rows=rows)
         if "y" in test[name]:

@@ -147,7 +147,7 @@ def test_the_images_said_to_be_seen_are_those_of_the_batches():
     cfg = dataclasses.replace(CFG, images=40, source_images=20)
     pick = jax.jit(lambda i: cogan.setup(cfg).source.pick(jax.random.key(3), i, 20)["x"])
     batches = set(np.concatenate([pick(0), pick(1)]).tolist())
-    said = [set(np.asarray(jax.jit(lambda: cogan.chosen(cfg, jax.random.key(i)))()).tolist()) for i in (3, 4)]  # noqa: B023
+    said = [set(np.asarray(jax.jit(lambda: cogan.chosen(cfg, jax.random.key(i)))()).tolist()) for i in (3, 4)]
     assert batches == said[0] != said[1] and len(said[0]) == 40
 
 
