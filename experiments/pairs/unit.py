@@ -100,7 +100,7 @@ def step(cfg, state, batch):
         named = optax.softmax_cross_entropy_with_integer_labels(logits[: len(a)], y).mean()
         apart = 2 * ((jnp.roll(f_there, len(a), 0) - f_back) ** 2).sum(1).mean()  # of (a as b, b as a) and of (a, b)
         said = {"loss/d": adversarial, "loss/labels": named, "loss/matching": apart}
-        said |= {"score/real": real_score.mean(), "score/fake": there.mean()}
+        said |= {"score/real": real_score.mean(), "score/fake": 0.5 * (there + back).mean()}
         return adversarial + cfg.classify * named + cfg.matching * apart, said
 
     def g_loss(g_params):
