@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import oracle
+import pytest
 
 from experiments.pairs import unit
 from gan_jax.game import rng
@@ -148,3 +149,16 @@ def test_a_translation_does_not_hang_on_the_other_set():
     together = G.apply(variables, a, b, jnp.zeros((6, 8)), train=False)[0][3:]
     alone = G.apply(variables, None, b, jnp.zeros((3, 8)), train=False)[0]
     np.testing.assert_allclose(together, alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 1), (17, 24, 3), (28, 28, 1)])
+def test_nets_of_any_size(shape):
+    """Images of the size by both decoders; of both domains, or of one alone, a score, classes and features a row."""
+    G, D, x = nets.G(shape, 1), nets.D(7, 1), jnp.zeros((3, *shape))
+    both = lambda key: (
+        G.init_with_output(key, x, x[:1], jnp.zeros((4, 8)))[0],
+        D.init_with_output(key, x, None, key)[0],
+    )
+    (as_a, as_b, mean, s), (score, logits, f) = jax.eval_shape(both, jax.random.key(0))
+    assert as_a.shape == as_b.shape == (4, *shape) and mean.shape == s.shape == (4, 8)
+    assert score.shape == (3,) and logits.shape == (3, 7) and f.shape == (3, 8)
