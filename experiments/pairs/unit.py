@@ -21,6 +21,8 @@ Differences from the paper and the authors' code:
 
     python -m experiments unit                                           MNIST's labels, adapted to USPS, all images
     python -m experiments unit --dataset mnist --source usps,size=28     and back
+
+The default is too small and too short to adapt: its decoders collapse (docs/results/pairs.md).
 """
 
 import dataclasses
