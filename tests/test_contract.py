@@ -234,7 +234,19 @@ def test_three_steps(name):
 
 
 ONE_D = "ablation", "alternating", "bigan", "cgan", "dcgan", "dynamics", "improved", "infogan", "mrgan", "pacgan"
-ONE_D += "pix2pix", "simgan", "triangle", "unrolled", "unrolled_lstm", "unrolled_modes", "vaegan", "vanilla", "veegan"
+ONE_D += (
+    "cogan",
+    "pix2pix",
+    "simgan",
+    "triangle",
+    "unit",
+    "unrolled",
+    "unrolled_lstm",
+    "unrolled_modes",
+    "vaegan",
+    "vanilla",
+    "veegan",
+)
 NO_PROBABILITIES = "began", "catgan", "cyclegan", "dtn", "ebgan", "genegan", "lsgan", "r3gan", "vae", "wgan", "wgan_gp"
 ANSWERS = dict.fromkeys(ONE_D, ("",)) | {"discogan": (" a", " b")} | dict.fromkeys(NO_PROBABILITIES, ())
 

@@ -1,4 +1,4 @@
-"""Sources that are made of others: side by side, of few labels, larger, of three records at a time, in colours."""
+"""Sources that are made of others: side by side, of few records or labels, larger, of three at a time, in colours."""
 
 import dataclasses
 import functools
@@ -53,6 +53,23 @@ def labelled(source: Source) -> Source:
         read=lambda indices: checked(source.read(indices), indices),
         whole=lambda: checked(source.whole(), np.arange(source.n)),
     )
+
+
+def few(source: Source, n: int) -> Source:
+    """Return the source of n of its records, drawn without a look at their labels; which ones is a function of the key.
+
+    Their order is another one in every epoch. With n = 0, and of a toy, nothing is held back. Raises UserError where
+    there are fewer records.
+    """
+    if not n or not source.n:
+        return source
+    if n > source.n:
+        raise UserError(f"{source.name} has {source.n} records, fewer than {n}: ask for less.")
+
+    def pick(key, i, b):
+        return order(rng.at(key, 0, "few"), 0, n, source.n)[order(rng.at(key, 0, "data"), i, b, n)]
+
+    return dataclasses.replace(source, n=n, pick=pick)
 
 
 def only_labelled(source: Source, n: int) -> Source:

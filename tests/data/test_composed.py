@@ -31,6 +31,27 @@ def test_joined_batches(digits):
         data.check_batch(source, 1498)
 
 
+def test_few_records(digits):
+    """70 records, the same ones in every epoch, shuffled in each, whatever the batch; others for another key."""
+    source, arrays = digits[0], jax.tree.map(jnp.asarray, digits[1])
+    few = data.few(source, 70)
+    epoch = jax.jit(lambda key, i: few.pick(key, i, 70))
+    rows = [np.asarray(epoch(KEY, i)) for i in range(2)] + [np.asarray(epoch(jax.random.key(1), 0))]
+    chosen = [set(row.tolist()) for row in rows]
+    assert len(chosen[0]) == 70 and chosen[0] == chosen[1] != chosen[2] and max(chosen[0]) < 1497
+    assert rows[0].tolist() != rows[1].tolist()
+    halves = jax.jit(lambda i: (few.pick(KEY, i, 35), data.batch(few, arrays, KEY, i, 35)["y"]))
+    (first, y), (second, _) = halves(0), halves(1)
+    np.testing.assert_array_equal(np.concatenate([first, second]), rows[0])
+    np.testing.assert_array_equal(y, arrays["y"][first])
+    with pytest.raises(UserError, match="digits: a batch of 71 is more than the 70 records"):
+        data.check_batch(few, 71)
+    with pytest.raises(UserError, match="digits has 1497 records, fewer than 1498: ask for less"):
+        data.few(source, 1498)
+    assert few.n == 70 and len(data.some(few, 100)["x"]) == 70
+    assert data.few(source, 0) is source and data.few(data.load("ring8"), 8) is data.load("ring8")
+
+
 def test_only_labelled(digits):
     """50 records, 5 of each class, the same ones in every epoch and shuffled in each; others for another key."""
     source, arrays = digits[0], jax.tree.map(jnp.asarray, digits[1])
