@@ -65,11 +65,20 @@ def _forward(x, kernel, *, strides, pads):
 
 
 def _input_grad(y, kernel, *, strides, pads, size):  # size: of x
+    if y.shape[1:3] == (1, 1):
+        return _of_a_pixel(y, kernel, pads, size)
     few = kernel.shape[2] < FEW[0] or math.prod(y.shape[1:3]) < FEW[1]
     larger = math.prod(kernel.shape[:2]) > math.prod(y.shape[1:3])  # several are faster then, whatever there is
     if math.prod(strides) == 1 or (few and not larger):
         return _canonical(y, _mirror(kernel), (1, 1), _mirror_pads(y, kernel, strides, pads, size), step=strides)
     return _interleaved(y, kernel, strides, pads, size)
+
+
+def _of_a_pixel(y, kernel, pads, size):
+    """The same where y is one pixel: a product of matrices, with what the pixel sees of x."""
+    seen = [(-low, m + low - k, 0) for (low, _), m, k in zip(pads, size, kernel.shape[:2], strict=True)]
+    kernel = lax.pad(kernel, jnp.zeros((), kernel.dtype), [*seen, (0, 0, 0), (0, 0, 0)])
+    return jnp.einsum("bo,hwco->bhwc", y[:, 0, 0], kernel)
 
 
 def _interleaved(y, kernel, strides, pads, size):

@@ -24,6 +24,7 @@ CASES = [  # size of x, kernel, strides, padding
     ((2, 3), (5, 4), 2, 3),  # the kernel larger than the image
     ((6, 5), (1, 1), 2, 0),  # a kernel that skips pixels
     ((4, 3), (2, 2), 1, ((3, 0), (-1, 2))),  # a pad larger than the kernel, and a cut
+    ((4, 3), (4, 2), 3, ((1, 0), (-1, 1))),  # to one pixel, which sees part of the image and more
 ]
 
 # XLA compiles three times as fast without these optimisations.
