@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import tyro
 
-from benchmarks import measure
+from benchmarks import harness
 from experiments import ablation
 from gan_jax import data
 from gan_jax.run import log, plots
@@ -46,27 +46,27 @@ def main(
     steps, what = steps or ablation.PRESETS[PRESETS[dataset]].steps, "K" if ks else "way"
     file = Path(out) / (f"ablation-{dataset}" + "-k" * bool(ks))
     protocol = f"{dataset}, {steps} updates of G, {seeds} seeds, last step, mean ± standard deviation"
-    protocol = {"protocol": measure.with_flags(protocol, flags), "flags": flags}
+    protocol = {"protocol": harness.with_flags(protocol, flags), "flags": flags}
     found = carried(file.name, out, protocol)
     of_k = {f"K = {k}": ["--way=unrolled", f"--unroll={k}"] for k in ks}
     for way, own in (of_k or {way: [f"--way={way}"] for way in ways}).items():
         folder = Path(runs, f"{dataset}-{steps}x{seeds}", way.replace(" = ", ""))
         given = [f"--preset={PRESETS[dataset]}", *own, f"--steps={steps}", f"--seeds={seeds}"]
-        found[way] = trained(way, [*given, *measure.words(flags)], folder)
+        found[way] = trained(way, [*given, *harness.words(flags)], folder)
     rows = list(found.values())
     lines = table(what, rows)
-    measure.record(file.name, [protocol, *rows], out)
+    harness.record(file.name, [protocol, *rows], out)
     file.with_suffix(".md").write_text(f"{protocol['protocol']}.\n\n{lines}\n")
     draw(file.with_suffix(".png"), rows, data.load(dataset).classes)
 
 
 def trained(way, flags, folder) -> dict:
     """Return the row of a way, trained first where its run is missing."""
-    results = measure.trained(ablation, flags, folder)
-    names = tuple(measure.covered(results))
+    results = harness.trained(ablation, flags, folder)
+    names = tuple(harness.covered(results))
     print(f"{way}: " + ", ".join(f"{n} {log.spread(results[n])}" for n in names), flush=True)
-    row = {"way": way, "seconds": results["seconds"], "history": measure.history(folder, names)}
-    return row | {"trained": measure.trained_by(folder)}
+    row = {"way": way, "seconds": results["seconds"], "history": harness.history(folder, names)}
+    return row | {"trained": harness.trained_by(folder)}
 
 
 def table(what, rows) -> str:
@@ -74,12 +74,12 @@ def table(what, rows) -> str:
     names = [name for name in rows[-1]["history"] if name != "step"]
     cells = lambda row: (log.spread(row["history"][name][-1]) for name in names)
     lines = [(row["way"].removeprefix("K = "), *cells(row), round(row["seconds"])) for row in rows]
-    return measure.table((what, *(name.replace("_", " ") for name in names), "seconds"), lines)
+    return harness.table((what, *(name.replace("_", " ") for name in names), "seconds"), lines)
 
 
 def carried(name, out, protocol) -> dict:
     """Return {way: row} of what was recorded before by the same protocol (a line that says no flags is of another)."""
-    same = [rows for first, *rows in measure.recorded(name, out) if protocol.items() <= first.items()]
+    same = [rows for first, *rows in harness.recorded(name, out) if protocol.items() <= first.items()]
     return {row["way"]: row for rows in same for row in rows}
 
 
@@ -100,4 +100,4 @@ def draw(file, rows, classes):
 
 
 if __name__ == "__main__":
-    measure.command(main)
+    harness.command(main)

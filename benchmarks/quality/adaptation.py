@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import optax
 
-from benchmarks import measure
+from benchmarks import harness
 from gan_jax import data, metrics
 from gan_jax.game import descend
 from gan_jax.run import log, rundir
@@ -53,21 +53,21 @@ def main(
     """
     rows = []
     for name in names:
-        module = measure.experiment(name)
+        module = harness.experiment(name)
         for way in ways:
             for setting in settings:
                 folder = Path(runs, name, f"{way}-{setting}")
-                given = [f"--seeds={seeds}", *flags_of(way, setting), *measure.words(flags)]
-                results = measure.trained(module, given, folder)
+                given = [f"--seeds={seeds}", *flags_of(way, setting), *harness.words(flags)]
+                results = harness.trained(module, given, folder)
                 cfg = module.Config(**rundir.read(folder)["config"])
                 row = {"experiment": name, "way": way, "setting": setting, "seeds": seeds, "steps": results["steps"]}
                 row |= {word: np.ravel(results[of]).tolist() for word, of in FOUND.items() if of in results}
                 row["alone"] = [unadapted(module, cfg, seed, alone) for seed in range(seeds)]
                 row |= {"alone_steps": alone, "seconds": results["seconds"], "flags": flags}
-                rows.append(row | {"config": dataclasses.asdict(cfg), "trained": measure.trained_by(folder)})
+                rows.append(row | {"config": dataclasses.asdict(cfg), "trained": harness.trained_by(folder)})
                 print(f"{name} {way} {setting}: {log.spread(row['target'])}", flush=True)
-    lines = measure.table(HEAD, [cells(row) for row in rows])
-    measure.record(record, rows, out)
+    lines = harness.table(HEAD, [cells(row) for row in rows])
+    harness.record(record, rows, out)
     Path(out, f"{record}.md").write_text(lines + "\n")
 
 
@@ -116,4 +116,4 @@ def cells(row) -> tuple:
 
 
 if __name__ == "__main__":
-    measure.command(main)
+    harness.command(main)

@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.neighbors import KernelDensity
 
 import gan_jax
-from benchmarks import measure
+from benchmarks import harness
 from experiments import unrolled_modes
 from gan_jax import data
 from gan_jax.run import log, plots
@@ -53,17 +53,17 @@ def main(
         for k in ks:
             folder = Path(runs, f"{dataset}-{steps}x{seeds}", f"d{d_width}-k{k}")
             given = ["--preset=quarter", f"--dataset={dataset}", f"--seeds={seeds}", "--eval-every=0"]
-            given += [f"--steps={steps}", f"--d-width={d_width}", f"--unroll={k}", *measure.words(flags)]
-            trained = measure.trained(unrolled_modes, given, folder)
+            given += [f"--steps={steps}", f"--d-width={d_width}", f"--unroll={k}", *harness.words(flags)]
+            trained = harness.trained(unrolled_modes, given, folder)
             x = gan_jax.load(folder).sample(jax.random.key(2), samples)
             found = jax.jit(lambda xs: jax.lax.map(colours, xs))(x.reshape(seeds, samples, *x.shape[-3:]))
             row = {"d_width": d_width, "k": k, "js": [divergence(real, one) for one in np.asarray(found)]}
-            rows.append(row | {"seconds": trained["seconds"], "trained": measure.trained_by(folder)})
+            rows.append(row | {"seconds": trained["seconds"], "trained": harness.trained_by(folder)})
             print(f"D {d_width}, K {k}: {log.spread(np.squeeze(row['js']))}", flush=True)
     head = ("channels of D", "K", "Jensen-Shannon divergence of colours", "seconds")
-    measure.table(head, [(r["d_width"], r["k"], log.spread(np.squeeze(r["js"])), round(r["seconds"])) for r in rows])
-    protocol = measure.with_flags(f"{dataset}, {steps} steps, {seeds} seeds, {samples} samples", flags)
-    measure.record("colour_mnist", [{"protocol": protocol}, *rows], out)
+    harness.table(head, [(r["d_width"], r["k"], log.spread(np.squeeze(r["js"])), round(r["seconds"])) for r in rows])
+    protocol = harness.with_flags(f"{dataset}, {steps} steps, {seeds} seeds, {samples} samples", flags)
+    harness.record("colour_mnist", [{"protocol": protocol}, *rows], out)
     draw(Path(out) / "colour_mnist.png", rows)
 
 
@@ -113,4 +113,4 @@ def draw(file, rows):
 
 
 if __name__ == "__main__":
-    measure.command(main)
+    harness.command(main)

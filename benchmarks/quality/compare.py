@@ -7,7 +7,7 @@ import numpy as np
 import tyro
 
 import gan_jax
-from benchmarks import measure
+from benchmarks import harness
 from gan_jax import data
 from gan_jax.metrics import classifier, features, neighbours
 from gan_jax.run import log, plots, rundir
@@ -40,23 +40,23 @@ def main(
         runs: folder of the runs.
     """
     source, rows, pictures = data.load(dataset), [], {}
-    modules = {name: measure.experiment(name) for name in names}
-    more = measure.taken(modules, flags)
+    modules = {name: harness.experiment(name) for name in names}
+    more = harness.taken(modules, flags)
     judge = None if source.modes else Judge(source, samples)
     for name, module in modules.items():
         folder = Path(runs, f"{dataset}-{steps}x{seeds}", name)
         given = [f"--dataset={dataset}", f"--steps={steps}", f"--seeds={seeds}", *more[name]]
-        results, x = measure.trained(module, given, folder), sampled(folder, samples)
-        scores = judge(x) if judge else measure.covered(results)
+        results, x = harness.trained(module, given, folder), sampled(folder, samples)
+        scores = judge(x) if judge else harness.covered(results)
         scores |= {n: results[n] for n in ("diversity", "seconds")}
         of_run = {"config": rundir.read(folder)["config"], "health": results["health"]}
         of_run["protocol"] = results.get("protocol")
-        rows.append({"experiment": name} | scores | of_run | {"trained": measure.trained_by(folder)})
+        rows.append({"experiment": name} | scores | of_run | {"trained": harness.trained_by(folder)})
         pictures[name] = x[0]
         print(f"{name}: " + ", ".join(f"{n} {log.spread(v)}" for n, v in scores.items()), flush=True)
-    measure.check_alike({row["experiment"]: row["protocol"] for row in rows})
+    harness.check_alike({row["experiment"]: row["protocol"] for row in rows})
     protocol = f"{dataset}, {steps} updates of G, {seeds} seeds, last step, mean ± standard deviation"
-    protocol = measure.with_flags(protocol, flags) + (f"; {judge.protocol}" if judge else "")
+    protocol = harness.with_flags(protocol, flags) + (f"; {judge.protocol}" if judge else "")
     report(Path(out) / f"compare-{dataset}", protocol, list(scores), rows)
     draw(Path(out) / f"compare-{dataset}.png", pictures, source)
 
@@ -64,8 +64,8 @@ def main(
 def report(file, protocol, names, rows):
     """Print the scores of these names as a table, and write it to FILE.md, and all of the rows to FILE.jsonl."""
     head = ("experiment", *(n.replace("_", " ") for n in names))
-    lines = measure.table(head, [(row["experiment"], *(log.spread(row[n]) for n in names)) for row in rows])
-    measure.record(file.name, [{"protocol": protocol}, *rows], file.parent)
+    lines = harness.table(head, [(row["experiment"], *(log.spread(row[n]) for n in names)) for row in rows])
+    harness.record(file.name, [{"protocol": protocol}, *rows], file.parent)
     file.with_suffix(".md").write_text(f"{protocol}.\n\n{lines}\n")
 
 
@@ -113,4 +113,4 @@ def draw(file, pictures, source):
 
 
 if __name__ == "__main__":
-    measure.command(main)
+    harness.command(main)

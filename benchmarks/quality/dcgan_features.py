@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from benchmarks import measure
+from benchmarks import harness
 from experiments.images import dcgan
 from gan_jax import data
 from gan_jax.run.config import Count
@@ -47,7 +47,7 @@ def main(
     for name in datasets:
         begin = time.monotonic()
         cfg = dataclasses.replace(dcgan.Config(), dataset=name, width=width, batch_size=batch_size)
-        state, keys, feed, advance, _, _ = measure.prepared(dcgan, cfg)
+        state, keys, feed, advance, _, _ = harness.prepared(dcgan, cfg)
         random = jax.tree.map(jnp.copy, state.d)  # `advance` takes the state's memory over
         for at in range(0, steps, 100):
             state, _ = advance(state, keys, feed, np.int32(min(100, steps - at)))
@@ -61,9 +61,9 @@ def main(
             found.append(row | {"features": kind, "dims": ours[0].shape[1], "c": c, "accuracy": accuracy})
         print(f"{name}: {time.monotonic() - begin:.0f} s", flush=True)
     head = ("dataset", "features", "dims", "C", "test accuracy")
-    measure.table(head, [(r["dataset"], r["features"], r["dims"], r["c"], f"{r['accuracy']:.2%}") for r in found])
+    harness.table(head, [(r["dataset"], r["features"], r["dims"], r["c"], f"{r['accuracy']:.2%}") for r in found])
     print("published, not comparable (D trained on ImageNet, all of CIFAR-10's labels): 82.8 %")
-    measure.record("dcgan_features", found, out)
+    harness.record("dcgan_features", found, out)
 
 
 def splits(name, rows):
@@ -147,4 +147,4 @@ def fitted(xs, ys, classes, iterations, cs=(1e-5, 1e-4, 1e-3, 1e-2)):
 
 
 if __name__ == "__main__":
-    measure.command(main, compile_cache=False)
+    harness.command(main, compile_cache=False)

@@ -7,7 +7,7 @@ import tyro
 from PIL import Image
 
 import experiments
-from benchmarks import measure
+from benchmarks import harness
 from experiments.__main__ import families
 from gan_jax.run import log, plots, rundir
 from gan_jax.run.config import Count
@@ -36,16 +36,16 @@ def main(
         runs: folder of the runs [runs/RECORD].
     """
     runs = runs or f"runs/{record}"
-    modules, rows = {name: measure.experiment(name) for name in names or experiments.modules()}, []
-    more = measure.taken(modules, flags)
+    modules, rows = {name: harness.experiment(name) for name in names or experiments.modules()}, []
+    more = harness.taken(modules, flags)
     for name, module in modules.items():
-        results = measure.trained(module, [f"--seeds={seeds}", *more[name]], Path(runs, name))
+        results = harness.trained(module, [f"--seeds={seeds}", *more[name]], Path(runs, name))
         config = rundir.read(Path(runs, name))["config"]
         row = {"experiment": name, "data": config["dataset"], "seeds": seeds, "flags": more[name]} | results
-        rows.append(row | {"config": config, "trained": measure.trained_by(Path(runs, name))})
+        rows.append(row | {"config": config, "trained": harness.trained_by(Path(runs, name))})
         print(f"{name}: {'; '.join(results['health'])}", flush=True)
-    lines = measure.table(HEAD, [cells(row) for row in rows])
-    measure.record(record, rows, out)
+    lines = harness.table(HEAD, [cells(row) for row in rows])
+    harness.record(record, rows, out)
     Path(out, f"{record}.md").write_text(lines + "\n")
     pictures = {name: Path(runs, name, "samples", "final.png") for name in modules}
     draw(Path(out, f"{record}.png"), pictures)
@@ -77,4 +77,4 @@ def draw(file, pictures):
 
 
 if __name__ == "__main__":
-    measure.command(main)
+    harness.command(main)

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from benchmarks import measure
+from benchmarks import harness
 from gan_jax import data
 from gan_jax.game import rng
 from gan_jax.metrics import classifier, neighbours
@@ -116,16 +116,16 @@ def main(
                 row = {"data": dataset, "game": what, "experiment": f"{experiment} {flags}"}
                 rows.append(row | played(experiment, flags, dataset, range(seed, seed + seeds)))
                 print(f"{dataset}, {what}: {', '.join(judged(rows[-1]))}", flush=True)
-        measure.record("health", rows, out)
-    tell([row for rows in measure.recorded("health", out) for row in rows if "looks" in row] + of_mode_collapse(out))
+        harness.record("health", rows, out)
+    tell([row for rows in harness.recorded("health", out) for row in rows if "looks" in row] + of_mode_collapse(out))
 
 
 def played(experiment, flags, dataset, seeds) -> dict:
     """Return the evaluations of a game, one after another, and of each seed what the criterion finds."""
-    module = measure.experiment(experiment)
+    module = harness.experiment(experiment)
     cfg, _ = cli.parse(module.Config, module.PRESETS, [*flags.split(), f"--dataset={dataset}"])
     perceptrons = experiment not in ("dcgan", "unrolled_modes")  # which are faster all at once, small as they are
-    prepared = measure.prepared(module, cfg, len(seeds), jax.devices()[:1], perceptrons, seeds[0])
+    prepared = harness.prepared(module, cfg, len(seeds), jax.devices()[:1], perceptrons, seeds[0])
     state, keys, feed, advance, _, game = prepared
     source, drawn = game.setup.source, plots.KINDS[game.setup.source.kind].drawn
     real = jax.tree.map(jnp.asarray, data.reference(source))
@@ -156,7 +156,7 @@ def judged(row, blind=False) -> list[str]:
     """Return what health says of each seed; blind: where it does not know the modes of the data."""
     looks, known = row["looks"], health.Known(**row["known"])
     if blind:
-        looks = [{name: value for name, value in look.items() if name not in measure.COVERAGE} for look in looks]
+        looks = [{name: value for name, value in look.items() if name not in harness.COVERAGE} for look in looks]
     return health.diagnose(looks, len(row["modes"]), known._replace(modes=0) if blind else known)
 
 
@@ -220,7 +220,7 @@ def of_mode_collapse(out) -> list[dict]:
     rows = []
     for file in sorted(Path(out).glob("mode_collapse-*.jsonl")):
         dataset, known = SIZES[file.stem.split("-")[1]]
-        *_, (_, *ways) = measure.recorded(file.stem, out)
+        *_, (_, *ways) = harness.recorded(file.stem, out)
         for way in [way for way in ways if len(way.get("curve", {}).get("step", ())) >= health.LEAST]:
             if np.ndim(way["modes"]):
                 looks = [
@@ -247,7 +247,7 @@ def tell(rows):
                 found.update((verdict(modes, good), said(words)) for modes, good, words in given)
             cells = [rate(*(found[v, w] for w in ("flagged", "early", "well"))) for v in ("bad", "good", "between")]
             lines.append([f"{dataset}, modes unknown" if blind else dataset, *cells])
-    measure.table(("data", "bad runs flagged", "good runs flagged", "runs in between flagged"), lines)
+    harness.table(("data", "bad runs flagged", "good runs flagged", "runs in between flagged"), lines)
 
 
 def rate(flagged, early, well) -> str:
@@ -256,4 +256,4 @@ def rate(flagged, early, well) -> str:
 
 
 if __name__ == "__main__":
-    measure.command(main)
+    harness.command(main)

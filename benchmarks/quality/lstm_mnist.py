@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import measure
+from benchmarks import harness
 from experiments import unrolled_lstm
 from gan_jax import data
 from gan_jax.metrics import classifier, features, modes
@@ -49,19 +49,19 @@ def main(
     shares = np.bincount(data.resident(source)["y"], minlength=source.classes) / source.n
     marks = [steps * (i + 1) // moments for i in range(moments)]
     of_all = ["--preset=mnist", f"--dataset={dataset}", f"--seeds={seeds}", f"--width={width}", "--eval-every=0"]
-    of_all += measure.words(flags)
+    of_all += harness.words(flags)
     for k in ks:
         folder = Path(runs, f"{dataset}-{steps}x{seeds}-{moments}x{samples}-{width}", f"k{k}")
         look = lambda run: histogram(run, judge, samples)
-        seen = measure.scored(unrolled_lstm, [*of_all, f"--unroll={k}"], folder, marks, look)
+        seen = harness.scored(unrolled_lstm, [*of_all, f"--unroll={k}"], folder, marks, look)
         rows.append({"k": k, "step": marks, "seconds": sum(row["seconds"] for row in seen)})
-        rows[-1] |= {"trained": measure.trained_by(folder)} | summary(
+        rows[-1] |= {"trained": harness.trained_by(folder)} | summary(
             np.asarray([row["shares"] for row in seen]), shares
         )
         print(f"K {k}: modes {log.spread(np.squeeze(rows[-1]['modes'][-1]))}", flush=True)
-    measure.table(HEAD, [cells(row) for row in rows])
+    harness.table(HEAD, [cells(row) for row in rows])
     protocol = f"{dataset}, {steps} steps, {seeds} seeds, {samples} samples, classifier {judge.digest}"
-    measure.record("lstm_mnist", [{"protocol": measure.with_flags(protocol, flags)}, *rows], out)
+    harness.record("lstm_mnist", [{"protocol": harness.with_flags(protocol, flags)}, *rows], out)
     draw(Path(out) / f"lstm_{dataset}.png", rows)
 
 
@@ -76,7 +76,7 @@ def cells(row) -> tuple:
 
 def histogram(run, judge, n):
     """Return {"shares": [seeds, classes]}, of each digit among n samples."""
-    seen = measure.labels(run, judge, n)
+    seen = harness.labels(run, judge, n)
     return {"shares": [(np.bincount(one, minlength=judge.net.classes) / n).tolist() for one in seen]}
 
 
@@ -104,4 +104,4 @@ def draw(file, rows):
 
 
 if __name__ == "__main__":
-    measure.command(main)
+    harness.command(main)

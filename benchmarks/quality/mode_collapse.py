@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import tyro
 
-from benchmarks import measure
+from benchmarks import harness
 from benchmarks.quality import compare
 from gan_jax import data
 from gan_jax.errors import UserError
@@ -133,8 +133,8 @@ def main(
     if unknown := set(names) - set(ways):
         raise UserError(f"{', '.join(unknown)}: no such way at size {size}; choose from {', '.join(ways)}.")
     names, folder, found = names or tuple(ways), Path(runs, f"{size}-{steps}x{seeds}"), {}
-    modules = {name: measure.experiment(ways[name].split()[0]) for name in names}
-    more = measure.taken(modules, flags)
+    modules = {name: harness.experiment(ways[name].split()[0]) for name in names}
+    more = harness.taken(modules, flags)
     for name in names:
         given = [*ways[name].split()[1:], f"--steps={steps}", f"--seeds={seeds}", *more[name]]
         row = {"way": name, "experiment": ways[name], "published": PUBLISHED[size].get(name, "-")}
@@ -144,10 +144,10 @@ def main(
     command = f"--size={size} --steps={steps} --seeds={seeds}" + (f' --flags="{flags}"' if flags else "")
     protocol = PROTOCOL.format(source.name, steps, seeds, best.pop("n"), command)
     rows = list((carried(file.name, out, protocol) | found).values())
-    measure.check_alike({way: row["protocol"] for way, row in found.items()})
-    measure.check_alike({row["way"]: row.get("protocol") for row in rows}, here=False)
+    harness.check_alike({way: row["protocol"] for way, row in found.items()})
+    harness.check_alike({row["way"]: row.get("protocol") for row in rows}, here=False)
     protocol = protocol.replace(COMMAND, f"{COMMAND} {' '.join(row['way'] for row in rows)}")
-    measure.record(file.name, [{"protocol": protocol, "data": best}, *rows], out)
+    harness.record(file.name, [{"protocol": protocol, "data": best}, *rows], out)
     file.with_suffix(".md").write_text(tell(protocol, rows, best))
     chart(file.with_suffix(".png"), rows, best)
     samples(file.with_name(f"{file.name}-samples.png"), folder, [row["way"] for row in rows], source)
@@ -163,19 +163,19 @@ def spelt(size, steps) -> dict:
 
 def scored(module, flags, folder) -> dict:
     """Return the scores of the experiment's run with these flags in `folder`, trained first where it is missing."""
-    results = measure.trained(module, flags, folder)
+    results = harness.trained(module, flags, folder)
     print(
-        f"{folder.name}: " + ", ".join(f"{n} {log.spread(v)}" for n, v in measure.covered(results).items()), flush=True
+        f"{folder.name}: " + ", ".join(f"{n} {log.spread(v)}" for n, v in harness.covered(results).items()), flush=True
     )
-    row = measure.covered(results) | {"seconds": results["seconds"], "config": rundir.read(folder)["config"]}
-    row |= {"health": results["health"], "trained": measure.trained_by(folder), "protocol": results.get("protocol")}
-    return row | {"curve": measure.history(folder, ("modes", "reverse_kl"))}
+    row = harness.covered(results) | {"seconds": results["seconds"], "config": rundir.read(folder)["config"]}
+    row |= {"health": results["health"], "trained": harness.trained_by(folder), "protocol": results.get("protocol")}
+    return row | {"curve": harness.history(folder, ("modes", "reverse_kl"))}
 
 
 def carried(name, out, protocol) -> dict:
     """Return {way: row} of what was recorded before by the same protocol, whichever ways were asked for then."""
     without_names = lambda text: re.sub(r"python -m .*?(?=--size)", "", text)  # of the command
-    lines = measure.recorded(name, out)
+    lines = harness.recorded(name, out)
     same = [rows for first, *rows in lines if without_names(first["protocol"]) == without_names(protocol)]
     return {row["way"]: row for rows in same for row in rows}
 
@@ -185,11 +185,11 @@ def tell(protocol, rows, best) -> str:
     notes = [f"- {k}: {what}" for k, what in PROTOCOLS.items() if any(f"[{k}]" in row["published"] for row in rows)]
     notes = "\n".join(["\nPublished, by protocols of their own:", *notes, ""]) if notes else ""
     print(f"\n{protocol}\n")
-    names = [*measure.covered(rows[0]), "seconds"]
+    names = [*harness.covered(rows[0]), "seconds"]
     head = ("way", "experiment", *(n.replace("_", " ") for n in names), "published")
     cells = [[r["way"], r["experiment"], *(log.spread(r[n]) for n in names), r["published"]] for r in rows]
     of_data = ["data", "", *(log.spread(best[n]) if n in best else "" for n in names), ""]
-    lines = measure.table(head, [of_data, *cells])
+    lines = harness.table(head, [of_data, *cells])
     print(notes)
     return f"{protocol}\n\n{lines}\n{notes}"
 
@@ -225,4 +225,4 @@ def chart(file, rows, best):
 
 
 if __name__ == "__main__":
-    measure.command(main)
+    harness.command(main)

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 import gan_jax
-from benchmarks import measure
+from benchmarks import harness
 from experiments.pairs import pix2pix
 from gan_jax import data
 from gan_jax.metrics import lpips, segmenter
@@ -65,16 +65,16 @@ def main(
     for way in ways:
         own, folder = WAYS[way][0], Path(runs, f"{steps}x{seeds}-{width}", way)
         given = ["--preset=labels", f"--dataset={dataset}", f"--steps={steps}", f"--seeds={seeds}", f"--width={width}"]
-        results = measure.trained(pix2pix, [*given, "--eval-every=0", *own, *measure.words(flags)], folder)
+        results = harness.trained(pix2pix, [*given, "--eval-every=0", *own, *harness.words(flags)], folder)
         made = translations(gan_jax.load(folder), test["source"])
         each = [found(one) | apart(one, test["x"], perceptual) for one in made]
         row = {"way": way, "seconds": results["seconds"]} | {name: [one[name] for one in each] for name in each[0]}
-        rows.append(row | {"trained": measure.trained_by(folder)})
+        rows.append(row | {"trained": harness.trained_by(folder)})
         drawn[way] = made[0, :8]
         print(f"{way}: {log.spread(np.squeeze(row['per_pixel']))} of the pixels", flush=True)
     said = f"{dataset}, {steps} steps, {seeds} seeds, width {width}, {len(test['x'])} test pictures, without label"
-    protocol = measure.with_flags(f"{said} {unlabelled}, segmenter {judge.digest}", flags)
-    measure.record("pix2pix_ways", [{"protocol": protocol}, *rows], out)
+    protocol = harness.with_flags(f"{said} {unlabelled}, segmenter {judge.digest}", flags)
+    harness.record("pix2pix_ways", [{"protocol": protocol}, *rows], out)
     Path(out, "pix2pix_ways.md").write_text(f"{protocol}\n\n{tell(rows)}\n")
     drawn["truth"] = test["x"][:8]
     picture = Picture(np.stack(list(drawn.values())), rows=tuple(drawn))
@@ -111,8 +111,8 @@ def tell(rows) -> str:
         paper = ", ".join(f"{number:.2f}" for number in published[row["way"]])
         distances = [log.spread(np.squeeze(row[name])) if name in row else "" for name in ("l1", "lpips")]
         table.append((row["way"], *ours, paper, *distances, round(row["seconds"])))
-    return measure.table(head, table)
+    return harness.table(head, table)
 
 
 if __name__ == "__main__":
-    measure.command(main)
+    harness.command(main)

@@ -17,7 +17,7 @@ import optax
 import scipy.stats
 
 import gan_jax
-from benchmarks import measure
+from benchmarks import harness
 from experiments import unrolled
 from gan_jax import data
 from gan_jax.game.player import forward
@@ -61,14 +61,14 @@ def main(
     for k in ks:
         folder = Path(runs, f"{dataset}-{steps}x{seeds}-{width}", f"k{k}")
         given = ["--preset=images", f"--dataset={dataset}", f"--seeds={seeds}", f"--width={width}", f"--unroll={k}"]
-        trained = measure.trained(unrolled, [*given, f"--steps={steps}", *measure.words(flags)], folder)
-        row = {"k": k, "seconds": trained["seconds"], "trained": measure.trained_by(folder)}
+        trained = harness.trained(unrolled, [*given, f"--steps={steps}", *harness.words(flags)], folder)
+        row = {"k": k, "seconds": trained["seconds"], "trained": harness.trained_by(folder)}
         rows.append(row | scores(gan_jax.load(folder), x[:images], between, starts, iterations, samples))
         print(f"K {k}: MSE {log.spread(np.squeeze(rows[-1]['mse']))}", flush=True)
     tell(rows := compared(rows), between)
     protocol = f"{dataset}, {steps} steps, {seeds} seeds, {images} images, {starts} starts, {iterations} iterations"
-    first = {"protocol": measure.with_flags(protocol, flags), "median": float(np.median(between))}
-    measure.record("reconstruct", [first, *rows], out)
+    first = {"protocol": harness.with_flags(protocol, flags), "median": float(np.median(between))}
+    harness.record("reconstruct", [first, *rows], out)
     draw(Path(out) / f"reconstruct-{dataset}.png", rows, between)
 
 
@@ -91,7 +91,7 @@ def tell(rows, between):
     names = ("mse", "ratio", "best", "median", "wasserstein")
     head = ("K", "MSE", f"over K = {rows[0]['k']}", "share best", "median distance", "its Wasserstein distance to data")
     table = [(row["k"], *(log.spread(np.squeeze(row[n])) for n in names), round(row["seconds"])) for row in rows]
-    measure.table((*head, "seconds"), [*table, ("data", "", "", "", log.spread(np.median(between)), 0, "")])
+    harness.table((*head, "seconds"), [*table, ("data", "", "", "", log.spread(np.median(between)), 0, "")])
 
 
 def compared(rows) -> list[dict]:
@@ -151,4 +151,4 @@ def draw(file, rows, between):
 
 
 if __name__ == "__main__":
-    measure.command(main)
+    harness.command(main)

@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from benchmarks import measure
+from benchmarks import harness
 from experiments import unrolled
 from gan_jax import data
 from gan_jax.run import evaluate, log, sharding
@@ -32,7 +32,7 @@ def main(
         moments: the steps at which 2,500 samples are drawn.
         out: folder of ring.jsonl and ring-PRESET.png.
     """
-    rows, samples, source = [], {}, data.load(measure.preset_of(unrolled, preset).dataset)
+    rows, samples, source = [], {}, data.load(harness.preset_of(unrolled, preset).dataset)
     for k in ks:
         cfg = dataclasses.replace(unrolled.PRESETS[preset], unroll=k)
         for moment, (scores, x) in zip(moments, seen(cfg, seeds, moments), strict=True):
@@ -40,18 +40,18 @@ def main(
             rows.append({"preset": preset, "k": k, "step": moment, "seeds": seeds} | scores)
             said = ", ".join(f"{name} {log.spread(value)}" for name, value in scores.items())
             print(f"K {k}, step {moment}: {said}", flush=True)
-    names = measure.COVERAGE
-    measure.table(
+    names = harness.COVERAGE
+    harness.table(
         ("K", "step", *(n.replace("_", " ") for n in names)),
         [(r["k"], r["step"], *(log.spread(r[n]) for n in names)) for r in rows if r["step"] in moments[-3:]],
     )
     draw(Path(out) / f"ring-{preset}.png", samples, ks, moments, source)
-    measure.record("ring", rows, out)
+    harness.record("ring", rows, out)
 
 
 def seen(cfg, seeds, moments):
     """Train, and yield (scores, samples of the first seed) at each of the moments."""
-    state, keys, feed, advance, _, game = measure.prepared(unrolled, cfg, seeds)
+    state, keys, feed, advance, _, game = harness.prepared(unrolled, cfg, seeds)
     real, source = data.reference(game.setup.source), game.setup.source
     parts = game.sample, None, source, seeds
     score = jax.jit(lambda state, keys: evaluate.evaluate(*parts, state, keys, real, {}, {}))
@@ -89,4 +89,4 @@ def draw(file, samples, ks, moments, source):
 
 
 if __name__ == "__main__":
-    measure.command(main)
+    harness.command(main)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import gan_jax
-from benchmarks import measure
+from benchmarks import harness
 from experiments.pairs import simgan
 from gan_jax import data
 from gan_jax.metrics import classifier
@@ -34,7 +34,7 @@ def main(seeds: Count = 2, flags: str = "", out: str = "benchmarks/quality/resul
         runs: folder of the runs: what `python -m benchmarks defaults simgan --seeds 2` trained is taken.
     """
     folder = Path(runs, "simgan")
-    results = measure.trained(simgan, [f"--seeds={seeds}", *measure.words(flags)], folder)
+    results = harness.trained(simgan, [f"--seeds={seeds}", *harness.words(flags)], folder)
     run = gan_jax.load(folder)
     source, real = data.load(run.cfg.source), data.load(run.cfg.dataset)
     x = data.decode(source.whole())["x"]
@@ -45,9 +45,9 @@ def main(seeds: Count = 2, flags: str = "", out: str = "benchmarks/quality/resul
     row = {"data": [source.name, real.name], "steps": results["steps"], "seeds": seeds, "seconds": results["seconds"]}
     row |= {"accuracy": found, **kept, "config": dataclasses.asdict(run.cfg)}
     head = "classifier of", f"accuracy on the {real.test.n} test pictures of {real.name}"
-    measure.table(head, [(f"{name} pictures", f"{log.spread(100 * np.array(a))} %") for name, a in found.items()])
+    harness.table(head, [(f"{name} pictures", f"{log.spread(100 * np.array(a))} %") for name, a in found.items()])
     print("published, of another task: errors of gaze of 7.8 degrees (refined) and 9.9 (simulated)")
-    measure.record("simgan", [row | {"trained": measure.trained_by(folder)}], out)
+    harness.record("simgan", [row | {"trained": harness.trained_by(folder)}], out)
     shutil.copyfile(folder / "samples" / "refined-final.png", Path(out, "simgan.png"))
 
 
@@ -69,4 +69,4 @@ def accuracy(source, real, x):
 
 
 if __name__ == "__main__":
-    measure.command(main)
+    harness.command(main)

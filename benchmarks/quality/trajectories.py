@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from benchmarks import measure
+from benchmarks import harness
 from gan_jax.game import dynamics
 from gan_jax.run.config import Count
 
@@ -53,8 +53,8 @@ def main(rate: float = 0.2, moves: Count = 200, out: str = "benchmarks/quality/r
             rows.append({"game": game, "rule": name, "rate": rate, "moves": moves, "distance": float(distance(at)[-1])})
     far = {(row["game"], row["rule"]): row["distance"] for row in rows}
     head = ("rule", *(f"distance after {moves} moves, {game}" for game in GAMES))
-    measure.table(head, [(name, *(f"{far[game, name]:.3g}" for game in GAMES)) for name in rules(rate)])
-    measure.record("trajectories", rows, out)
+    harness.table(head, [(name, *(f"{far[game, name]:.3g}" for game in GAMES)) for name in rules(rate)])
+    harness.record("trajectories", rows, out)
     draw(Path(out) / "trajectories.png", ways, moves)
 
 
@@ -108,4 +108,4 @@ def draw(file, ways, moves):
 
 
 if __name__ == "__main__":
-    measure.command(main)
+    harness.command(main)

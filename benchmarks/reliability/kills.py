@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import gan_jax
-from benchmarks import measure
+from benchmarks import harness
 from gan_jax.errors import UserError
 from gan_jax.run.checkpoint import digests
 from gan_jax.run.config import Count
@@ -63,8 +63,8 @@ def main(
     row = {"experiment": experiment, "flags": flags, "kills": kills, "steps": steps} | dict(places)
     row |= {"same state": states[0] == states[1], "same rows": rows[0] == rows[1]}
     row |= {"seconds": round(time.monotonic() - begin)}
-    measure.table(list(row), [list(map(str, row.values()))])
-    measure.record("kills", [row], out)
+    harness.table(list(row), [list(map(str, row.values()))])
+    harness.record("kills", [row], out)
     if states[0] != states[1] or rows[0] != rows[1]:
         raise UserError("the killed run is not the one that was left alone.")
 
@@ -107,4 +107,4 @@ def kill(start, out, kills, draw) -> collections.Counter:
 
 
 if __name__ == "__main__":
-    measure.command(main)
+    harness.command(main)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import measure
+from benchmarks import harness
 from gan_jax.errors import UserError
 from gan_jax.run.config import Count
 
@@ -49,13 +49,13 @@ def main(
         "open files": files,
         "bytes a row": whole // (steps // 100),
     }
-    measure.table(
+    harness.table(
         ("", "second tenth", "sixth tenth", "last tenth"),
         [("resident MB", *map(str, memory)), ("open files", *map(str, files))],
     )
     print(f"metrics.jsonl: {whole} bytes, {row['bytes a row']} a row")
-    measure.record("long_run", [row], out)
+    harness.record("long_run", [row], out)
 
 
 if __name__ == "__main__":
-    measure.command(main)
+    harness.command(main)

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import experiments as known
-from benchmarks import measure, operations
+from benchmarks import harness, operations
 from gan_jax.run.config import Count
 from gan_jax.run.program import game
 
@@ -46,29 +46,29 @@ def main(
         repeats: timings, of which the median counts; of the ceilings the best.
         out: folder of roofline.md, .jsonl and .png.
     """
-    products = {n: 2e-6 * n**3 / min(measure.clock(product(n), None, repeats)[clock]) for n in matmul}  # GFLOP/s
-    copies = {mb: 2 * mb / min(measure.clock(copying(mb), None, repeats)[clock]) for mb in copy}  # GB/s
-    measure.table(("matrices", "GFLOP/s"), [(n, f"{rate:.1f}") for n, rate in products.items()])
-    measure.table(("MB copied", "GB/s"), [(mb, f"{rate:.1f}") for mb, rate in copies.items()])
+    products = {n: 2e-6 * n**3 / min(harness.clock(product(n), None, repeats)[clock]) for n in matmul}  # GFLOP/s
+    copies = {mb: 2 * mb / min(harness.clock(copying(mb), None, repeats)[clock]) for mb in copy}  # GB/s
+    harness.table(("matrices", "GFLOP/s"), [(n, f"{rate:.1f}") for n, rate in products.items()])
+    harness.table(("MB copied", "GB/s"), [(mb, f"{rate:.1f}") for mb, rate in copies.items()])
     best, rows = (max(products.values()), max(copies.values())), []
     for name in experiments or known.modules():
-        module = measure.experiment(name)
+        module = harness.experiment(name)
         p = preset or next(iter(module.PRESETS))
         rows.append({"experiment": name, "preset": p} | measured(module, module.PRESETS[p], best, steps, repeats))
         print(f"{name}, {p}: {share(rows[-1], clock):.0%} of the roofline", flush=True)
     lines = table(rows, best, clock)
-    measure.record("roofline", [{"matmul": products, "copy": copies, "clock": clock}, *rows], out)
+    harness.record("roofline", [{"matmul": products, "copy": copies, "clock": clock}, *rows], out)
     Path(out, "roofline.md").write_text(lines + "\n")
     chart(rows, best, clock, Path(out) / "roofline.png")
 
 
 def measured(module, cfg, best, steps, repeats) -> dict:
     """Return what a step computes, the milliseconds that it takes at least, and those that it takes."""
-    run, _, seconds = measure.compiled(module, cfg)
+    run, _, seconds = harness.compiled(module, cfg)
     done, accessed = map(float, operations.cost(operations.one_step(game(module, cfg)))[0])
     bound = 1e-6 * max(done / best[0], accessed / best[1])
     row = {"operations": done, "bytes": accessed, "bound_ms": bound, "compile": seconds}
-    return row | measure.clock(run, steps, repeats)
+    return row | harness.clock(run, steps, repeats)
 
 
 def share(row, clock) -> float:
@@ -90,13 +90,13 @@ def table(rows, best, clock) -> str:
         "GFLOP/s": lambda r: f"{rate(r, clock):.1f}",
         "of the peak": lambda r: f"{rate(r, clock) / best[0]:.0%}",
         "of the roofline": lambda r: f"{share(r, clock):.0%}",
-        {"ms": "ms a step", "cpu_ms": "CPU ms a step"}[clock]: lambda r: measure.middle(r[clock]),
+        {"ms": "ms a step", "cpu_ms": "CPU ms a step"}[clock]: lambda r: harness.middle(r[clock]),
     }
     cells = [
         (r["experiment"], r["preset"], *(cell(r) for cell in columns.values()))
         for r in sorted(rows, key=lambda r: -rate(r, clock))
     ]
-    return measure.table(("experiment", "preset", *columns), cells)
+    return harness.table(("experiment", "preset", *columns), cells)
 
 
 def product(n):
@@ -146,4 +146,4 @@ def chart(rows, best, clock, file):
 
 
 if __name__ == "__main__":
-    measure.command(main, compile_cache=False)
+    harness.command(main, compile_cache=False)

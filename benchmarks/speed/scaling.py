@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import measure
+from benchmarks import harness
 from gan_jax.errors import UserError
 from gan_jax.run import sharding
 from gan_jax.run.config import Count
@@ -48,7 +48,7 @@ def main(
         out: folder of scaling.jsonl and scaling.png.
     """
     rows, expected = [], None
-    for name, _, p, _ in measure.presets(experiments, preset):
+    for name, _, p, _ in harness.presets(experiments, preset):
         for n in devices:
             row, state = in_process(n, divided, name, p, n, check, steps, repeats)
             expected = state if n == devices[0] else expected
@@ -59,9 +59,9 @@ def main(
                 )
             rows.append(row)
     head = ("experiment", "preset", "devices", "ms/step: median (least-most)", "CPU ms/step", "kB exchanged", "apart")
-    cells = lambda r: (*map(measure.middle, (r["ms"], r["cpu_ms"])), f"{kilobytes(r):.1f}", f"{r['apart']:.0e}")
-    measure.table(head, [(r["experiment"], r["preset"], f"{r['devices']} x {r['kind']}", *cells(r)) for r in rows])
-    measure.record("scaling", rows, out)
+    cells = lambda r: (*map(harness.middle, (r["ms"], r["cpu_ms"])), f"{kilobytes(r):.1f}", f"{r['apart']:.0e}")
+    harness.table(head, [(r["experiment"], r["preset"], f"{r['devices']} x {r['kind']}", *cells(r)) for r in rows])
+    harness.record("scaling", rows, out)
     chart(rows, Path(out) / "scaling.png")
 
 
@@ -81,15 +81,15 @@ def divided(name, preset, n, check, steps, repeats):
     """Return (what a step costs on the first n devices, all numbers of the state after `check` steps)."""
     if jax.device_count() < n:
         raise UserError(f"there are only {jax.device_count()} devices here; choose the numbers with --devices.")
-    ((*_, module, _, cfg),) = measure.presets((name,), preset)
-    run, program, seconds = measure.compiled(module, cfg, devices=jax.devices()[:n])
+    ((*_, module, _, cfg),) = harness.presets((name,), preset)
+    run, program, seconds = harness.compiled(module, cfg, devices=jax.devices()[:n])
     with jax.enable_x64(True):  # where a lookahead leaves but few digits of float32
-        state, keys, feed, advance, *_ = measure.prepared(module, cfg, devices=jax.devices()[:n])
+        state, keys, feed, advance, *_ = harness.prepared(module, cfg, devices=jax.devices()[:n])
         double = lambda a: a.astype(float) if jnp.issubdtype(a.dtype, jnp.floating) else a
         state, _ = advance(jax.tree.map(double, state), keys, feed, np.int32(check))
         state = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(sharding.to_host(state))], dtype=float)
     row = {"compile": seconds, "kind": jax.devices()[0].device_kind, "bytes": exchanged(program.as_text(), n)}
-    return row | measure.clock(run, steps, repeats), state
+    return row | harness.clock(run, steps, repeats), state
 
 
 def apart(a, b) -> float:
@@ -157,4 +157,4 @@ def chart(rows, file):
 
 
 if __name__ == "__main__":
-    measure.command(main, compile_cache=False)
+    harness.command(main, compile_cache=False)

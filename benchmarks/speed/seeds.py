@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from benchmarks import measure
+from benchmarks import harness
 from gan_jax.errors import UserError
 from gan_jax.run import sharding, states
 from gan_jax.run.config import Count
@@ -39,26 +39,26 @@ def main(
         out: folder of seeds.jsonl and seeds-EXPERIMENT-PRESET.png.
     """
     sharding.choose(seeds=max(seeds))
-    module = measure.experiment(experiment)
-    cfg = measure.preset_of(module, preset)
+    module = harness.experiment(experiment)
+    cfg = harness.preset_of(module, preset)
     cfg = dataclasses.replace(cfg, dataset=dataset) if dataset else cfg
     begin, of_all = in_turn(module, cfg), {"experiment": experiment, "preset": preset, "dataset": cfg.dataset}
     rows, expected = [], None
     for s in seeds:
         for way, given in ways(s).items():
-            run, seconds = begin(s) if given is None else measure.compiled(module, cfg, s, *given)[::2]
+            run, seconds = begin(s) if given is None else harness.compiled(module, cfg, s, *given)[::2]
             found = numbers(run(check), s)
             expected = found if given is None else expected
             apart = float(np.abs(found - expected).max())
             if not apart <= 1e-5:
                 raise UserError(f"{s} seeds by {way} are {apart:.1e} from {s} runs in turn after {check} steps.")
             row = of_all | {"seeds": s, "way": way, "apart": apart, "compile": seconds}
-            rows.append(row | measure.clock(run, steps, repeats))
+            rows.append(row | harness.clock(run, steps, repeats))
     each = lambda row, of: f"{np.median(row[of]) / row['seeds']:.2f}"
     head = ("seeds", "way", "ms/step of all: median (least-most)", "ms a seed", "CPU ms a seed", "compile s", "apart")
     cells = lambda r: (each(r, "ms"), each(r, "cpu_ms"), f"{r['compile']:.1f}", f"{r['apart']:.0e}")
-    measure.table(head, [(r["seeds"], r["way"], measure.middle(r["ms"]), *cells(r)) for r in rows])
-    measure.record("seeds", rows, out)
+    harness.table(head, [(r["seeds"], r["way"], harness.middle(r["ms"]), *cells(r)) for r in rows])
+    harness.record("seeds", rows, out)
     chart(rows, Path(out) / f"seeds-{experiment}-{preset}.png")
 
 
@@ -73,8 +73,8 @@ def ways(seeds) -> dict:
 
 def in_turn(module, cfg):
     """Return begin(seeds) -> (run, seconds to compile); run(n) makes n steps of one seed after another."""
-    state, key, feed, advance, devices, game = measure.prepared(module, cfg, devices=jax.devices()[:1])
-    program, seconds = measure.built(advance, state, key, feed)
+    state, key, feed, advance, devices, game = harness.prepared(module, cfg, devices=jax.devices()[:1])
+    program, seconds = harness.built(advance, state, key, feed)
     fresh = lambda seed: (states.initial(game.init, seed, 1), jax.random.key(seed))
     fresh = jax.jit(fresh, out_shardings=sharding.replicated(devices))
 
@@ -116,4 +116,4 @@ def chart(rows, file):
 
 
 if __name__ == "__main__":
-    measure.command(main, compile_cache=False)
+    harness.command(main, compile_cache=False)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 import experiments as known
-from benchmarks import measure
+from benchmarks import harness
 from gan_jax.run import plots
 from gan_jax.run.config import Count
 
@@ -31,23 +31,23 @@ def main(
         out: folder of step_time.jsonl and step_time.png, which shows the last timing of each, of earlier runs too.
     """
     rows = []
-    for name, module, p, cfg in measure.presets(experiments, preset):
+    for name, module, p, cfg in harness.presets(experiments, preset):
         for s in seeds:
-            rows.append({"experiment": name, "preset": p, "seeds": s} | measure.times(module, cfg, s, steps, repeats))
+            rows.append({"experiment": name, "preset": p, "seeds": s} | harness.times(module, cfg, s, steps, repeats))
             if alone and s == 1:
-                rows[-1]["alone"] = measure.clock(measure.alone(module, cfg), rows[-1]["steps"], repeats)["ms"]
-    head = ("experiment", "preset", "seeds", *measure.HEAD, *["inside over outside the loop"] * alone)
+                rows[-1]["alone"] = harness.clock(harness.alone(module, cfg), rows[-1]["steps"], repeats)["ms"]
+    head = ("experiment", "preset", "seeds", *harness.HEAD, *["inside over outside the loop"] * alone)
     ratio = lambda r: f"{np.median(r['ms']) / np.median(r['alone']):.2f}" if "alone" in r else ""
-    cells = [(r["experiment"], r["preset"], r["seeds"], *measure.cells(r), *[ratio(r)] * alone) for r in rows]
-    measure.table(head, cells)
-    measure.record("step_time", rows, out)
-    draw(Path(out) / "step_time.png", newest(measure.recorded("step_time", out)))
+    cells = [(r["experiment"], r["preset"], r["seeds"], *harness.cells(r), *[ratio(r)] * alone) for r in rows]
+    harness.table(head, cells)
+    harness.record("step_time", rows, out)
+    draw(Path(out) / "step_time.png", newest(harness.recorded("step_time", out)))
 
 
 def newest(lines) -> list[dict]:
     """Return the last row of each experiment, preset and number of seeds that there is still, of all that was timed."""
     found = {(row["experiment"], row["preset"], row["seeds"]): row for rows in lines for row in rows}
-    presets = {name: measure.experiment(name).PRESETS for name, *_ in found if name in known.modules()}
+    presets = {name: harness.experiment(name).PRESETS for name, *_ in found if name in known.modules()}
     return [row for (name, preset, _), row in found.items() if preset in presets.get(name, {})]
 
 
@@ -75,4 +75,4 @@ def draw(file, rows):
 
 
 if __name__ == "__main__":
-    measure.command(main, compile_cache=False)
+    harness.command(main, compile_cache=False)

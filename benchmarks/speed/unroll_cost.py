@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from benchmarks import measure, operations
+from benchmarks import harness, operations
 from gan_jax.run.config import Count
 from gan_jax.run.program import game
 
@@ -42,8 +42,8 @@ def main(
         repeats: timings, of which median, least and most are shown.
         out: folder of unroll_cost.jsonl and unroll_cost.png.
     """
-    module = measure.experiment(experiment)
-    cfg = measure.preset_of(module, preset)
+    module = harness.experiment(experiment)
+    cfg = harness.preset_of(module, preset)
     parts(module, dataclasses.replace(cfg, unroll=0))
     plain = timed(module, dataclasses.replace(cfg, unroll=0), steps, repeats)
     rows = []
@@ -57,7 +57,7 @@ def main(
         row |= {f"by_{of}": base * row[of] / plain[of] for of in ("operations", "bytes")}
     table(rows, base, clock)
     of_all = {"experiment": experiment, "preset": preset, "clock": clock}
-    measure.record("unroll_cost", [of_all | row for row in rows], out)
+    harness.record("unroll_cost", [of_all | row for row in rows], out)
     chart(rows, remat, clock, f"{out}/unroll_cost.png")
 
 
@@ -65,32 +65,32 @@ def parts(module, cfg):
     """Print the operations of D's update alone, of G's alone and of both; G's forward pass is in all."""
     keeps = {"D's update": lambda s: s.d, "G's update, K = 0": lambda s: s.g, "both": lambda s: s}
     found = {name: operations.cost(operations.one_step(game(module, cfg), keep))[0][0] for name, keep in keeps.items()}
-    measure.table(("a step of", "MFLOP"), [(name, f"{done / 1e6:.1f}") for name, done in found.items()])
+    harness.table(("a step of", "MFLOP"), [(name, f"{done / 1e6:.1f}") for name, done in found.items()])
 
 
 def table(rows, base, clock):
     """Print a row for each K: what was measured over K = 0, and what the model says, which took `base`."""
     columns = {
         "MFLOP": lambda row: f"{row['operations'] / 1e6:.1f}",
-        f"{clock}: median (least-most)": lambda row: measure.middle(row[clock]),
+        f"{clock}: median (least-most)": lambda row: harness.middle(row[clock]),
         "over K = 0": lambda row: f"{np.median(row[clock]) / base:.2f}",
         "by operations": lambda row: f"{row['by_operations'] / base:.2f}",
         "by bytes": lambda row: f"{row['by_bytes'] / base:.2f}",
         "compile s": lambda row: f"{row['compile']:.1f}",
         "temporary MB": lambda row: f"{row['temporary'] / 1e6:.1f}",
     }
-    measure.table(
+    harness.table(
         ("K", "remat", *columns), [(row["k"], row["remat"], *(f(row) for f in columns.values())) for row in rows]
     )
 
 
 def timed(module, cfg, steps, repeats) -> dict:
     """Return what a step computes, plans of memory and takes."""
-    run, program, seconds = measure.compiled(module, cfg)
+    run, program, seconds = harness.compiled(module, cfg)
     done, accessed = map(float, operations.cost(operations.one_step(game(module, cfg)))[0])
     temporary = program.memory_analysis().temp_size_in_bytes
     row = {"operations": done, "bytes": accessed, "compile": seconds, "temporary": temporary}
-    return row | measure.clock(run, steps, repeats)
+    return row | harness.clock(run, steps, repeats)
 
 
 def chart(rows, remat, clock, file):
@@ -118,4 +118,4 @@ def chart(rows, remat, clock, file):
 
 
 if __name__ == "__main__":
-    measure.command(main, compile_cache=False)
+    harness.command(main, compile_cache=False)

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from benchmarks import measure
+from benchmarks import harness
 from experiments import r3gan, unrolled, wgan_gp
 from experiments.images import dcgan
 from gan_jax import data
@@ -112,7 +112,7 @@ def training(case, cfg, kinds) -> dict[str, Callable]:
     """
     from benchmarks import torch_steps
 
-    state, keys, feed, advance, _, game = measure.prepared(case.module, cfg, case.seeds)
+    state, keys, feed, advance, _, game = harness.prepared(case.module, cfg, case.seeds)
     source, b = game.setup.source, game.setup.batch_size
     together = updated(case, cfg, game, state, keys, feed)
     each = [jax.tree.map(lambda a, i=i: a[i], together) for i in range(case.seeds)] if case.seeds > 1 else [together]
@@ -188,7 +188,7 @@ def sampling(case, cfg, kinds) -> dict[str, Callable]:
     """Return the same for samples by the running statistics: n times 10,000, in batches of 500."""
     from benchmarks import torch_steps
 
-    state, keys, feed, advance, _, game = measure.prepared(case.module, cfg)
+    state, keys, feed, advance, _, game = harness.prepared(case.module, cfg)
     state, _ = advance(state, keys, feed, 10)
     sample = jax.jit(lambda state, key: game.sample(state, key, 500))
     key = jax.random.key(0)
@@ -290,9 +290,9 @@ def main(
             with concurrent.futures.ProcessPoolExecutor(1, context, pin, (count,)) as process:
                 rows += process.submit(measured, name, cfg, kinds, steps, repeats).result()
             print(f"{name}, {count} threads: done", file=sys.stderr, flush=True)
-    measure.table(HEAD, [cells(row) for row in rows])
+    harness.table(HEAD, [cells(row) for row in rows])
     chart(rows, f"{out}/vs_torch.png")
-    measure.record("vs_torch", [row | changes for row in rows], out)
+    harness.record("vs_torch", [row | changes for row in rows], out)
 
 
 HEAD = ("case", "threads", "PyTorch's step", "ms", "CPU ms", "PyTorch ms", "CPU ms", "ratio: median (least-most)")
@@ -339,4 +339,4 @@ def chart(rows, file):
 
 
 if __name__ == "__main__":
-    measure.command(main, compile_cache=False)
+    harness.command(main, compile_cache=False)

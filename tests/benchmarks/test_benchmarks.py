@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gan_jax.data.cache
-from benchmarks import measure, operations
+from benchmarks import harness, operations
 from benchmarks.quality import compare, defaults, health, mode_collapse, ring, trajectories
 from benchmarks.reliability import kills, long_run
 from benchmarks.speed import roofline, scaling, seeds, step_time, unroll_cost
@@ -51,10 +51,10 @@ def test_the_chart_of_step_times_keeps_what_was_timed_before(tmp_path, monkeypat
         "seeds": seeds,
         "ms": [ms, 2 * ms, ms],
     }
-    measure.record("step_time", [row("lsgan", "images", 5), row("vanilla", "ring", 9)], str(tmp_path))
-    measure.record("step_time", [row("lsgan", "nosuch", 1), row("nosuch", "ring", 1)], str(tmp_path))
+    harness.record("step_time", [row("lsgan", "images", 5), row("vanilla", "ring", 9)], str(tmp_path))
+    harness.record("step_time", [row("lsgan", "nosuch", 1), row("nosuch", "ring", 1)], str(tmp_path))
     measured = {"cpu_ms": [3.0], "compile": 1.0, "temporary": 0, "peak": None, "steps": 1}
-    monkeypatch.setattr(measure, "times", lambda *_: row("vanilla", "ring", 3) | measured)
+    monkeypatch.setattr(harness, "times", lambda *_: row("vanilla", "ring", 3) | measured)
     drawn, draw = [], step_time.draw
     monkeypatch.setattr(step_time, "draw", lambda file, rows: drawn.extend(rows) or draw(file, rows))
     step_time.main(("vanilla",), "ring", out=str(tmp_path))
@@ -150,13 +150,13 @@ def test_spread():
 def test_flags_go_to_those_that_have_them():
     """Of an experiment's Config or of every run, with values and without; one that no experiment has is refused."""
     modules = {"vanilla": vanilla, "unrolled": unrolled}
-    taken = measure.taken(modules, "--width=16 --no-remat --d-lr=1e-3 --gpu")
+    taken = harness.taken(modules, "--width=16 --no-remat --d-lr=1e-3 --gpu")
     assert taken == {
         "vanilla": ["--width=16", "--gpu"],
         "unrolled": ["--width=16", "--no-remat", "--d-lr=1e-3", "--gpu"],
     }
     with pytest.raises(UserError, match="--wdith=16: none of vanilla, unrolled has such a flag"):
-        measure.taken(modules, "--wdith=16")
+        harness.taken(modules, "--wdith=16")
 
 
 def test_health(tmp_path, monkeypatch, capsys):
@@ -167,7 +167,7 @@ def test_health(tmp_path, monkeypatch, capsys):
     curve = {name: [look[name] for look in looks] for name in ("step", "modes")}
     ways = {"way": "a", "curve": curve, "modes": [3, 25, 25], "high_quality": [0.9, 0.9, 0.1]}
     short = ways | {"way": "b", "curve": {name: rows[:2] for name, rows in curve.items()}}
-    measure.record("mode_collapse-grid-5x3", [{"protocol": ""}, ways, short], str(tmp_path))
+    harness.record("mode_collapse-grid-5x3", [{"protocol": ""}, ways, short], str(tmp_path))
     health.main(("ring8",), seeds=2, out=str(tmp_path))
     (line,) = lines(tmp_path / "health.jsonl")
     (row,) = line["rows"]
@@ -235,7 +235,7 @@ def test_mode_collapse_on_the_ring(tmp_path, monkeypatch):
     assert len(vanilla_row["modes"]) == 2 and vanilla_row["config"]["dataset"] == "ring8_unit"
     assert unrolled_row["config"]["unroll"] == 0 and unrolled_row["config"]["steps"] == 4
     run = tmp_path / "runs" / "ring-4x2" / "unrolled0"
-    seen = measure.history(run, ("modes",))
+    seen = harness.history(run, ("modes",))
     assert seen["step"] == [2, 4] and np.shape(seen["modes"]) == (2, 2)
     assert all((tmp_path / f"mode_collapse-ring-4x2{end}.png").stat().st_size > 1000 for end in ("", "-samples"))
 
@@ -262,7 +262,7 @@ def test_mode_collapse_goes_on(tmp_path):
     flags = ["--preset=ring", "--batch-size=8", "--save-every=2", "--log-every=2", "--eval-every=0"]
     vanilla.main([*flags, "--steps=2", f"--out={tmp_path}"])
     (tmp_path / "results.json").unlink()
-    assert measure.trained(vanilla, [*flags, "--steps=4"], tmp_path)["steps"] == 4
+    assert harness.trained(vanilla, [*flags, "--steps=4"], tmp_path)["steps"] == 4
     assert [row["step"] for row in lines(tmp_path / "metrics.jsonl")] == [2, 4]
 
 
@@ -290,7 +290,7 @@ def test_the_ways_are_flags_of_their_experiments(size, tfds_dir):
     dataset = {"ring": "ring8_unit", "grid": "grid25"}.get(size, "stacked_mnist")
     for way in ways.values():
         name, *flags = way.format(size=size, dataset=dataset, burn_in=4, half_life=1).split()
-        module = measure.experiment(name)
+        module = harness.experiment(name)
         cfg = cli.parse(module.Config, module.PRESETS, flags)[1].config
         assert cfg["dataset"] == dataset and cfg["batch_size"] % cfg.get("pack", 1) == 0, way
         assert dataset != "stacked_mnist" or name in ("r3gan", "unrolled_modes") or cfg["nets"] == "stacked"
@@ -395,13 +395,13 @@ def test_loops_count_as_often_as_they_run():
 
 def test_presets():
     """Without a name, the first preset and images on digits; with one, that."""
-    found = [(name, p, cfg.dataset) for name, _, p, cfg in measure.presets(("vanilla", "wgan_gp"))]
+    found = [(name, p, cfg.dataset) for name, _, p, cfg in harness.presets(("vanilla", "wgan_gp"))]
     assert found == [
         ("vanilla", "default", "digits"), ("vanilla", "images", "digits"),
         ("wgan_gp", "default", "ring8"), ("wgan_gp", "images", "digits"),
     ]  # fmt: skip
-    assert [p for _, _, p, _ in measure.presets(("vanilla",), "ring")] == ["ring"]
-    assert len({name for name, *_ in measure.presets(())}) >= 20
+    assert [p for _, _, p, _ in harness.presets(("vanilla",), "ring")] == ["ring"]
+    assert len({name for name, *_ in harness.presets(())}) >= 20
 
 
 @pytest.mark.slow
@@ -460,14 +460,14 @@ ONE = {
 )  # fmt: skip
 def test_unlike_results_are_not_set_side_by_side(changed, says):
     """Each is named, with both its values; an average, or another classifier of a way's own, is no hindrance."""
-    measure.check_alike({"a": ONE, "b": ONE | {"averaged": True, "classifiers": {"digits": "ab"}, "step": 7}})
+    harness.check_alike({"a": ONE, "b": ONE | {"averaged": True, "classifiers": {"digits": "ab"}, "step": 7}})
     with pytest.raises(UserError, match=f"a beside b: results can't be compared: {says}"):
-        measure.check_alike({"a": ONE, "b": ONE | changed})
+        harness.check_alike({"a": ONE, "b": ONE | changed})
     if "fingerprint" in changed:  # of data on another machine
-        measure.check_alike({"a": ONE, "b": ONE | changed}, here=False)
+        harness.check_alike({"a": ONE, "b": ONE | changed}, here=False)
 
 
 def test_results_of_before_there_was_a_protocol(capsys):
-    measure.check_alike({"old": None, "a": ONE, "b": ONE})
+    harness.check_alike({"old": None, "a": ONE, "b": ONE})
     assert "not checked: old" in capsys.readouterr().err
-    measure.check_alike({"old": None})
+    harness.check_alike({"old": None})

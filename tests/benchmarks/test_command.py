@@ -9,7 +9,7 @@ import pytest
 
 import benchmarks
 from benchmarks import __main__ as command
-from benchmarks import measure
+from benchmarks import harness
 from gan_jax import UserError, cache, classifier, curves, floor, prepare, sample, spectrum
 from gan_jax.run.config import Count
 
@@ -22,7 +22,7 @@ def test_all_are_listed(capsys):
     assert quality < said.index("  ring ") < reliability < said.index("  kills ") < speed < said.index("  step_time ")
     assert "\n  ring            what a preset of the unrolled GAN covers" in said
     files = {f.stem for f in Path(benchmarks.__file__).parent.glob("*/*.py")} - {"__init__"}
-    assert set(benchmarks.modules()) == files and not {"measure", "torch_steps"} & files
+    assert set(benchmarks.modules()) == files and not {"harness", "torch_steps"} & files
 
 
 @pytest.mark.parametrize("stem", benchmarks.modules())
@@ -55,7 +55,7 @@ def test_wrong_flags_of_a_benchmark(stem, flags):
         pytest.importorskip("torch")
     main = importlib.import_module(benchmarks.modules()[stem]).main
     with pytest.raises(UserError) as error:
-        measure.flagged(main, stem, flags)
+        harness.flagged(main, stem, flags)
     assert 1 <= len(str(error.value).splitlines()) <= 2
 
 
@@ -74,7 +74,7 @@ def test_values_that_a_benchmark_can_not_take(stem, flags, monkeypatch, tmp_path
     monkeypatch.chdir(tmp_path)
     main = importlib.import_module(benchmarks.modules()[stem]).main
     with pytest.raises(UserError) as error:
-        measure.flagged(main, stem, flags)
+        harness.flagged(main, stem, flags)
     assert 1 <= len(str(error.value).splitlines()) <= 2
     assert not list(tmp_path.rglob("*.jsonl"))
 
@@ -89,13 +89,13 @@ def test_right_values_are_taken_as_they_are(tmp_path):
         seen.update(names=names, steps=steps, ks=ks, flags=flags, out=out)
         return 5
 
-    assert measure.flagged(main, "mine", ["--steps=7", "--ks", "2", "3", f"--out={tmp_path}/a"])() == 5
+    assert harness.flagged(main, "mine", ["--steps=7", "--ks", "2", "3", f"--out={tmp_path}/a"])() == 5
     assert seen == {"names": (), "steps": 7, "ks": (2, 3), "flags": "", "out": f"{tmp_path}/a"}
 
 
 def test_a_preset_that_there_is_not():
     with pytest.raises(UserError, match=r"has no preset 'none'; choose from "):
-        measure.preset_of(measure.experiment("vanilla"), "none")
+        harness.preset_of(harness.experiment("vanilla"), "none")
 
 
 COMMANDS = [cache, classifier, curves, floor, prepare, sample, spectrum]
@@ -118,5 +118,5 @@ def test_unknown_names(capsys):
         command.main(["step_tme"])
     assert end.value.code == 2 and "no benchmark 'step_tme'.\nDid you mean step_time?" in capsys.readouterr().err
     with pytest.raises(UserError, match="no experiment 'step_time'; python -m experiments lists all"):
-        measure.experiment("step_time")
-    assert measure.experiment("cyclegan").__name__ == "experiments.pairs.cyclegan"
+        harness.experiment("step_time")
+    assert harness.experiment("cyclegan").__name__ == "experiments.pairs.cyclegan"

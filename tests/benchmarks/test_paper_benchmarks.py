@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from benchmarks import measure
+from benchmarks import harness
 from benchmarks.quality import ablation, colour_mnist, lstm_mnist, reconstruct
 from gan_jax import UserError, data
 from gan_jax.data import composed
@@ -79,9 +79,9 @@ def test_ways_of_other_flags_are_not_carried_over(tmp_path):
     """Lines of other flags, or that don't say their flags, are of another protocol."""
     protocol = {"protocol": "ring8, 2 updates", "flags": ""}
     row = lambda way: {"way": way, "trained": {"jax": "0.9"}}
-    measure.record("ablation-ring8", [protocol, row("plain"), row("sgd")], str(tmp_path))
-    measure.record("ablation-ring8", [protocol | {"flags": "--width=8"}, row("delayed")], str(tmp_path))
-    measure.record("ablation-ring8", [{"protocol": protocol["protocol"]}, row("averaged")], str(tmp_path))
+    harness.record("ablation-ring8", [protocol, row("plain"), row("sgd")], str(tmp_path))
+    harness.record("ablation-ring8", [protocol | {"flags": "--width=8"}, row("delayed")], str(tmp_path))
+    harness.record("ablation-ring8", [{"protocol": protocol["protocol"]}, row("averaged")], str(tmp_path))
     assert list(ablation.carried("ablation-ring8", tmp_path, protocol)) == ["plain", "sgd"]
 
 
@@ -110,7 +110,7 @@ def test_labels():
         def __call__(self, x):
             return jax.nn.one_hot(x[:, 0, 0, 0].astype(int), 10)
 
-    seen = measure.labels(Run(), Judge(), 1500)
+    seen = harness.labels(Run(), Judge(), 1500)
     np.testing.assert_array_equal(seen, np.array([[314], [628]]).repeat(1500, 1))
 
 
