@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import numpy as np
+import pytest
 
 from benchmarks.quality import adaptation
 from experiments.pairs import cogan
@@ -11,6 +12,7 @@ from experiments.pairs import cogan
 TINY = "--steps=2 --batch-size=8 --width=2 --d-width=2"
 
 
+@pytest.mark.slow
 def test_it_runs(tmp_path, monkeypatch, capsys):
     """A row for each way, with a number for each seed, in the table and in the file."""
     monkeypatch.setattr(adaptation, "SETS", {"mnist": ("digits16", 100), "usps": ("digits16", 90)})
