@@ -114,22 +114,28 @@ def digest(params) -> str:
 
 
 def _train(net, source, live, name=""):
+    """Return the averaged parameters of a net that learned the labels of moved images."""
+    steps = max(EPOCHS * source.n // BATCH, LEAST_STEPS)
+
+    def loss(params, batch, key, i):
+        x = shifted(rng.at(key, i, "shift"), batch["x"], source.shape[0] // 14)
+        return optax.softmax_cross_entropy_with_integer_labels(net.apply(params, x)[0], batch["y"]).mean()
+
+    return averaged(loss, net, data.labelled(source), BATCH, steps, live, name)
+
+
+def averaged(loss, net, source, b, steps, live, name=""):
     """Return the averaged parameters after training with Adam and a cosine rate, a function of the data alone.
 
-    name: of the cache's entry; beside it is kept what is done of a training that may be cut short.
+    loss: (params, batch i of b rows, key, i) -> []. name: of the cache's entry; beside it is kept what is done of a
+    training that may be cut short.
     """
-    steps = max(EPOCHS * source.n // BATCH, LEAST_STEPS)
     tx, key = optax.adam(optax.cosine_decay_schedule(RATE, steps)), jax.random.key(0)
 
     def step(carry, i, feed):
         p, average = carry
-        batch = data.batch(source, feed, key, i, BATCH)
-        x = shifted(rng.at(key, i, "shift"), batch["x"], source.shape[0] // 14)
-
-        def loss(params):
-            return optax.softmax_cross_entropy_with_integer_labels(net.apply(params, x)[0], batch["y"]).mean()
-
-        value, grads = jax.value_and_grad(loss)(p.params)
+        batch = data.batch(source, feed, key, i, b)
+        value, grads = jax.value_and_grad(loss)(p.params, batch, key, i)
         p = player.descend(p, grads, tx)
         decay = jnp.minimum(EMA, i / (i + 10)).astype(jnp.float32)
         return (p, player.ema(average, p.params, decay)), value
@@ -140,7 +146,7 @@ def _train(net, source, live, name=""):
 
     params = jax.jit(net.init)(key, jnp.zeros((1, *source.shape)))
     carry = player.Player(params, {}, tx.init(params)), jax.tree.map(jnp.copy, params)
-    feed = jax.tree.map(jnp.asarray, data.resident(data.labelled(source)))
+    feed = jax.tree.map(jnp.asarray, data.resident(source))
     chunk = lambda carry, start: some(carry, start, feed)
     return finished(chunk, carry, steps, live, name and f"{name}-unfinished")[1]
 

@@ -6,7 +6,6 @@ trained once on the set's train split, jittered, and kept in the cache by the fi
 """
 
 import dataclasses
-import functools
 from typing import Any
 
 import flax.linen as nn
@@ -19,13 +18,12 @@ from flax import traverse_util
 from gan_jax import data
 from gan_jax.data import cache
 from gan_jax.errors import UserError
-from gan_jax.game import player
 from gan_jax.metrics import classifier
 from gan_jax.nets.conv import Conv, ConvTranspose
 from gan_jax.nets.layers import instance_norm
 
 VERSION = 1  # to be raised with every change of what is trained
-BATCH, STEPS, RATE, EMA = 8, 1500, 2e-3, 0.99
+BATCH, STEPS = 8, 1500
 WIDTH = 16  # channels at full resolution
 
 
@@ -81,32 +79,14 @@ def load(source: data.Source, unlabelled: int = -1, live=lambda steps: classifie
 
 
 def _train(net, source, unlabelled, live, name=""):
-    """Return the averaged parameters after training with Adam and a cosine rate, a function of the data alone."""
-    tx, key = optax.adam(optax.cosine_decay_schedule(RATE, STEPS)), jax.random.key(0)
+    """Return the averaged parameters of a net that learned the labels of pixels."""
 
-    def step(carry, i, feed):
-        p, average = carry
-        batch = data.batch(source, feed, key, i, min(BATCH, source.n))
+    def loss(params, batch, key, i):
+        each = optax.softmax_cross_entropy_with_integer_labels(net.apply(params, batch["x"]), batch["y"])
+        known = batch["y"] != unlabelled
+        return (each * known).sum() / jnp.maximum(known.sum(), 1)
 
-        def loss(params):
-            each = optax.softmax_cross_entropy_with_integer_labels(net.apply(params, batch["x"]), batch["y"])
-            known = batch["y"] != unlabelled
-            return (each * known).sum() / jnp.maximum(known.sum(), 1)
-
-        value, grads = jax.value_and_grad(loss)(p.params)
-        p = player.descend(p, grads, tx)
-        decay = jnp.minimum(EMA, i / (i + 10)).astype(jnp.float32)
-        return (p, player.ema(average, p.params, decay)), value
-
-    @functools.partial(jax.jit, donate_argnums=0)
-    def some(carry, start, feed):
-        return jax.lax.scan(lambda carry, i: step(carry, start + i, feed), carry, jnp.arange(classifier.CHUNK))
-
-    params = jax.jit(net.init)(key, jnp.zeros((1, *source.shape)))
-    carry = player.Player(params, {}, tx.init(params)), jax.tree.map(jnp.copy, params)
-    feed = jax.tree.map(jnp.asarray, data.resident(source))
-    chunk = lambda carry, start: some(carry, start, feed)
-    return classifier.finished(chunk, carry, STEPS, live, name and f"{name}-unfinished")[1]
+    return classifier.averaged(loss, net, source, min(BATCH, source.n), STEPS, live, name)
 
 
 def scores(said: np.ndarray, y: np.ndarray, classes: int, unlabelled: int = -1) -> dict[str, float]:

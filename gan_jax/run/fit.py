@@ -154,7 +154,8 @@ def check_data(run: Run, setup: Setup) -> None:
         stem, kinds = rundir.stem(run.experiment), " or ".join(setup.kinds)
         raise UserError(f"{setup.source.name} has x of the kind {setup.source.kind}; {stem} is made for {kinds}.")
     data.check_batch(setup.source, setup.batch_size)
-    processes.check_same("data", lambda: {"the data": f"{setup.source.name} {setup.source.fingerprint}"})
+    about = setup.source.name, setup.source.fingerprint, setup.source.content, setup.source.says
+    processes.check_same("data", lambda: {"the data": " ".join(filter(None, about))})
 
 
 def what_is_measured(run: Run, setup: Setup, measure: Callable | None) -> tuple[Setup, Callable | None]:
