@@ -21,6 +21,7 @@ Differences from the paper:
     python -m experiments pix2pix --dataset cmp_facades,x=label_map,source=photo --size 64          the other way round
     python -m experiments pix2pix --preset labels       streets out of maps of labels (CamVid)
     python -m experiments pix2pix --preset colour       colours for grey pictures (CIFAR-10's subset)
+    python -m experiments pix2pix --dataset my/pairs --size 64      pairs of your own (docs/data.md)
 """
 
 import dataclasses

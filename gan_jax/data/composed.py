@@ -21,6 +21,7 @@ def join(**parts: Source) -> Source:
     """
     test = {name: part.test for name, part in parts.items() if part.test}
     of = lambda key, name: rng.at(key, 0, name)
+    fingerprints = [part.fingerprint or (not part.n and part.name) for part in parts.values()]
     return Source(
         parts["x"].name,
         {name: part.fields for name, part in parts.items()},
@@ -31,6 +32,7 @@ def join(**parts: Source) -> Source:
         make=lambda raw, key, i, b: {n: part.make(raw[n], of(key, n), i, b) for n, part in parts.items()},
         test=join(**test) if len(test) == len(parts) else None,
         modes=parts["x"].modes,
+        fingerprint="+".join(fingerprints) if all(fingerprints) else "",
         content=" ".join(part.content for part in parts.values()).strip(),
         part=parts["x"],
         says="\n".join(part.says for part in parts.values() if part.says),

@@ -33,8 +33,9 @@ AT_ONCE = 32  # pictures in memory, whatever their size
 def load(path: str, skip_bad: str = "", **chosen: str) -> Source:
     """Return the source of the pictures in the folder `path` (absolute), or of the arrays in an .npy or .npz.
 
-    Its fields are x; y where there are labels, with the names of their folders or of metadata.jsonl; and `caption`,
-    tokens, where there are captions. x is an image, [h, w, 3], or [h, w, 1] where all are grey; points; or a row.
+    Its fields are x; y where there are labels, with the names of their folders or of metadata.jsonl; `caption`, tokens,
+    where there are captions; and of pairs the other pictures. x is an image, [h, w, 3], of grey ones alone [h, w, 1];
+    points; or a row.
     chosen:
 
     - size: the side of the squares that pictures are cut and shrunk to. Without it they must be of one size, and stay.
@@ -77,9 +78,10 @@ def _of_folder(name, path, side, skip_bad) -> tuple[list[str], list, Callable[[P
     if not items and not listing.bad:
         endings = "PNG, JPEG, WebP, BMP, GIF or TIFF"
         raise UserError(f"there is no data set in {printable(path)}: it holds no picture ({endings}).")
-    about = [[split, *item[1:]] for split, of_split in listing.splits.items() for item in of_split]
+    others = lambda item: [[[field, os.path.relpath(file, path)] for field, file in item.others]] * bool(item.others)
+    about = [[split, *item[1:4], *others(item)] for split, of_split in listing.splits.items() for item in of_split]
     make = functools.partial(_prepare_pictures, name, path, listing, side, skip_bad)
-    return [item.file for item in items], [about, listing.bad], make
+    return [file for item in items for file in item.files.values()], [about, listing.bad], make
 
 
 # Preparing
@@ -95,18 +97,20 @@ def _prepare_pictures(name, path, listing: Listing, side, skip_bad, folder: Path
 
         def kept(items=items, good=good):
             nonlocal small
-            for item, picture, is_small in _decoded(items, side):
-                if isinstance(picture, str):
-                    bad.append((item.name, picture))
+            for item, found in _decoded(items, side):
+                names = {field: os.path.relpath(file, path) for field, file in item.files.items()}
+                if wrong := [(names[field], what) for field, (what, _) in found.items() if isinstance(what, str)]:
+                    bad.extend(wrong)
                     continue
-                shapes.setdefault(picture.shape[:2], item.name)
-                if len(shapes) > 1:
-                    raise UserError(_of_several_sizes(path, shapes))
-                small += is_small
-                good.append((item, picture.shape[2]))
-                yield picture
+                for field, (picture, is_small) in found.items():
+                    _one_size(path, shapes.setdefault(field, {}), picture, names[field])
+                    small += is_small
+                good.append((item, {field: picture.shape[2] for field, (picture, _) in found.items()}))
+                yield [picture for picture, _ in found.values()]
 
-        prepared.write_pictures(folder / f"{split}.array_record", kept(), total, name)
+        fields = items[0].files if items else ["x"]
+        parts = [folder / f"{prepared.part(split, field)}.array_record" for field in fields]
+        prepared.write_pictures(parts, kept(), total, name)
         splits[split] = good
     left_out = f"{len(bad):,} can't be read: {shown((f'{file} ({reason})' for file, reason in bad), 3)}"
     if bad and not skip_bad:
@@ -116,17 +120,22 @@ def _prepare_pictures(name, path, listing: Listing, side, skip_bad, folder: Path
             raise UserError(f"{printable(path)}: no picture of the split {split} can be read.")
     notes += [f"left out, {left_out}"] * (len(bad) > 0)
     notes += [f"{small:,} smaller than {side}x{side} and enlarged"] * (small > 0)
-    (sides,) = shapes
-    channels = max(c for good in splits.values() for _, c in good)
-    items = {split: [item for item, _ in good] for split, good in splits.items()}
-    return {"kind": "image", "shape": [*sides, channels], "dtype": "uint8", "notes": notes} | _said_of(items)
+    channels = {field: max(c[field] for good in splits.values() for _, c in good) for field in shapes}
+    shape, *others = ([*sides, channels[field]] for field, (sides,) in shapes.items())
+    of = {"kind": "image", "shape": shape, "dtype": "uint8", "notes": notes}
+    of |= {"others": dict(zip(list(shapes)[1:], others, strict=True))} if others else {}
+    return of | _said_of({split: [item for item, _ in good] for split, good in splits.items()})
 
 
-def _of_several_sizes(path, shapes) -> str:
-    one, other = (f"{file} is {w}x{h}" for (h, w), file in shapes.items())
-    return (
-        f"{printable(path)} holds pictures of several sizes: {one}, {other}.\nSay one for all, for instance --size 64."
-    )
+def _one_size(path, sizes: dict[tuple[int, int], str], picture, file):
+    """Take the size of a picture down, with its name. Raise UserError where another one has another size."""
+    sizes.setdefault(picture.shape[:2], file)
+    if len(sizes) > 1:
+        one, other = (f"{file} is {w}x{h}" for (h, w), file in sizes.items())
+        raise UserError(
+            f"{printable(path)} holds pictures of several sizes: {one}, {other}.\n"
+            "Say one for all, for instance --size 64."
+        )
 
 
 def _said_of(splits: dict[str, list[Item]]) -> dict:
@@ -146,14 +155,14 @@ def _said_of(splits: dict[str, list[Item]]) -> dict:
     }
 
 
-def _decoded(items: Iterable[Item], side) -> Iterator[tuple[Item, np.ndarray | str, bool]]:
-    """Yield of each item its picture or what is wrong with it, and whether it was enlarged."""
+def _decoded(items: Iterable[Item], side) -> Iterator[tuple[Item, dict[str, tuple[np.ndarray | str, bool]]]]:
+    """Yield of each item, by field, its picture or what is wrong with it, and whether it was enlarged."""
+    every = lambda item: {field: decoded(file, side) for field, file in item.files.items()}
     with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         warnings.simplefilter("ignore")  # of Pillow, on what is odd in a file
         items = iter(items)
         while some := list(itertools.islice(items, AT_ONCE)):
-            for item, found in zip(some, pool.map(lambda item: decoded(item.file, side), some), strict=True):
-                yield item, *found
+            yield from zip(some, pool.map(every, some), strict=True)
 
 
 def decoded(file: str, side: int = 0) -> tuple[np.ndarray | str, bool]:
@@ -182,9 +191,9 @@ def _prepare_arrays(name, path, side, folder: Path) -> dict:
         raise UserError(f"{printable(path)} holds no pictures ({given.kind}): it leaves no choice of size.")
     for split, (x, _) in given.splits.items():
         if given.kind == "image":
-            rows = (pictures.square(row, side) if side else row for row in arrays.rows(given, split))
-            first = next(rows)
-            prepared.write_pictures(folder / f"{split}.array_record", itertools.chain([first], rows), len(x), name)
+            rows = ([pictures.square(row, side) if side else row] for row in arrays.rows(given, split))
+            (first,) = one = next(rows)
+            prepared.write_pictures([folder / f"{split}.array_record"], itertools.chain([one], rows), len(x), name)
         else:
             first = np.asarray(x[0], np.float32)
             np.save(folder / f"{split}.npy", np.asarray(x, np.float32))
@@ -210,17 +219,20 @@ def _captions(path, info, asked) -> tuple[Field, dict[str, np.ndarray]] | None:
 
 def _source(name, folder, info, content, captions, split, test=None) -> Source:
     """Return one split as a Source."""
-    of_split, shape, dtype = info["splits"][split], tuple(info["shape"]), np.dtype(info["dtype"])
-    n, fields, said = of_split["n"], {"x": Field(shape, info["kind"])}, {}  # said: what stands beside the pictures
+    of_split, dtype = info["splits"][split], np.dtype(info["dtype"])
+    shapes = {field: tuple(shape) for field, shape in {"x": info["shape"], **info.get("others", {})}.items()}
+    fields = {field: Field(shape, info["kind"]) for field, shape in shapes.items()}
+    n, said = of_split["n"], {}  # said: what stands beside the pictures
     if of_split["y"] is not None:
         fields["y"], said["y"] = classes(len(info["names"]), info["names"]), np.asarray(of_split["y"], np.int32)
     if captions:
         fields["caption"], said["caption"] = captions[0], captions[1][split]
-    rows = functools.cache(functools.partial(prepared.reader, folder / split, shape, dtype))
+    rows = functools.cache(lambda field: prepared.reader(folder / prepared.part(split, field), shapes[field], dtype))
 
-    def x_of(indices):
+    def shown_at(indices):
         try:
-            return {"x": rows()(indices.ravel()).reshape(*indices.shape, *shape)}
+            of = lambda field, shape: rows(field)(indices.ravel()).reshape(*indices.shape, *shape)
+            return {field: of(field, shape) for field, shape in shapes.items()}
         except Exception as error:  # somebody emptied the cache, or it is on a disk that went away
             again = "python -m gan_jax.cache --empty folders"
             lost = first_line(error)
@@ -228,10 +240,10 @@ def _source(name, folder, info, content, captions, split, test=None) -> Source:
 
     def read(indices):
         indices = np.asarray(indices)
-        return x_of(indices) | {field: a[indices] for field, a in said.items()}
+        return shown_at(indices) | {field: a[indices] for field, a in said.items()}
 
     fingerprint = f"folder-{content}-{split}"
-    kept = functools.partial(records.whole, name, n, x_of, fingerprint, {"x": (shape, dtype)})
+    kept = functools.partial(records.whole, name, n, shown_at, fingerprint, {f: (shapes[f], dtype) for f in shapes})
     return Source(
         name,
         fields,
@@ -242,7 +254,7 @@ def _source(name, folder, info, content, captions, split, test=None) -> Source:
         test=test,
         fingerprint=fingerprint,
         content=content,
-        nbytes=n * math.prod(shape) * dtype.itemsize + sum(a.nbytes for a in said.values()),
+        nbytes=n * sum(map(math.prod, shapes.values())) * dtype.itemsize + sum(a.nbytes for a in said.values()),
     )
 
 
@@ -252,6 +264,7 @@ def _said(name, info, captions) -> str:
     what = {"image": "picture", "points": "point", "row": "row"}[info["kind"]] + "s" * (splits["train"]["n"] != 1)
     field = captions and captions[0]
     text = f" with captions ({field.shape[0]} of {field.classes:,} {tokens.level(field.names)}s)" if field else ""
+    others = f" with {', '.join(info['others'])} beside them" if "others" in info else ""
     labels = f" in {len(names):,} class{'es' * (len(names) != 1)}" if names else ""
     test = f"test split of {splits['test']['n']:,}" if "test" in splits else "no test split"
-    return f"{name}: {splits['train']['n']:,} {what}{text}{labels}, {shape}; {test}"
+    return f"{name}: {splits['train']['n']:,} {what}{others}{text}{labels}, {shape}; {test}"

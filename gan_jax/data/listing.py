@@ -3,6 +3,7 @@
 import json
 import os
 import posixpath
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -12,16 +13,32 @@ from gan_jax.errors import UserError, printable
 ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 SYSTEM = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r"}  # what systems leave behind, unasked
 METADATA = "metadata.jsonl"
+OTHER = "_file_name"  # ends the name of what names another picture of the same record
+TAKEN = {"x", "y", "caption", "mask"}  # fields
 TEST = ("test", "val", "valid", "validation")  # the first of these that is there is held out
 
 
 class Item(NamedTuple):
-    """One picture."""
+    """One picture, with the others of its record where there are pairs."""
 
     file: str  # its path
     name: str  # the same, below the folder
     label: str | int | None = None
     caption: str | None = None
+    others: tuple[tuple[str, str], ...] = ()  # (field, path)
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The path of each picture, by its field."""
+        return {"x": self.file, **dict(self.others)}
+
+
+class About(NamedTuple):
+    """What metadata.jsonl says of a picture."""
+
+    label: str | int | None
+    caption: str | None
+    others: dict[str, str]  # field: the name of its picture
 
 
 class Listing(NamedTuple):
@@ -46,12 +63,18 @@ def listed(root: str) -> Listing:
         bad += [(f, "is not a file") for f in pictures if f not in regular]
         pictures, about = [f for f in pictures if f in regular], {}
     else:
-        over = sum(f not in about for f in pictures)
+        named = {*about, *(other for of in about.values() for other in of.others.values())}
+        over = sum(f not in named for f in pictures)
         notes += [f"{METADATA} does not name {_count(over)}: left out"] * (over > 0)
         pictures = [f for f in files if f in about]
     splits = _splits(pictures, notes)
-    labels = {f: label for f, (label, _) in about.items() if label is not None} or _labels(splits, folders, notes)
-    item = lambda f: Item(os.path.join(root, f), f, labels.get(f), about[f][1] if about else None)
+    labels = {f: of.label for f, of in about.items() if of.label is not None} or _labels(splits, folders, notes)
+
+    def item(f):
+        of = about.get(f, About(None, None, {}))
+        others = tuple((field, os.path.join(root, other)) for field, other in of.others.items())
+        return Item(os.path.join(root, f), f, labels.get(f), of.caption, others)
+
     return Listing({split: [item(f) for f in names] for split, names in splits.items()}, notes, bad)
 
 
@@ -132,8 +155,8 @@ def _below(names: dict[str, str]) -> dict[str, str]:
     return {f: name[len(common) :].lstrip("/") for f, name in names.items()}
 
 
-def _metadata(root, files, regular, bad) -> dict[str, tuple] | None:
-    """Return {picture: (label, caption)} as the files called metadata.jsonl say, None where there are none.
+def _metadata(root, files, regular, bad) -> dict[str, About] | None:
+    """Return what the files called metadata.jsonl say, by picture; None where there are none.
 
     What is wrong with a line is added to `bad`. Raises UserError where labels are of several types.
     """
@@ -153,41 +176,57 @@ def _metadata(root, files, regular, bad) -> dict[str, tuple] | None:
             if line.strip():
                 where = f"{table} line {number}"
                 try:
-                    name, label, caption = _line(line, posixpath.dirname(table), regular)
+                    name, of = _line(line, posixpath.dirname(table), regular)
                     if name in about:
                         raise ValueError(f"names {name} again, after {lines[name]}")
-                    about[name], lines[name] = (label, caption), where
+                    about[name], lines[name] = of, where
                 except ValueError as error:
                     bad.append((where, str(error)))
-    types = {type(label): lines[name] for name, (label, _) in about.items() if label is not None}
+    types = {type(of.label): lines[name] for name, of in about.items() if of.label is not None}
     if len(types) > 1:
         where = " and ".join(f"{of.__name__} in {printable(line)}" for of, line in types.items())
         raise UserError(f"labels are of several types: {where}. Make all of them words, or all whole numbers.")
-    for which, what in enumerate(("label", "caption")):
-        lacking = [name for name, of in about.items() if of[which] is None]
+    fields = dict.fromkeys(field for of in about.values() for field in of.others)
+    said = {"label": lambda of: of.label, "caption": lambda of: of.caption}
+    said |= {f"{field}{OTHER}": lambda of, field=field: of.others.get(field) for field in fields}
+    for what, value in said.items():
+        lacking = [name for name, of in about.items() if value(of) is None]
         if len(lacking) < len(about):
             bad += [(lines[name], f"has no {what}, though others have") for name in lacking]
-            about = {name: of for name, of in about.items() if of[which] is not None}
-    return about
+            about = {name: of for name, of in about.items() if value(of) is not None}
+    return {name: of._replace(others={field: of.others[field] for field in fields}) for name, of in about.items()}
 
 
-def _line(line, folder, regular) -> tuple[str, str | int | None, str | None]:
-    """Return (picture, label, caption) of a line of metadata.jsonl. Raises ValueError where it is wrong."""
+def _line(line, folder, regular) -> tuple[str, About]:
+    """Return (picture, what is said of it) of a line of metadata.jsonl. Raises ValueError where it is wrong."""
     try:
         told = json.loads(line)
     except (ValueError, RecursionError):
         raise ValueError("is not JSON") from None
     if not isinstance(told, dict) or not isinstance(told.get("file_name"), str):
         raise ValueError("has no file_name")
-    name = posixpath.normpath(posixpath.join(folder, told["file_name"]))
-    if name not in regular:
-        raise ValueError(f"names {told['file_name']}, which is not there")
+    name = _there(told["file_name"], folder, regular)
+    others = {key.removesuffix(OTHER): value for key, value in told.items() if key.endswith(OTHER)}
+    for field, other in others.items():
+        if not re.fullmatch(r"[A-Za-z]\w*", field) or field in TAKEN:
+            raise ValueError(f"has a {field}{OTHER}; {field or 'that'} can't be a field of its own")
+        if not isinstance(other, str):
+            raise ValueError(f"has a {field}{OTHER} that is no name")
+        others[field] = _there(other, folder, regular)
     label, caption = told.get("label"), told.get("text", told.get("caption"))
     if label is not None and type(label) not in (int, str):
         raise ValueError(f"has the label {json.dumps(label)[:40]}, which is neither a word nor a whole number")
     if caption is not None and type(caption) is not str:
         raise ValueError(f"has the caption {json.dumps(caption)[:40]}, which is no text")
-    return name, label, caption
+    return name, About(label, caption, others)
+
+
+def _there(said, folder, regular) -> str:
+    """Return the name of a file, said by a line of a table in `folder`. Raises ValueError where it is not there."""
+    name = posixpath.normpath(posixpath.join(folder, said))
+    if name not in regular:
+        raise ValueError(f"names {said}, which is not there")
+    return name
 
 
 def in_order(labels: Iterable) -> list:

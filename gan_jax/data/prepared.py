@@ -1,7 +1,7 @@
 """Records of one shape, prepared once: pictures as array_record, which is read at random without TensorFlow.
 
 A prepared folder holds `info.json` and, for each split, SPLIT.array_record (a picture a record: its pixels) or, of
-points and rows, SPLIT.npy.
+points and rows, SPLIT.npy; of pairs SPLIT.FIELD.array_record for each further picture.
 """
 
 import contextlib
@@ -71,8 +71,8 @@ def _made(folder, make) -> dict:
     return info
 
 
-def write_pictures(file: Path, pictures: Iterable[np.ndarray], total: int, name: str) -> None:
-    """Write pictures [h, w, c], one a record. A grey one may have one channel where others have three.
+def write_pictures(files: list[Path], rows: Iterable[Iterable[np.ndarray]], total: int, name: str) -> None:
+    """Write rows of pictures [h, w, c], each into its own file; a grey one may have one channel, others three.
 
     total, name: how many, and of what, for a line on stderr now and then. Raises OSError where the disk is full.
     """
@@ -81,15 +81,22 @@ def write_pictures(file: Path, pictures: Iterable[np.ndarray], total: int, name:
     said, n = time.monotonic(), 0
     try:
         # each record can be read alone
-        writer = ArrayRecordWriter(f"{cache.plain(file.parent)}/{file.name}", "group_size:1")
-        with contextlib.closing(writer):
-            for n, picture in enumerate(pictures, 1):
-                writer.write(picture.tobytes())
+        begun = lambda file: ArrayRecordWriter(f"{cache.plain(file.parent)}/{file.name}", "group_size:1")
+        with contextlib.ExitStack() as stack:
+            writers = [stack.enter_context(contextlib.closing(begun(file))) for file in files]
+            for n, row in enumerate(rows, 1):
+                for writer, picture in zip(writers, row, strict=True):
+                    writer.write(picture.tobytes())
                 if time.monotonic() > said + SAY_EVERY:
                     said = time.monotonic()
                     print(f"preparing {name}: {n:,} of {total:,}", file=sys.stderr, flush=True)
     except RuntimeError as error:
-        raise OSError(f"{file} can't be written: {error}") from None
+        raise OSError(f"{files[0].parent} can't be written: {error}") from None
+
+
+def part(split: str, field: str) -> str:
+    """Return the name, without an ending, of the file of a field of a split."""
+    return split if field == "x" else f"{split}.{field}"
 
 
 def reader(file: Path, shape: tuple[int, ...], dtype: np.typing.DTypeLike) -> Callable[[Iterable[int]], np.ndarray]:

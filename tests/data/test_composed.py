@@ -31,6 +31,15 @@ def test_joined_batches(digits):
         data.check_batch(source, 1498)
 
 
+def test_a_joined_fingerprint_names_all_parts(digits):
+    """Sets that differ in any part differ in it; of records without one it keeps silent, of toys it takes the name."""
+    source, other = digits[0], dataclasses.replace(digits[0], fingerprint="other")
+    of = lambda **parts: data.join(**parts).fingerprint
+    assert len({of(x=source, y=source), of(x=source, y=other), of(x=other, y=source), of(x=source)}) == 4
+    assert of(x=source, y=dataclasses.replace(source, fingerprint="")) == ""
+    assert of(x=source, toy=data.load("ring8")) != of(x=source, toy=data.load("ring9")) != ""
+
+
 def test_few_records(digits):
     """70 records, the same ones in every epoch, shuffled in each, whatever the batch; others for another key."""
     source, arrays = digits[0], jax.tree.map(jnp.asarray, digits[1])

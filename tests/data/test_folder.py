@@ -255,6 +255,53 @@ def test_captions_are_tokens_of_the_training_split(tmp_path):
     assert captions(other) == ["a red", "a dog"] and other.content == source.content
 
 
+def test_metadata_pairs_pictures(tmp_path):
+    """Each record's pictures stay together, in every split; those that are named as others are no records."""
+    some = {f"{split}/{side}{i}.png": None for split in ("train", "test") for side in "ab" for i in range(3)}
+    some = {name: picture(tmp_path / "x" / name, DRAW.integers(0, 256, (8, 8, 3))) for name in some}
+    for split in ("train", "test"):
+        pairs = [{"file_name": f"b{i}.png", "source_file_name": f"a{2 - i}.png"} for i in range(3)]
+        lines(tmp_path / "x" / split, *pairs)
+    source = data.load(str(tmp_path / "x"))
+    assert (source.n, source.test.n) == (3, 3) and source.fields["source"].shape == source.shape == (8, 8, 3)
+    assert "x: 3 pictures with source beside them, 8x8x3; test split of 3" in source.says and "\n" not in source.says
+    for split, of in (("train", source), ("test", source.test)):
+        for raw in (whole(of), of.read(np.arange(3))):
+            np.testing.assert_array_equal(raw["x"], [some[f"{split}/b{i}.png"] for i in range(3)])
+            np.testing.assert_array_equal(raw["source"], [some[f"{split}/a{2 - i}.png"] for i in range(3)])
+
+
+def test_pairs_of_two_sizes(tmp_path):
+    """What is small beside what is large, grey beside coloured; of one field all have one size, and --size is of all."""
+    small = [picture(tmp_path / "x" / f"a{i}.png", DRAW.integers(0, 256, (4, 4))) for i in range(2)]
+    large = [picture(tmp_path / "x" / f"b{i}.png", DRAW.integers(0, 256, (8, 8, 3))) for i in range(2)]
+    lines(tmp_path / "x", *({"file_name": f"b{i}.png", "small_file_name": f"a{i}.png"} for i in range(2)))
+    source = data.load(str(tmp_path / "x"))
+    np.testing.assert_array_equal(whole(source)["small"][..., 0], small)
+    np.testing.assert_array_equal(whole(source)["x"], large)
+    sized = data.load(data.settled(str(tmp_path / "x"), size="4"))
+    assert sized.shape == (4, 4, 3) and sized.fields["small"].shape == (4, 4, 1)
+    picture(tmp_path / "x" / "a1.png", np.zeros((6, 6)))
+    data.load.cache_clear()
+    assert "several sizes: a0.png is 4x4, a1.png is 6x6" in " ".join(told(tmp_path / "x"))
+
+
+def test_a_pair_of_which_one_is_broken(tmp_path):
+    """It is named, and both are left out with skip_bad; another partner is another data set."""
+    for name in ("a0.png", "a1.png", "b0.png", "b1.png"):
+        picture(tmp_path / "x" / name)
+    lines(tmp_path / "x", *({"file_name": f"b{i}.png", "source_file_name": f"a{i}.png"} for i in range(2)))
+    was = data.load(str(tmp_path / "x")).content
+    (tmp_path / "x" / "a0.png").write_bytes(b"no picture")
+    data.load.cache_clear()
+    assert "1 can't be read: a0.png (is no picture)" in told(tmp_path / "x")[0]
+    source = data.load(data.settled(str(tmp_path / "x"), skip_bad="yes"))
+    assert source.n == 1 and source.content != was
+    lines(tmp_path / "x", {"file_name": "b1.png", "source_file_name": "b1.png"})
+    data.load.cache_clear()
+    assert data.load(str(tmp_path / "x")).content not in (was, source.content)
+
+
 WRONG = {
     "a missing file": ({"file_name": "no.png", "label": 1}, "names no.png, which is not there"),
     "out of the folder": ({"file_name": "../out.png", "label": 1}, "names ../out.png, which is not there"),
@@ -268,6 +315,10 @@ WRONG = {
     "a label of two": ({"file_name": "b.png", "label": [1, 2]}, "has the label [1, 2], which is"),
     "no label": ({"file_name": "b.png"}, "has no label, though others have"),
     "a caption that is no text": ({"file_name": "b.png", "label": 2, "text": 5}, "has the caption 5, which is no text"),
+    "a partner that is missing": ({"file_name": "b.png", "label": 2, "source_file_name": "c.png"}, "names c.png, which is not there"),
+    "a partner that is a number": ({"file_name": "b.png", "label": 2, "source_file_name": 1}, "has a source_file_name that is no name"),
+    "a field that is taken": ({"file_name": "b.png", "label": 2, "y_file_name": "a.png"}, "has a y_file_name; y can't be a field of its own"),
+    "a field that is no name": ({"file_name": "b.png", "label": 2, "../z_file_name": "a.png"}, "has a ../z_file_name; ../z can't be"),
     "a picture named twice": ({"file_name": "a.png", "label": 2}, "names a.png again, after metadata.jsonl line 1"),
 }  # fmt: skip
 
