@@ -22,6 +22,7 @@ class Between(NamedTuple):
 
 
 Count = Annotated[int, Between(1)]  # at least one: steps, rows, units
+Every = Annotated[int, Between(-1)]  # so many steps; -1: as many as are usual
 Depth = Annotated[int, Between(0, 1000)]  # layers or blocks, each of which is traced
 Decay = Annotated[float, Between(0, 1)]  # of a moment or an average
 Share = Annotated[float, Between(0, 1)]  # a part of a whole

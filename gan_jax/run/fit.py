@@ -38,6 +38,12 @@ def schedule(at: int, end: int, every: Iterable[int], most: int) -> int:
     return min(most, end - at, *(e - at % e for e in every if e))
 
 
+def paced(run: Run, steps: int) -> Run:
+    """Return the run with a number of steps between evaluations: five of them, for health to judge, where it may be."""
+    every = min(1000, max(100, steps // 5)) if run.eval_every == -1 else run.eval_every
+    return dataclasses.replace(run, eval_every=every)
+
+
 def fit(run: Run, game: Game) -> tuple[Any, dict | None]:
     """Train, with checkpoints, rows and pictures in the run's folder, and return (state, results).
 
@@ -46,6 +52,7 @@ def fit(run: Run, game: Game) -> tuple[Any, dict | None]:
     stops at once. Raises UserError where the user can mend what is wrong, and where a metric is not finite.
     """
     setup, init, step, sample, measure = game
+    run = paced(run, setup.steps)
     check_data(run, setup)
     mesh = sharding.make(setup.batch_size, run.seeds)
     setup, measure = what_is_measured(run, setup, measure)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import tyro
 
-from gan_jax.run.config import Count
+from gan_jax.run.config import Count, Every
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Run:
     seed: int = 0  # the run is a function of it
     seeds: Count = 1  # runs trained at once, with seeds seed, seed + 1, ...
     log_every: Count = 100  # steps between rows of metrics.jsonl
-    eval_every: int = 1000  # steps between evaluations with a picture; 0: only at the end
+    eval_every: Every = -1  # steps between evaluations with a picture; 0: only at the end; -1: 1000, or a fifth of all
     save_every: Count = 1000  # steps between checkpoints
     keep: Count = 3  # checkpoints that are kept
     measure: bool = True  # with --no-measure, no classifier is trained, and what asks one or `measure` is left out

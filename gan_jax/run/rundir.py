@@ -19,7 +19,7 @@ from jax.experimental import multihost_utils
 from gan_jax.data import contents
 from gan_jax.errors import UserError, first_line, printable
 from gan_jax.run import config, log
-from gan_jax.run.config import Count
+from gan_jax.run.config import Count, Every
 from gan_jax.run.options import Run
 
 
@@ -27,7 +27,7 @@ class Pace(TypedDict):
     """How often a run looks at itself, and what it keeps."""
 
     log_every: Count
-    eval_every: int
+    eval_every: Every
     save_every: Count
     keep: Count
     stream: bool

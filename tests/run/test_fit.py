@@ -15,7 +15,7 @@ import gan_jax
 from experiments import unrolled, vanilla
 from gan_jax import UserError, data
 from gan_jax.game import rng
-from gan_jax.run import fit, log, plots
+from gan_jax.run import cli, fit, log, plots
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +49,14 @@ def test_files(whole):
     assert [row["step"] for row in rows(out)] == [2, 4, 6] and state.step == 7
     assert all(row.keys() == {"step", "loss/g", "loss/d", "score/real", "score/fake"} for row in rows(out))
     assert (out / "curves.png").stat().st_size > 0 and (out / "samples" / "final.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize(("asked", "steps", "every"), [
+    (-1, 10_000, 1000), (-1, 3000, 600), (-1, 30, 100), (1000, 3000, 1000), (0, 3000, 0),
+])  # fmt: skip
+def test_a_short_run_is_evaluated_five_times(asked, steps, every):
+    """Health needs five evaluations to say anything; what is asked for counts."""
+    assert fit.paced(cli.Run(eval_every=asked), steps).eval_every == every
 
 
 def test_scan_fit_is_the_same_loop(whole):
