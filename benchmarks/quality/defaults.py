@@ -27,6 +27,8 @@ def main(
 ):
     """Train with the defaults. A run that is finished is not trained again, one that was stopped goes on.
 
+    The table and the pictures are of every experiment that the record has, of each its newest row.
+
     Args:
         names: the experiments, by their files' names [all].
         seeds: runs of each, with seeds 0, 1, ...
@@ -44,19 +46,24 @@ def main(
         row = {"experiment": name, "data": config["dataset"], "seeds": seeds, "flags": more[name]} | results
         rows.append(row | {"config": config, "trained": harness.trained_by(Path(runs, name))})
         print(f"{name}: {'; '.join(results['health'])}", flush=True)
-    lines = harness.table(HEAD, [cells(row) for row in rows])
     harness.record(record, rows, out)
-    Path(out, f"{record}.md").write_text(lines + "\n")
-    pictures = {name: Path(runs, name, "samples", "final.png") for name in modules}
-    draw(Path(out, f"{record}.png"), pictures)
     Path(out, record).mkdir(exist_ok=True)
-    for name, picture in pictures.items():
-        small = Image.open(picture).convert("RGB")
+    for name in modules:
+        small = Image.open(Path(runs, name, "samples", "final.png")).convert("RGB")
         small.thumbnail((SIDE, SIDE))
-        small.save(Path(out, record, f"{name}.png"))
-    for family, stems in families().items():
-        if drawn := {name: pictures[name] for name in stems if name in pictures}:
-            draw(Path(out, record, f"family-{family}.png"), drawn)
+        small.save(picture(out, record, name))
+    newest = {row["experiment"]: row for line in harness.recorded(record, out) for row in line}
+    known = {name: newest[name] for stems in families().values() for name in stems if name in newest}
+    lines = harness.table(HEAD, [cells(row) for row in known.values()])
+    Path(out, f"{record}.md").write_text(lines + "\n")
+    for family, stems in {"": list(known), **families()}.items():
+        if drawn := {name: picture(out, record, name) for name in stems if picture(out, record, name).exists()}:
+            draw(Path(out, record, f"family-{family}.png") if family else Path(out, f"{record}.png"), drawn)
+
+
+def picture(out, record: str, name: str) -> Path:
+    """Return the file of an experiment's small picture."""
+    return Path(out, record, f"{name}.png")
 
 
 def cells(row) -> tuple:
