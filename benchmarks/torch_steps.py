@@ -2,15 +2,18 @@
 
 Nets are functions of {name: tensor}, since a lookahead scores with weights that are no parameters of a module; the
 names are those of our nets. Images are NCHW by their indices and channels_last in memory, which is the faster one.
-Each step takes x, and draws its noise unless that is given too.
+Each step takes x (and what else a batch holds), and draws its noise unless that is given too.
 """
 
 import math
+import random
 
 import jax
 import numpy as np
 import torch
 import torch.nn.functional as F
+
+from gan_jax import game
 
 DEVICE = "cuda" if jax.default_backend() == "gpu" else "cpu"
 
@@ -49,42 +52,65 @@ class Player:
             self.opt.state[p] = {"step": count, "exp_avg": self.m[name], "exp_avg_sq": self.v[name]}
 
     def descend(self, loss):
-        self.opt.zero_grad()
-        loss.backward(inputs=list(self.params.values()))
-        self.opt.step()
-        self.t += 1
+        descend(loss, self)
 
     def average_in(self, decay):
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.values()), list(self.params.values()), 1 - decay)
 
 
-def players(cfg, state):
-    """Return (G, D) of a state of ours."""
-    lr = [getattr(cfg, name, None) or cfg.lr for name in ("g_lr", "d_lr")]
+def descend(loss, *players):
+    """Move all of these down their loss."""
+    for one in players:
+        one.opt.zero_grad()
+    loss.backward(inputs=[p for one in players for p in one.params.values()])
+    for one in players:
+        one.opt.step()
+        one.t += 1
+
+
+def of(state) -> dict:
+    """Return the players of a state of ours by their names, in its order."""
+    return {name: own for name, own in state._asdict().items() if isinstance(own, game.Player)}
+
+
+def players(cfg, state) -> list[Player]:
+    """Return those of a state of ours."""
     betas = getattr(cfg, "b1", 0.0), getattr(cfg, "b2", 0.999)
-    average = getattr(state, "g_ema", (state.g.params,))[0]
-    return Player(state.g, average, lr[0], *betas), Player(state.d, {}, lr[1], *betas)
+    lr = lambda name: getattr(cfg, f"{name}_lr", None) or cfg.lr
+    average = lambda name, own: getattr(state, f"{name}_ema", (own.params if name == "g" else {},))[0]
+    return [Player(own, average(name, own), lr(name), *betas) for name, own in of(state).items()]
 
 
-def difference(cfg, state, g, d):
-    """Return (where, how much) G or D differ most from a state of ours: the norm of the difference by our norm."""
+def difference(cfg, state, others):
+    """Return (where, how much) players differ most from a state of ours: the norm of the difference by our norm."""
     found = {}
-    for name, own, other in (("G", state.g, g), ("D", state.d, d)):
+    for (name, own), other in zip(of(state).items(), others, strict=True):
         adam = own.opt[0]
         pairs = {"weights": (own.params, other.params), "m": (adam.mu, other.m), "v": (adam.nu, other.v)}
-        if name == "G" and getattr(cfg, "ema", 0):
-            pairs["average"] = state.g_ema[0], g.average
+        if name == "g" and getattr(cfg, "ema", 0):
+            pairs["average"] = state.g_ema[0], other.average
         for kind, (ours, theirs) in pairs.items():
             for leaf, a in weights(ours).items():
                 apart = torch.linalg.vector_norm(theirs[leaf].detach() - a) / torch.linalg.vector_norm(a)
-                found[f"{kind} of {name}'s {leaf}"] = apart.item() if a.any() else theirs[leaf].abs().max().item()
+                where = f"{kind} of {name.upper()}'s {leaf}"
+                found[where] = apart.item() if a.any() else theirs[leaf].abs().max().item()
     return max(found.items(), key=lambda item: item[1] if item[1] == item[1] else math.inf)
 
 
-def drawer(source, images):
-    """Return a function of a shape of batch: points of a mixture, or images out of uint8 [n, h, w, c] in [-1, 1]."""
-    return DRAWERS[source.kind](source, images)
+def drawer(source, arrays):
+    """Return a function of a shape of batch: what `seen` of a batch, drawn anew.
+
+    Points are drawn of a mixture, images out of uint8 [n, h, w, c] in [-1, 1].
+    """
+    images = seen(arrays)
+    draw = [DRAWERS[source.kind](source, one) for one in images] or [_points(source, None)]
+    return lambda shape: [one(shape) for one in draw]
+
+
+def seen(batch) -> list:
+    """Return the arrays of a batch that a step here takes: x, and the source where there is one."""
+    return [a["x"] if isinstance(a, dict) else a for a in (batch[name] for name in ("x", "source") if name in batch)]
 
 
 def _points(source, _):
@@ -171,6 +197,68 @@ def r3gan_d(p, x):
     half = lambda x: F.interpolate(x, scale_factor=0.5, mode="bilinear", antialias=True)
     x, last = _blocks(p, _pointwise(x, p["Dense_0.kernel"]), half)
     return F.linear((x * p["basis"].permute(2, 0, 1)).sum((2, 3)), last)[:, 0]
+
+
+def _instance_norm(x, scale=None, bias=None):
+    if len(x) == 1:  # the same, and faster
+        return F.batch_norm(x, None, None, scale, bias, training=True)
+    return F.instance_norm(x, weight=scale, bias=bias)
+
+
+def _scaled_norm(p, i, x):
+    return _instance_norm(x, p[f"InstanceNorm_{i}.scale"], p[f"InstanceNorm_{i}.bias"])
+
+
+def pix2pix_g(p, x, uniform=()):
+    """uniform: of each dropout, the noise that decides it; drawn where it is not given."""
+    depth, norms, down = sum("ConvTranspose" in name for name in p), 0, []
+    for i in range(depth):
+        x = F.conv2d(F.leaky_relu(x, 0.2) if i else x, p[f"Conv_{i}.kernel"], None, 2, 1)
+        if 0 < i < depth - 1:
+            x, norms = _scaled_norm(p, norms, x), norms + 1
+        down.append(x)
+    for j in range(depth - 1):
+        x = F.conv_transpose2d(F.relu(x), p[f"ConvTranspose_{j}.kernel"], None, 2, 1)
+        x, norms = _scaled_norm(p, norms, x), norms + 1
+        if j < 3:
+            x = torch.where(uniform[j] < 0.5, 0, 2 * x) if uniform else F.dropout(x, 0.5)
+        x = torch.cat([x, down[depth - 2 - j]], 1)
+    return F.conv_transpose2d(F.relu(x), p[f"ConvTranspose_{depth - 1}.kernel"], None, 2, 1).tanh()
+
+
+def pix2pix_d(p, x, layers):
+    for i in range(layers + 1):
+        x = F.conv2d(x, p[f"Conv_{i}.kernel"], None, 2 if i < layers else 1, 1)
+        x = F.leaky_relu(_scaled_norm(p, i - 1, x) if i else x, 0.2)
+    return F.conv2d(x, p[f"Conv_{layers + 1}.kernel"], None, 1, 1)
+
+
+def _reflected(p, i, x):
+    kernel = p[f"Conv_{i}.kernel"]
+    return F.conv2d(F.pad(x, [kernel.shape[-1] // 2] * 4, "reflect"), kernel, p.get(f"Conv_{i}.bias"))
+
+
+def translate_g(p, x):
+    """For images from 64 on."""
+    last = sum("Conv_" in name and name.endswith("kernel") for name in p) - 1
+    x = F.relu(_instance_norm(_reflected(p, 0, x)))
+    for i in (1, 2):
+        x = F.relu(_instance_norm(F.conv2d(F.pad(x, (0, 1, 0, 1)), p[f"Conv_{i}.kernel"], None, 2)))
+    for i in range(3, last, 2):
+        y = F.relu(_instance_norm(_reflected(p, i, x)))
+        x = x + _instance_norm(_reflected(p, i + 1, y))
+    for i in (0, 1):
+        n = 2 * x.shape[-1]
+        x = F.conv_transpose2d(x, p[f"ConvTranspose_{i}.kernel"], None, 2)[..., :n, :n]
+        x = F.relu(_instance_norm(x))
+    return _reflected(p, last, x).tanh()
+
+
+def translate_d(p, x):
+    """For images under 128."""
+    x = F.leaky_relu(F.conv2d(x, p["Conv_0.kernel"], p["Conv_0.bias"], 2, 1), 0.2)
+    x = F.leaky_relu(_instance_norm(F.conv2d(x, p["Conv_1.kernel"], None, 2, 1)), 0.2)
+    return F.conv2d(F.pad(x, (1, 2, 1, 2)), p["Conv_2.kernel"], p["Conv_2.bias"])
 
 
 # Steps
@@ -285,6 +373,38 @@ def unrolled_func(cfg, g, d, x, z=None, over_seeds=lambda step: step):
 def unrolled_vmap(cfg, g, d, x, z=None):
     """The same for several seeds at once: every array is [seeds, ...]."""
     unrolled_func(cfg, g, d, x, z, torch.vmap)
+
+
+def pix2pix(cfg, g, d, b, a, *uniform):
+    score = lambda b: pix2pix_d(d.params, torch.cat([a, b], 1), cfg.layers)
+    made = pix2pix_g(g.params, a, uniform)
+    d.descend(_cross_entropy(score(b), score(made.detach())) / 2)
+    g.descend(cfg.adversarial * F.softplus(-score(made)).mean() + cfg.l1 * F.l1_loss(made, b))
+
+
+def _pooled(cfg, d, fakes):
+    """Return what D is shown of new fakes, of which it keeps some."""
+    d.old, shown = getattr(d, "old", []), []
+    for fake in fakes.detach().split(1):
+        if len(d.old) < cfg.history:
+            d.old.append(fake)
+        elif random.random() < 0.5:
+            at = random.randrange(cfg.history)
+            fake, d.old[at] = d.old[at], fake
+        shown.append(fake)
+    return torch.cat(shown)
+
+
+def cyclegan(cfg, ab, ba, d_a, d_b, b, a):
+    there, back = (lambda x, p=player.params: translate_g(p, x) for player in (ab, ba))
+    fake_b, same_b, fake_a, same_a = there(a), there(b), back(b), back(a)
+    far = lambda d, x, from_: (translate_d(d.params, x) - from_).square().mean()
+    cycle = F.l1_loss(back(fake_b), a) + F.l1_loss(there(fake_a), b)
+    same = F.l1_loss(same_a, a) + F.l1_loss(same_b, b)
+    adversarial = far(d_a, fake_a, 1) + far(d_b, fake_b, 1)
+    descend(adversarial + cfg.cycle * (cycle + cfg.identity * same), ab, ba)
+    for d, real, fake in ((d_a, a, fake_a), (d_b, b, fake_b)):
+        d.descend((far(d, real, 1) + far(d, _pooled(cfg, d, fake), 0)) / 2)
 
 
 def sample(cfg, g, n, z=None):

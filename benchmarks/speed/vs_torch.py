@@ -27,36 +27,40 @@ import tyro
 from benchmarks import harness
 from experiments import r3gan, unrolled, wgan_gp
 from experiments.images import dcgan
+from experiments.pairs import cyclegan, pix2pix
 from gan_jax import data
 from gan_jax.errors import UserError, first_line
 from gan_jax.game import rng
+from gan_jax.nets import pix2pix as pix2pix_nets
 from gan_jax.run import sharding
 from gan_jax.run.config import Count
 
 
 def noise_images(name) -> data.Source:
-    """Return 1,024 images of noise: what is in them does not matter to the clock."""
-    size = int(name.removeprefix("noise"))
-    x = np.random.default_rng(0).integers(0, 256, (1024, size, size, 3), np.uint8)
+    """Return 1,024 images of noise, or 256 pairs: what is in them does not matter to the clock."""
+    size = int(name.removeprefix("noise").removeprefix("pairs"))
+    fields, n = (("x", "source"), 256) if name.startswith("pairs") else (("x",), 1024)
+    draw = np.random.default_rng(0)
+    images = {field: draw.integers(0, 256, (n, size, size, 3), np.uint8) for field in fields}
     return data.Source(
         name,
-        {"x": data.Field(x.shape[1:], "image")},
-        n=len(x),
-        pick=lambda key, i, b: data.order(rng.at(key, 0, "data"), i, b, len(x)),
-        read=lambda rows: {"x": x[rows]},
-        whole=lambda: {"x": x},
-        nbytes=x.nbytes,
+        {field: data.Field((size, size, 3), "image") for field in fields},
+        n=n,
+        pick=lambda key, i, b: data.order(rng.at(key, 0, "data"), i, b, n),
+        read=lambda rows: {field: x[rows] for field, x in images.items()},
+        whole=lambda: images,
+        nbytes=sum(x.nbytes for x in images.values()),
     )
 
 
-NOISE = {f"noise{size}": noise_images for size in (8, 16, 32, 64)}
+NOISE = dict.fromkeys(("noise8", "noise16", "noise32", "noise64", "pairs16", "pairs128"), noise_images)
 
 
 # The noise of our steps, for PyTorch's to have the same: (cfg, key of the run, step, b) -> arrays.
 
 
 def normal(cfg, key, step, b):
-    return [jax.random.normal(rng.at(key, step, "z"), (b, cfg.z_dim))]
+    return [rng.normal(rng.at(key, step, "z"), (b, cfg.z_dim))]
 
 
 def uniform(cfg, key, step, b):
@@ -65,9 +69,20 @@ def uniform(cfg, key, step, b):
 
 def of_critic(cfg, key, step, _):
     z, t = (lambda i, name=name: jax.random.fold_in(rng.at(key, step, name), i) for name in ("z", "penalty"))
-    zs = [jax.random.normal(z(i), (cfg.batch_size, cfg.z_dim)) for i in range(cfg.critic_steps + 1)]
-    ts = [jax.random.uniform(t(i), (cfg.batch_size, 1, 1, 1)) for i in range(cfg.critic_steps)]
+    zs = [rng.normal(z(i), (cfg.batch_size, cfg.z_dim)) for i in range(cfg.critic_steps + 1)]
+    ts = [jax.random.uniform(t(i), (cfg.batch_size, 1, 1, 1)) for i in range(cfg.critic_steps)]  # of x's type
     return [jnp.stack(zs), jnp.stack(ts)]
+
+
+def none(*_):
+    return []
+
+
+def dropouts(cfg, key, step, b):
+    sides = pix2pix_nets.sizes(data.load(cfg.dataset).shape)
+    at = rng.at(key, step, "dropout")
+    levels = [(i, sides[i][0], cfg.width * 2 ** min(i - 1, 3)) for i in range(len(sides) - 2, 0, -1)][:3]
+    return [rng.uniform(jax.random.fold_in(at, i), (b, n, n, c)) for i, n, c in levels]
 
 
 TOLERANCE = 1e-4  # of the norm of each array; our Adam has an eps_root, which PyTorch's has not
@@ -86,6 +101,8 @@ _replace, _ring, _both = dataclasses.replace, unrolled.PRESETS["paper"], ("unrol
 _dcgan = dcgan.Config("noise32", batch_size=64, width=64)
 _images = lambda module, width: _replace(module.PRESETS["images"], dataset="noise32", width=width)
 _kept = _replace(_images(unrolled, 32), remat=False)  # PyTorch's keeps what the way back needs, too
+_pix2pix = _replace(pix2pix.PRESETS["128"], dataset="pairs128", jitter=0.0)
+_cyclegan = _replace(cyclegan.PRESETS["paper"], dataset="noise64", source="noise64", depth=6, falls=0.0)
 CASES = {
     "ring-k0": Case(unrolled, _replace(_ring, unroll=0), normal, _both, {}),
     "ring-k5": Case(unrolled, _replace(_ring, unroll=5), normal, _both, {}),
@@ -96,6 +113,8 @@ CASES = {
     "wgan_gp": Case(wgan_gp, _images(wgan_gp, 32), of_critic, ("wgan_gp",), {None: 0.85}),
     "conv-k5": Case(unrolled, _kept, normal, ("unrolled",), {None: 0.9}),
     "r3gan": Case(r3gan, _images(r3gan, 16), normal, ("r3gan",), {}),
+    "pix2pix128": Case(pix2pix, _pix2pix, dropouts, ("pix2pix",), {1: 1.0, 2: 1.15}),
+    "cyclegan64": Case(cyclegan, _cyclegan, none, ("cyclegan",), {1: 1.0, 2: 1.15}),
     "sample": Case(dcgan, _replace(_dcgan, width=32), uniform, ("sample",), {}),  # a step is 10,000 images
 }
 
@@ -116,7 +135,7 @@ def training(case, cfg, kinds) -> dict[str, Callable]:
     source, b = game.setup.source, game.setup.batch_size
     together = updated(case, cfg, game, state, keys, feed)
     each = [jax.tree.map(lambda a, i=i: a[i], together) for i in range(case.seeds)] if case.seeds > 1 else [together]
-    draw = torch_steps.drawer(source, data.resident(source).get("x"))
+    draw = torch_steps.drawer(source, data.resident(source))
 
     def ours(n):
         nonlocal state
@@ -127,15 +146,15 @@ def training(case, cfg, kinds) -> dict[str, Callable]:
         f, teams = torch_steps.KINDS[kind](getattr(torch_steps, step)), []
         at_once = step == "unrolled_vmap"
         for was, now, inputs in [together] if at_once else each:
-            g, d = torch_steps.players(cfg, was)
-            getattr(torch_steps, step)(cfg, g, d, *map(torch_steps.tensor, inputs))
-            hold(step, *torch_steps.difference(cfg, now, g, d))
+            players = torch_steps.players(cfg, was)
+            getattr(torch_steps, step)(cfg, *players, *map(torch_steps.tensor, cast(inputs, np.float64)))
+            hold(step, *torch_steps.difference(cfg, now, players))
             teams.append(torch_steps.players(cfg, cast(was, np.float32)))
 
         def run(n):
             for _ in range(n):
-                for g, d in teams:
-                    f(cfg, g, d, draw((case.seeds, b) if at_once else (b,)))
+                for players in teams:
+                    f(cfg, *players, *draw((case.seeds, b) if at_once else (b,)))
             torch_steps.wait()
 
         run(1)  # here it is that torch.compile fails, where it does
@@ -145,16 +164,20 @@ def training(case, cfg, kinds) -> dict[str, Callable]:
 
 
 def updated(case, cfg, game, state, keys, feed):
-    """Return (state before, state after, (x, *noise)) of our update, the sixth, so that Adam has seen something.
+    """Return (state before, state after, (*batch, *noise)) of our update, the sixth, so that Adam has seen something.
 
     In float64: a lookahead through Adam can leave two digits of float32, in either library.
     """
+    from benchmarks import torch_steps
+
     source, b = game.setup.source, game.setup.batch_size
 
     def one(state, key):
         state = state._replace(key=key)
-        x = data.batch(source, feed, key, state.step, b)["x"].astype(jnp.float64)
-        return game.step(state, {"x": x})[0]._replace(key=0), (x, *case.noise(cfg, key, state.step, b))
+        batch = data.batch(source, feed, key, state.step, b)
+        batch = jax.tree.map(lambda a: a.astype(jnp.float64) if a.dtype == jnp.float32 else a, batch)
+        seen = *torch_steps.seen(batch), *case.noise(cfg, key, state.step, b)
+        return game.step(state, batch)[0]._replace(key=0), seen
 
     with jax.enable_x64(True):
         update, after = jax.jit(one if case.seeds == 1 else jax.vmap(one)), cast(state._replace(key=state.step), float)
@@ -199,7 +222,8 @@ def sampling(case, cfg, kinds) -> dict[str, Callable]:
 
     with jax.enable_x64(True):
         double = cast(state, np.float64)
-        x, z = map(torch_steps.tensor, (sample(double, key), case.module.latent(cfg, key, 500)))
+        z = case.module.latent(cfg, key, 500)
+        x, z = map(torch_steps.tensor, cast((sample(double, key), z), np.float64))
 
     def theirs(step, kind):
         f = torch_steps.KINDS[kind](getattr(torch_steps, step))

@@ -11,6 +11,7 @@ from gan_jax import UserError, data
 
 REASON = 'PyTorch, to hold our steps against: pip install "gan_jax[bench]"'
 SMALL = {"width": 4, "batch_size": 8}
+OTHERS = {"r3gan": "noise8", "pix2pix128": "pairs16", "cyclegan64": "noise64"}
 
 
 @pytest.fixture(autouse=True)
@@ -23,13 +24,16 @@ def noise(monkeypatch):
 def sides(name):
     """Return what would be timed, of a small case; it is held equal before."""
     case = vs_torch.CASES[name]
-    size = {} if case.cfg.dataset == "ring8" else {"dataset": "noise8" if name == "r3gan" else "noise16"}
+    size = {} if case.cfg.dataset == "ring8" else {"dataset": OTHERS.get(name, "noise16")}
+    size |= {"depth": 1, "width": 2, "batch_size": 4} if name == "cyclegan64" else {}
     case = case._replace(seeds=min(case.seeds, 4))
-    cfg = dataclasses.replace(case.cfg, **SMALL, **size)
+    cfg = dataclasses.replace(case.cfg, **SMALL | size)
     return (vs_torch.sampling if name == "sample" else vs_torch.training)(case, cfg, ("eager",))
 
 
-@pytest.mark.parametrize("name", ["ring-k10-seeds8", "dcgan32", "wgan_gp", "conv-k5", "r3gan", "sample"])
+@pytest.mark.parametrize(
+    "name", ["ring-k10-seeds8", "dcgan32", "wgan_gp", "conv-k5", "r3gan", "pix2pix128", "cyclegan64", "sample"]
+)
 def test_equal(name):
     """One update agrees in weights, moments and average, and both sides go on from there."""
     pytest.importorskip("torch", reason=REASON)
