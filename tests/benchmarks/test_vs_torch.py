@@ -31,9 +31,10 @@ def sides(name):
     return (vs_torch.sampling if name == "sample" else vs_torch.training)(case, cfg, ("eager",))
 
 
-@pytest.mark.parametrize(
-    "name", ["ring-k10-seeds8", "dcgan32", "wgan_gp", "conv-k5", "r3gan", "pix2pix128", "cyclegan64", "sample"]
-)
+FAST = "ring-k10-seeds8", "dcgan32", "wgan_gp", "conv-k5", "r3gan", "pix2pix128", "sample"
+
+
+@pytest.mark.parametrize("name", [*FAST, pytest.param("cyclegan64", marks=pytest.mark.slow)])
 def test_equal(name):
     """One update agrees in weights, moments and average, and both sides go on from there."""
     pytest.importorskip("torch", reason=REASON)
