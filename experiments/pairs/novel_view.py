@@ -40,17 +40,17 @@ class Config:
     dataset: str = "coil20,angle=angle"  # images, y the object that each shows, angle where it is seen from
     steps: Count = 3000  # updates of D
     g_steps: Count = 2  # updates of F and G a step
-    batch_size: Count = 16  # pairs of views an update
+    batch_size: Count = 8  # pairs of views an update
     features: float = 100.0  # weight of the distance in D's features in G's loss
     smooth: float = 0.0244  # of the total variation: 1e-7, on a sum over 15 pictures with levels from 0 to 255
-    l1: float = 10.0  # of |made - truth|, a mean over pixels in [-1, 1]
+    l1: float = 100.0  # of |made - truth|, a mean over pixels in [-1, 1]
     near: float = 0.2  # how near in brightness a moved pixel is to one that is seen
     f_width: Count = 16  # channels of F's first level, each further one has twice as many
-    units: Count = 512  # of F's linear layers
-    g_width: Count = 16  # channels of G's first level, likewise
-    d_width: Count = 32  # channels of D's first three levels
-    f_lr: float = 5e-4  # Adam's rate for F, whose first moment decays by 0.9
-    g_lr: float = 2e-4  # that for G
+    units: Count = 256  # of F's linear layers
+    g_width: Count = 8  # channels of G's first level, likewise
+    d_width: Count = 16  # channels of D's first three levels
+    f_lr: float = 1e-3  # Adam's rate for F, whose first moment decays by 0.9
+    g_lr: float = 5e-4  # that for G
     d_lr: float = 2e-4  # that for D
     b1: Decay = 0.5  # Adam's decay of the first moment for G and D
 
@@ -58,7 +58,7 @@ class Config:
 BIG = "coil100,y=object_id,angle=angle,size=256,split=train[:80%],test=train[80%:]"
 PRESETS = {
     "default": Config(),
-    "paper": Config(BIG, 200_000, 2, 15, l1=0.0, units=2048, d_width=64, f_lr=5e-5, g_lr=1e-4, d_lr=1e-4),
+    "paper": Config(BIG, 200_000, 2, 15, l1=0.0, units=2048, g_width=16, d_width=64, f_lr=5e-5, g_lr=1e-4, d_lr=1e-4),
     "tiny": Config("digits,angle=label", 6, batch_size=8, f_width=2, units=16, g_width=2, d_width=4),
 }
 
