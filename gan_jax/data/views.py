@@ -25,7 +25,7 @@ def views(source: Source) -> Source:
     if isinstance(source.fields["x"], dict) or source.kind != "image" or lacking:
         raise UserError(
             f"{source.name} has no views of objects: it takes images, which object each shows, its angle in degrees.\n"
-            f"Say which features they are: {source.name},y=FEATURE,angle=FEATURE"
+            f"Where it has these, say which features they are: {source.name},y=FEATURE,angle=FEATURE"
         )
 
     def pick(key, i, b):
