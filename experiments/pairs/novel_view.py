@@ -38,7 +38,7 @@ from gan_jax.run import Count, Decay, Picture, Setup, program
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "coil20,angle=angle"  # images, y the object that each shows, angle where it is seen from
-    steps: Count = 2000  # updates of D
+    steps: Count = 3000  # updates of D
     g_steps: Count = 2  # updates of F and G a step
     batch_size: Count = 8  # pairs of views an update
     features: float = 100.0  # weight of the distance in D's features in G's loss
