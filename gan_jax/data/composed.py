@@ -39,7 +39,12 @@ def join(**parts: Source) -> Source:
 
 
 def labelled(source: Source) -> Source:
-    """Return the source for training by labels: it raises UserError, naming the record, where one has none (-1)."""
+    """Return the source for training by labels: it raises UserError, naming the record, where one has none (-1).
+
+    Raises UserError at once where the set has no single label y at all.
+    """
+    if not source.classes:
+        raise UserError(f"{source.name} has no classes, and here each record needs one: say y=FEATURE:label.")
 
     def checked(raw, indices):
         lacking = np.flatnonzero(np.asarray(raw["y"]).ravel() < 0) if "y" in raw else []
