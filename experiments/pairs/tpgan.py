@@ -7,13 +7,13 @@ of F, which knows people; the cross-entropy of the person, read off G's code; an
 
 Differences from the paper and the authors' code (HRLTY/TP-GAN):
 1. Patches stand at fixed places, in side views too: there are no landmarks here.
-2. F is small and learns the training people beside G; there it is a Light CNN, trained on others before.
+2. F is small and learns the training people beside G, so its weight is another; there a Light CNN was trained before.
 3. A step is one update of each; the code updates G twice, its patches by two Adams, and has labels of 0 and 0.9 for D.
-4. Losses are over the pixels of the largest picture, which suits the paper's weights; the code sums, and has others.
-   Those of the three sizes, the patches (3) and the person (10 for sums over 128x128) are the code's.
+4. Losses are over the pixels of the largest picture, which suits the paper's weights (quoted from memory); the code
+   sums. The weights of sizes, patches (3) and the person (10 for sums over 128x128), not in the paper, are the code's.
 5. Pictures lie in [-1, 1], smaller ones are means of pixels; there they lie in [0, 1), and each second pixel is taken.
-6. After training nets are normalised by running statistics; the code always does it by the batch.
-7. Nets are less deep for smaller pictures. Those of the default are smaller; pairs are enlarged and cut anywhere.
+6. After training nets are normalised by running statistics, in the code always by those of the batch. They are less
+   deep for smaller pictures, and smaller in the default, which has no residual blocks, and pairs enlarged and cut.
 
     python -m experiments tpgan             faces of CMU to the front; with pairs of your own: SET,x=FRONT,source=SIDE
 """
@@ -34,31 +34,31 @@ from gan_jax.run import Count, Decay, Depth, Picture, Setup, program
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    # people as y and a pose, or pairs; a pair has the other fields in common, the first always
     dataset: str = "cmu_faces,y=person:label,pose=pose,person=person,expression=expression,sunglasses=sunglasses"
     straight: int = 0  # the pose that is made
-    mirrored: int = 1  # the pose whose pictures are mirrored: there the left half is hidden
-    frame: tuple[int, int, int] = (8, 12, 40)  # where the faces are: top, left and side; side 0: whole pictures
+    mirrored: int = 2  # the pose whose pictures are mirrored: there the left half is hidden
+    frame: tuple[int, int, int] = (13, 15, 32)  # where the faces are: top, left and side; side 0: whole pictures
     jitter: float = 1.1  # how much pairs are enlarged, to be cut anywhere; 0: as they are
-    steps: Count = 3000  # updates of all three
+    steps: Count = 1200  # updates of all three
     batch_size: Count = 16  # pairs a step
     scales: tuple[float, float, float] = (1.0, 1.0, 1.5)  # weights of L1 and symmetry, from the largest picture on
     parts: float = 3.0  # weight of the patches' L1
     symmetry: float = 0.3  # lambda 1
     adversarial: float = 1e-3  # lambda 2
-    identity: float = 3e-3  # lambda 3, of the distances of features
+    identity: float = 0.1  # lambda 3, of the L1 of features
     smooth: float = 1e-4  # lambda 4, of the total variation
     people: float = 6e-4  # weight of the person's cross-entropy
     width: Count = 16  # channels at full resolution
-    blocks: Depth = 1  # residual blocks where the published nets have one
-    lr: float = 5e-4  # Adam's rate for all three
+    blocks: Depth = 0  # residual blocks where the published nets have one
+    lr: float = 1e-3  # Adam's rate for all three
     b1: Decay = 0.9  # Adam's decay of the first moment
 
 
+_paper = {"steps": 100_000, "batch_size": 10, "identity": 3e-3, "width": 64, "blocks": 1, "lr": 1e-4}
 PRESETS = {
     "default": Config(),
-    "paper": Config(f"{Config.dataset},size=192", frame=(26, 38, 128), jitter=0, steps=100_000, width=64, lr=1e-4),
-    "tiny": Config("digits,x=image,source=image", frame=(0, 0, 0), jitter=0, steps=6, batch_size=8, width=4, blocks=0),
+    "paper": Config(f"{Config.dataset},size=240", frame=(52, 52, 128), jitter=0, **_paper),
+    "tiny": Config("digits,x=image,source=image", frame=(0, 0, 0), jitter=0, steps=6, batch_size=8, width=4),
 }
 
 
@@ -77,7 +77,7 @@ def faces(cfg):
 
 
 def pairs(cfg):
-    """Return the source of pairs: x from the front, `source` from the side."""
+    """Return the source of pairs, x and `source`: of the set, or of the poses of people, all other fields in common."""
     source = faces(cfg)
     turning = lambda: data.mirrored(data.counterparts(source, "pose", cfg.straight), "pose", cfg.mirrored)
     return source if "source" in source.fields else turning()
@@ -169,8 +169,8 @@ def measure(cfg, state, key, train, test):
 
 
 def setup(cfg):
-    source, judges = pairs(cfg), (faces(cfg),) if faces(cfg).test else ()
-    source = data.jittered(source, cfg.jitter, flip=False) if cfg.jitter else source
+    source = data.jittered(pairs(cfg), cfg.jitter, flip=False) if cfg.jitter else pairs(cfg)
+    judges = (faces(cfg),) if source.test else ()
     return Setup(data.labelled(source), cfg.batch_size, cfg.steps, judges, kinds=("image",))
 
 

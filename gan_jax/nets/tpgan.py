@@ -50,12 +50,12 @@ def laid(found, sides, around):
 
 
 def sizes(sides, least, most):
-    """Return the sides of a picture's levels, its own first, halved (rounded up) until none is above 4 pixels.
+    """Return the sides of a picture's levels, its own first, halved (rounded up) until none is above 5 pixels.
 
     It is halved `least` times at least, `most` times at most.
     """
     found = [tuple(sides)]
-    while len(found) <= least or (max(found[-1]) > 4 and len(found) <= most):
+    while len(found) <= least or (max(found[-1]) > 5 and len(found) <= most):
         found.append(tuple(math.ceil(n / 2) for n in found[-1]))
     return found
 
