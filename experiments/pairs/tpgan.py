@@ -12,8 +12,8 @@ Differences from the paper and the authors' code (HRLTY/TP-GAN):
 4. Losses are over the pixels of the largest picture, which suits the paper's weights (quoted from memory); the code
    sums. The weights of sizes, patches (3) and the person (10 for sums over 128x128), not in the paper, are the code's.
 5. Pictures lie in [-1, 1], smaller ones are means of pixels; there they lie in [0, 1), and each second pixel is taken.
-6. After training nets are normalised by running statistics, in the code always by those of the batch. They are less
-   deep for smaller pictures, and smaller in the default, which has no residual blocks, and pairs enlarged and cut.
+6. Nets are normalised by running statistics after training, in the code always by the batch; biases before it are left
+   out. They are less deep for smaller pictures. The default has no residual blocks, and pairs are enlarged and cut.
 
     python -m experiments tpgan             faces of CMU to the front; with pairs of your own: SET,x=FRONT,source=SIDE
 """

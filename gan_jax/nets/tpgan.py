@@ -6,7 +6,7 @@ at fixed places. Where these are, what they made is laid into one map, and the g
 D scores places of a face. F names people; its features say who somebody is.
 
 Nets are as deep as a picture is large: G halves 128x128 four times, the paths of patches three times, D five times.
-`blocks` is how many residual blocks stand where the published nets have one.
+`blocks` is how many residual blocks stand where the published nets have one. Convolutions before a norm have no bias.
 """
 
 import math
@@ -78,12 +78,12 @@ def edges(x):
     return 9 * x - (rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:])
 
 
-def conv(channels, kernel=3, strides=1):
-    return Conv(channels, kernel, strides, kernel_init=clipped)
+def conv(channels, kernel=3, strides=1, bias=False):
+    return Conv(channels, kernel, strides, use_bias=bias, kernel_init=clipped)
 
 
-def widened(x, channels, sides, strides=2):
-    return ConvTranspose(channels, 3, strides, size=sides, kernel_init=normal)(x)
+def widened(x, channels, sides, strides=2, bias=False):
+    return ConvTranspose(channels, 3, strides, size=sides, use_bias=bias, kernel_init=normal)(x)
 
 
 def norm(x, train):
@@ -119,7 +119,7 @@ class Encoder(nn.Module):
     def __call__(self, x, train):
         found = []
         for i in range(self.levels):
-            x = conv(self.width * 2 ** max(i - 1, 0), KERNELS[i], 2 if i else 1)(x)
+            x = conv(self.width * 2 ** max(i - 1, 0), KERNELS[i], 2 if i else 1, bias=i == 0)(x)
             x = leaky(norm(x, train) if i else x)
             last = i == self.levels - 1
             found.append(x := Blocks(4 * self.blocks if last else self.blocks, KERNELS[i])(x, train))
@@ -137,7 +137,7 @@ class Local(nn.Module):
     def __call__(self, x, train):
         levels, down = sizes(x.shape[1:3], 0, 3), []
         for i in range(len(levels)):
-            x = conv(self.width * 2**i, 3, 2 if i else 1)(x)
+            x = conv(self.width * 2**i, 3, 2 if i else 1, bias=i == 0)(x)
             x = leaky(norm(x, train) if i else x)
             down.append(x := Blocks(self.blocks)(x, train))
         x = Blocks(self.blocks)(x, train)
@@ -145,7 +145,7 @@ class Local(nn.Module):
             x = leaky(norm(widened(x, self.width * 2**i, levels[i]), train))
             x = leaky(norm(conv(self.width * 2**i)(jnp.concatenate([x, down[i]], 3)), train))
             x = Blocks(self.blocks)(x, train)
-        return x, jnp.tanh(conv(self.channels)(x))
+        return x, jnp.tanh(conv(self.channels, bias=True)(x))
 
 
 class Start(nn.Module):
@@ -158,7 +158,7 @@ class Start(nn.Module):
         x = nn.relu(dense(math.prod(levels[-1]) * self.width)(code)).reshape(code.shape[0], *levels[-1], self.width)
         coarse, finest = x, []
         for i, strides in ((2, 2 ** (len(levels) - 3)), (1, 2), (0, 2)):
-            x = nn.relu(widened(x, max(1, self.width // 2 ** (3 - i)), levels[i], strides))
+            x = nn.relu(widened(x, max(1, self.width // 2 ** (3 - i)), levels[i], strides, bias=True))
             finest.insert(0, x)
         return coarse, finest
 
@@ -187,7 +187,7 @@ class Decoder(nn.Module):
                 x = jnp.concatenate([x, handed, *([] if i else local), *coarser], 3)
                 x = Blocks(2 * self.blocks)(x, train) if i else finest(x, self.width, self.blocks, train)
             if i < 3:
-                made.insert(0, jnp.tanh(conv(self.channels)(x)))
+                made.insert(0, jnp.tanh(conv(self.channels, bias=True)(x)))
         return made
 
 
@@ -233,14 +233,14 @@ class D(nn.Module):
     def __call__(self, x, train=True):
         n = len(sizes(x.shape[1:3], 2, 5)) - 1
         for i in range(n):
-            x = conv(self.width * 2 ** min(i, 3), 3, 2)(x)
+            x = conv(self.width * 2 ** min(i, 3), 3, 2, bias=i == 0)(x)
             x = leaky(norm(x, train) if i else x)
             x = Blocks(self.blocks if i >= n - 2 else 0)(x, train)
-        return conv(1, 1)(x).reshape(x.shape[0], -1)
+        return conv(1, 1, bias=True)(x).reshape(x.shape[0], -1)
 
 
 class F(nn.Module):
-    """Grey faces [b, h, w, 1] -> logits [b, people]; features of places [b, n, m, 4 width], and of all [b, 8 width].
+    """Faces [b, h, w, c], seen in grey -> logits [b, people]; features of places [b, n, m, o], and of all [b, 8 width].
 
     Each unit is the larger of two, as in the Light CNN (Wu et al. 2018, arXiv 1511.02683).
     """
@@ -250,7 +250,8 @@ class F(nn.Module):
 
     @nn.compact
     def __call__(self, x, train=True):
-        for i in range(3):
+        x = x.mean(-1, keepdims=True)
+        for i in range(len(sizes(x.shape[1:3], 1, 3)) - 1):
             x = jnp.maximum(*jnp.split(Conv(self.width * 2 ** (i + 1), 3)(x), 2, 3))
             x = nn.max_pool(x, (2, 2), (2, 2), "SAME")
         code = jnp.maximum(*jnp.split(nn.Dense(16 * self.width)(x.reshape(x.shape[0], -1)), 2, 1))

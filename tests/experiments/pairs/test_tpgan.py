@@ -188,8 +188,8 @@ def parameters(net, *inputs):
 
 
 def conv(size, i, o, norm=1):
-    """A layer's numbers: kernel, bias, and a scale and a shift where it is normalised."""
-    return size**2 * i * o + o + 2 * o * norm
+    """A layer's numbers: the kernel, and a scale and a shift where it is normalised, a bias where not."""
+    return size**2 * i * o + (2 * o if norm else o)
 
 
 def block(size, c, n=1):
@@ -205,7 +205,7 @@ def local(c):
 
 
 def test_the_published_nets():
-    """The layers of the authors' code at 128x128 in colours, with 340 people, counted by hand."""
+    """The layers of the authors' code at 128x128 in colours, with 340 people, counted by hand; no bias before a norm."""
     cfg, x = tpgan.PRESETS["paper"], jnp.zeros((2, 128, 128, 3))
     encoder = conv(7, 6, 64, 0) + block(7, 64) + conv(5, 64, 64) + block(5, 64) + conv(3, 64, 128) + block(3, 128)
     encoder += conv(3, 128, 256) + block(3, 256) + conv(3, 256, 512) + block(3, 512, 4) + conv(1, 8 * 8 * 512, 512, 0)
@@ -234,7 +234,8 @@ def test_pictures_of_any_size(shape):
     assert pictures == [(2, -(-h // n), -(-w // n), c) for n in (1, 2, 4)]
     assert patches == [a.shape for a in nets.patches(x)]
     (_, places, code), _ = parameters(nets.F(5, 2), x)
-    assert places == (2, -(-h // 8), -(-w // 8), 8) and code == (2, 16)
+    n = 8 if h > 20 else 2
+    assert places == (2, -(-h // n), -(-w // n), n) and code == (2, 16)
 
 
 def test_patches_are_laid_where_they_came_from():
