@@ -39,7 +39,7 @@ class Config:
     mirrored: int = 2  # the pose whose pictures are mirrored: there the left half is hidden
     frame: tuple[int, int, int] = (13, 15, 32)  # where the faces are: top, left and side; side 0: whole pictures
     jitter: float = 1.1  # how much pairs are enlarged, to be cut anywhere; 0: as they are
-    steps: Count = 1200  # updates of all three
+    steps: Count = 1000  # updates of all three
     batch_size: Count = 16  # pairs a step
     scales: tuple[float, float, float] = (1.0, 1.0, 1.5)  # weights of L1 and symmetry, from the largest picture on
     parts: float = 3.0  # weight of the patches' L1
