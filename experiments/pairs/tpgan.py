@@ -10,7 +10,7 @@ Differences from the paper and the authors' code (HRLTY/TP-GAN):
 2. F is small and learns the training people beside G, so its weight is another; there a Light CNN was trained before.
 3. A step is one update of each; the code updates G twice, its patches by two Adams, and has labels of 0 and 0.9 for D.
 4. Losses are over the pixels of the largest picture, which suits the paper's weights (quoted from memory); the code
-   sums. The weights of sizes, patches (3) and the person (10 for sums over 128x128), not in the paper, are the code's.
+   sums. The weights of sizes, patches (3) and the person (10 for sums over 128x128), and D's 4x4 places are the code's.
 5. Pictures lie in [-1, 1], smaller ones are means of pixels; there they lie in [0, 1), and each second pixel is taken.
 6. Nets are normalised by running statistics after training, in the code always by the batch; biases before it are left
    out. They are less deep for smaller pictures. The default has no residual blocks, and pairs are enlarged and cut.

@@ -3,7 +3,7 @@
 G turns a face to the front by two paths. The global one narrows the picture beside its mirror image down to a code, and
 widens that and noise again, handed at each level what the way down had. The local ones turn four patches, which stand
 at fixed places. Where these are, what they made is laid into one map, and the global path ends with that before it.
-D scores places of a face. F names people; its features say who somebody is.
+D scores places of a face (4x4 of them in the code, 2x2 in the paper). F names people; its features say who somebody is.
 
 Nets are as deep as a picture is large: G halves 128x128 four times, the paths of patches three times, D five times.
 `blocks` is how many residual blocks stand where the published nets have one. Convolutions before a norm have no bias.
