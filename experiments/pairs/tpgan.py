@@ -45,7 +45,7 @@ class Config:
     parts: float = 3.0  # weight of the patches' L1
     symmetry: float = 0.3  # lambda 1
     adversarial: float = 1e-3  # lambda 2
-    identity: float = 0.1  # lambda 3, of the L1 of features
+    identity: float = 0.03  # lambda 3, of the L1 of features
     smooth: float = 1e-4  # lambda 4, of the total variation
     people: float = 6e-4  # weight of the person's cross-entropy
     width: Count = 16  # channels at full resolution
