@@ -88,6 +88,8 @@ def read(folder: str | os.PathLike, experiment: str | None = None) -> dict:
         saved = SINCE | saved
         types = {"experiment": str, "config": dict} | KEPT
         config.check_types({k: saved[k] for k in types}, types, file)
+        as_it_was = lambda value: tuple(value) if isinstance(value, list) else value  # JSON has no tuples
+        saved["config"] = {name: as_it_was(value) for name, value in saved["config"].items()}
         config.check_types({k: saved[k] for k in ORIGIN if k in saved}, ORIGIN, file)
         config.check_ranges(saved, Kept, file)
     except FileNotFoundError:
