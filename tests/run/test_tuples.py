@@ -1,5 +1,6 @@
 """Several numbers in one field of a Config: saved, read back as they were, and refused where they are others."""
 
+import contextlib
 import dataclasses
 import json
 
@@ -26,6 +27,18 @@ def test_a_tuple_is_a_tuple_again(tmp_path):
     assert rundir.read(folder)["config"]["frame"] == (1, 2, 3)
     own, _ = cli.of_run(cfg, str(folder), "experiments.pairs.tpgan")
     assert own == dataclasses.replace(tpgan.PRESETS["tiny"], frame=(1, 2, 3)) and hash(own)
+
+
+def test_a_run_is_resumed_as_itself(tmp_path):
+    """With the numbers that it had; with others it is refused."""
+    folder = saved(tmp_path)
+    cfg = tpgan.PRESETS["tiny"]
+    run = dataclasses.replace(cli.Run(), out=str(folder), resume=True, experiment="experiments.pairs.tpgan")
+    for frame in (cfg.frame, (0, 0, 4)):
+        asked = dataclasses.replace(run, config=dataclasses.asdict(dataclasses.replace(cfg, frame=frame)))
+        refused = contextlib.nullcontext() if frame == cfg.frame else pytest.raises(UserError, match="--frame differs")
+        with refused, rundir.opened(asked):
+            pass
 
 
 @pytest.mark.parametrize("frame", [[1, 2], [1, 2, 3, 4], [1, 2, 0.5], [1, 2, "3"], 7, [1, [2], 3]])
