@@ -14,6 +14,7 @@ from gan_jax.data.batches import stream as stream
 from gan_jax.data.batches import take as take
 from gan_jax.data.colours import from_lab as from_lab
 from gan_jax.data.colours import to_lab as to_lab
+from gan_jax.data.composed import counterparts as counterparts
 from gan_jax.data.composed import few as few
 from gan_jax.data.composed import join as join
 from gan_jax.data.composed import labelled as labelled
@@ -24,10 +25,12 @@ from gan_jax.data.moving import moving_digits as moving_digits
 from gan_jax.data.recipes import cut as cut
 from gan_jax.data.recipes import dequantised as dequantised
 from gan_jax.data.recipes import edges as edges
+from gan_jax.data.recipes import framed as framed
 from gan_jax.data.recipes import grey as grey
 from gan_jax.data.recipes import halved as halved
 from gan_jax.data.recipes import jittered as jittered
 from gan_jax.data.recipes import masked as masked
+from gan_jax.data.recipes import mirrored as mirrored
 from gan_jax.data.recipes import painted as painted
 from gan_jax.data.recipes import paired as paired
 from gan_jax.data.recipes import shrunk as shrunk

@@ -41,7 +41,12 @@ def join(**parts: Source) -> Source:
 
 
 def labelled(source: Source) -> Source:
-    """Return the source for training by labels: it raises UserError, naming the record, where one has none (-1)."""
+    """Return the source for training by labels: it raises UserError, naming the record, where one has none (-1).
+
+    Raises UserError at once where the set has no single label y at all.
+    """
+    if not source.classes:
+        raise UserError(f"{source.name} has no classes, and here each record needs one: say y=FEATURE:label.")
 
     def checked(raw, indices):
         lacking = np.flatnonzero(np.asarray(raw["y"]).ravel() < 0) if "y" in raw else []
@@ -132,6 +137,63 @@ def of_class(source: Source, which: int) -> Source:
         fingerprint=source.fingerprint and f"{source.fingerprint}-class{which}",
         nbytes=source.nbytes * len(rows) // source.n,
     )
+
+
+@functools.cache
+def counterparts(source: Source, field: str, which: int) -> Source:
+    """Return the source of pairs: x is a record whose label `field` is `which`, `source` is the x of one of another.
+
+    They agree in all fields but x, y and `field`. Where there is no such x, the last of these fields doesn't count,
+    then the one before, and so on, but always the first; a record without any is left out. `field` says what `source`
+    has, the others are those of x. What is held out is paired within itself. Raises UserError where nothing says what a
+    pair has in common, or a split has no pairs.
+    """
+    by = [name for name in source.fields if name not in ("x", "y", field)]
+    if not source.n or source.fields.get(field, Field((), "row")).kind != "label" or not by:
+        raise UserError(f"{source.name} has no pairs by {field}: say {field}=FEATURE, and what a pair has in common.")
+    rows, others = _matched(source.whole(), field, which, by)
+    if not len(rows):
+        raise UserError(f"{source.name} has a split without any pair of {field} {which} and another one.")
+
+    def both(xs, beside):
+        return xs | {"source": beside["x"], field: beside[field]}
+
+    def make(raw, *key_i_b):
+        rest = {name: a for name, a in raw.items() if name != "source"}
+        return source.make(rest, *key_i_b) | {"source": source.make({"x": raw["source"]}, *key_i_b)["x"]}
+
+    def read(indices):
+        return both(*(source.read(of[np.asarray(indices, int)]) for of in (rows, others)))
+
+    return dataclasses.replace(
+        source,
+        n=len(rows),
+        fields=source.fields | {"source": source.fields["x"]},
+        says=source.says and f"{source.says}; {len(rows)} pairs by {field}",
+        pick=lambda key, i, b: order(rng.at(key, 0, "data"), i, b, len(rows)),
+        read=read,
+        whole=lambda: both(*(jax.tree.map(lambda a, of=of: a[of], source.whole()) for of in (rows, others))),
+        make=make,
+        modes=None,
+        test=source.test and counterparts(source.test, field, which),
+        fingerprint=source.fingerprint and f"{source.fingerprint}-{field}{which}",
+        nbytes=2 * source.nbytes * len(rows) // source.n,
+    )
+
+
+def _matched(raw, field, which, by):
+    """Return the indices (of records that are `which`, of those that belong to them), in the order of the latter."""
+    said = lambda k, n: tuple(np.asarray(raw[name][k]).tobytes() for name in by[:n])
+    there, depths = np.asarray(raw[field]) == which, range(len(by), 0, -1)
+    first = {}
+    for k in np.flatnonzero(there):
+        for n in depths:
+            first.setdefault(said(k, n), k)
+    found = []
+    for k in np.flatnonzero(~there):
+        match = next((first[said(k, n)] for n in depths if said(k, n) in first), None)
+        found += [] if match is None else [(match, k)]
+    return np.array(found, int).reshape(-1, 2).T
 
 
 def enlarged(name: str, base: Source, times: int) -> Source:

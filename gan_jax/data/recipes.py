@@ -246,6 +246,56 @@ def cut(source: Source, size: int, flip: bool = False) -> Source:
 
 
 @functools.cache
+def framed(source: Source, top: int, left: int, side: int) -> Source:
+    """Return the source whose pictures are squares of `side` pixels of the old ones, from that place on.
+
+    All pictures of a row, and labels of its pixels, are cut alike. Raises UserError where x is no picture, or one of
+    these does not reach so far.
+    """
+    _suit(source, "framed", PICTURES)
+
+    def fields(split):
+        found = _with_pixels(split)
+        for name, field in found.items():
+            h, w = _sides_of(field)
+            if side < 1 or top + side > h or left + side > w:
+                raise UserError(f"{name} of {source.name} is {h}x{w}: no square of {side} from {top}, {left} on.")
+        return {
+            name: dataclasses.replace(field, shape=_at_sides(field, field.shape, (side, side)))
+            for name, field in found.items()
+        }
+
+    def change(batch, *_):
+        cut = lambda field, a: jax.vmap(lambda a: _window(field, a, (top, left), (side, side), False))(a)
+        return {name: cut(field, batch[name]) for name, field in _with_pixels(source).items()}
+
+    return _wrapped(source, "framed", fields, change, f"framed{top}-{left}-{side}", modes=None)
+
+
+@functools.cache
+def mirrored(source: Source, field: str, which: int) -> Source:
+    """Return the source whose pictures are mirrored where the label `field` is `which`.
+
+    All pictures of a row, and labels of its pixels, are. Raises UserError where x is no picture, or there is no such
+    label.
+    """
+    _suit(source, "mirrored", PICTURES)
+    label = source.fields.get(field)
+    if label is None or label.kind != "label" or label.shape or not 0 <= which < label.classes:
+        raise UserError(f"{source.name} has no {which} among the values of a label {field}, by which to mirror.")
+
+    def change(batch, *_):
+        def one(label, row):
+            whole = lambda f, a: _window(f, a, (0, 0), _sides_of(f), label == which)
+            return {name: whole(f, row[name]) for name, f in alike.items()}
+
+        alike = _with_pixels(source)
+        return jax.vmap(one)(batch[field], {name: batch[name] for name in alike})
+
+    return _wrapped(source, "mirrored", lambda split: {}, change, f"mirrored-{field}{which}", modes=None)
+
+
+@functools.cache
 def jittered(source: Source, factor: float = 286 / 256, flip: bool = True) -> Source:
     """Return the source whose pictures are enlarged and cut to their old size again, anywhere; none that is held out.
 

@@ -73,6 +73,15 @@ def check_types(values: dict, types: type | dict, file: Path | None = None) -> N
         of = types.get(name)
         if typing.get_origin(of) is Literal and value not in typing.get_args(of):
             raise UserError(f"{where}{name} is {value!r}, not one of {', '.join(map(repr, typing.get_args(of)))}.")
-        whole = of is float and type(value) is int  # a number that was written without a point
-        if isinstance(of, type) and type(value) is not of and not whole:
+        if isinstance(of, type) and not _is(value, of):
             raise UserError(f"{where}{name} is {value!r}, where there should be a value of type {of.__name__}.")
+        parts = typing.get_args(of) if typing.get_origin(of) is tuple else ()
+        parts = parts[:1] * len(value) if ... in parts and type(value) is tuple else parts
+        if parts and (type(value) is not tuple or len(value) != len(parts) or not all(map(_is, value, parts))):
+            words = ", ".join("..." if part is ... else part.__name__ for part in parts)
+            raise UserError(f"{where}{name} is {value!r}, where there should be values of the types {words}.")
+
+
+def _is(value, of) -> bool:
+    """Return whether a value is of a type; a number may be written without a point."""
+    return type(value) is of or (of is float and type(value) is int)

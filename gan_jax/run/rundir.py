@@ -88,6 +88,7 @@ def read(folder: str | os.PathLike, experiment: str | None = None) -> dict:
         saved = SINCE | saved
         types = {"experiment": str, "config": dict} | KEPT
         config.check_types({k: saved[k] for k in types}, types, file)
+        saved["config"] = _with_tuples(saved["config"])
         config.check_types({k: saved[k] for k in ORIGIN if k in saved}, ORIGIN, file)
         config.check_ranges(saved, Kept, file)
     except FileNotFoundError:
@@ -100,6 +101,11 @@ def read(folder: str | os.PathLike, experiment: str | None = None) -> dict:
     if experiment and stem(saved["experiment"]) != stem(experiment):
         raise UserError(f"{printable(folder)} is a run of {printable(saved['experiment'])}, not of {experiment}.")
     return saved
+
+
+def _with_tuples(config: dict) -> dict:
+    """Return a config that was JSON, which has lists alone, as it was before."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
 
 
 def results(folder: str | os.PathLike) -> dict | None:
@@ -127,6 +133,7 @@ def opened(run: Run, first: bool = True, content: str = "") -> Iterator[Path]:
     asked = {"experiment": run.experiment, "config": run.config} | {name: getattr(run, name) for name in KEPT}
     asked |= {"data": content} if content else {}
     asked = json.loads(json.dumps(asked))
+    asked["config"] = _with_tuples(asked["config"])
     saved = None
     with writing(folder):
         check_whole(folder)
