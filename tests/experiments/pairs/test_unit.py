@@ -1,0 +1,190 @@
+"""UNIT's step against the authors' losses in plain loops, its nets against their layer table."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracle
+import pytest
+
+from experiments.pairs import unit
+from gan_jax.game import rng
+from gan_jax.nets import unit as nets
+
+CFG = dataclasses.replace(
+    unit.PRESETS["tiny"], batch_size=2, width=1, d_width=1, drop=0.5, lr=1e-2, weight_decay=0.05, matching=0.1, kl=0.01
+)
+
+
+def conv(p, x, stride=1, pads=(0, 0), spread=1):
+    """x [b, h, w, c], with spread - 1 zeros between its pixels and pads around: [b, n, m, o]."""
+    layout = "NHWC", "HWIO", "NHWC"
+    given = (stride, stride), (pads, pads), (spread, spread)
+    y = jax.lax.conv_general_dilated(x, p["kernel"], *given, dimension_numbers=layout)
+    return y + p.get("bias", jnp.zeros(1)).reshape(1, 1, 1, -1)
+
+
+def up(p, x, stride, crop):
+    """Each pixel of x adds its kernel to the image, of which `crop` rows and columns are cut off all around."""
+    around = len(p["kernel"]) - 1 - crop
+    return conv({"kernel": p["kernel"][::-1, ::-1]}, x, 1, (around, around), stride)
+
+
+def autoencode(p, stats, a, b, noise, own=True):
+    """Both sets at 16x16 as each decoder draws their codes, the codes' mean and deviation, the new statistics.
+
+    Without `own` only b as a and a as b are drawn.
+    """
+    new, n = {}, len(a)
+
+    def normed(layer, name, norm, x, *how):
+        x, new[norm] = oracle.batch_norm(p[norm], stats["batch_stats"][norm], layer(p[name], x, *how))
+        return jnp.where(x > 0, x, 0.01 * x)
+
+    given = ("a", a), ("b", b)
+    h = jnp.concatenate([normed(conv, f"first_{of}", f"first_{of}_norm", x, 2, (2, 2)) for of, x in given])
+    for i, how in enumerate([(2, (2, 2)), (), ()]):
+        h = normed(conv, f"Conv_{i}", f"BatchNorm_{i}", h, *how)
+    mean, s = oracle.dense(p["Dense_0"], h[:, 0, 0]), jnp.log(1 + jnp.exp(oracle.dense(p["Dense_1"], h[:, 0, 0])))
+    h = (mean + s * noise)[:, None, None]
+    for i, how in enumerate([(1, 0), (2, 1), (2, 1)]):
+        h = normed(up, f"ConvTranspose_{i}", f"BatchNorm_{i + 3}", h, *how)
+    given = (("a", h), ("b", h)) if own else (("a", h[n:]), ("b", h[:n]))
+    outs = [jnp.tanh(conv(p[f"out_{of}"], normed(up, f"last_{of}", f"last_{of}_norm", x, 2, 1))) for of, x in given]
+    return *outs, mean, s, {"batch_stats": new}
+
+
+def pooled(x):
+    return x.reshape(len(x), x.shape[1] // 2, 2, x.shape[2] // 2, 2, -1).max((2, 4))
+
+
+def judge(p, a, b, key):
+    """Of each image, a's first, the logits (fake, real), the classes, through dropout, and the features without."""
+    out = []
+    for drop in (False, True):
+        firsts = [pooled(jnp.maximum(conv(p[f"first_{of}"], x, 1, (2, 2)), 0)) for of, x in (("a", a), ("b", b))]
+        x = jnp.concatenate(firsts)
+        for i, share in enumerate((0.1, 0.3, 0.5, 0.5)):
+            if drop:
+                x = x * (jax.random.uniform(jax.random.fold_in(key, i), x.shape) >= share) / (1 - share)
+            if i < 3:
+                x = pooled(jnp.maximum(conv(p[f"Conv_{i}"], x, 1, (2, 2)), 0))
+        out.append(x.reshape(len(x), -1))
+    return oracle.dense(p["Dense_0"], out[1]), oracle.dense(p["Dense_1"], out[1]), out[0]
+
+
+def named(logits, at):
+    """The cross-entropy of a softmax."""
+    return -jnp.log(jnp.exp(logits[at]) / jnp.exp(logits).sum())
+
+
+@jax.jit
+def paper(g, d, a, y, b, noise, keys, back):
+    """D and G by the authors' losses, both from where they are; back: 1, or 0 where what comes back does not count."""
+    n = len(a)
+    rows = lambda x, at: x[at * n : (at + 1) * n]
+    mean_of = lambda logits, at: sum(named(row, at) for row in logits) / len(logits)
+
+    def fakes(as_a, as_b):
+        return {"aa": as_a[:n], "ba": as_a[n:], "ab": as_b[:n], "bb": as_b[n:]}
+
+    def d_loss(p):
+        as_a, as_b, *_ = autoencode(g.params, g.stats, a, b, noise[0])
+        x, order = {"a": a, "b": b} | fakes(as_a, as_b), ("a", "ba", "aa", "b", "ab", "bb")
+        found = judge(p, *(jnp.concatenate([x[name] for name in half]) for half in (order[:3], order[3:])), keys[0])
+        said, names, f = ({name: rows(part, i) for i, name in enumerate(order)} for part in found)
+        value = (mean_of(said["a"], 1) + mean_of(said["b"], 1)) / 2
+        value += sum(mean_of(said[name], 0) for name in ("aa", "ba", "ab", "bb")) / 4
+        value += CFG.classify * sum(named(names["a"][i], y[i]) for i in range(n)) / n
+        for one, other in (("ab", "aa"), ("ba", "bb")):
+            value += CFG.matching * sum(jnp.sum((f[one][i] - f[other][i]) ** 2) for i in range(n)) / n
+        return value, {}
+
+    def g_loss(p):
+        as_a, as_b, mean, s, stats = autoencode(p, g.stats, a, b, noise[0])
+        x = fakes(as_a, as_b)
+        aba, bab, mean_there, s_there, _ = autoencode(p, g.stats, x["ba"], x["ab"], noise[1], own=False)
+        said, *_ = judge(d.params, jnp.concatenate([x["ba"], x["aa"]]), jnp.concatenate([x["ab"], x["bb"]]), keys[1])
+        value = sum(mean_of(rows(said, i), 1) for i in range(4)) / 2
+        for share, new, old in ((1, x["aa"], a), (1, x["bb"], b), (back, aba, a), (back, bab, b)):
+            value += share * CFG.reconstruct * jnp.sum((new - old) ** 2) / n
+        for share, mu, sd in ((1, mean, s), (back, mean_there, s_there)):
+            value += share * 2 * CFG.kl * jnp.sum(mu**2 + sd**2 - jnp.log(sd**2)) / (2 * n)
+        return value, stats
+
+    def moved(player, loss):
+        grads, stats = jax.grad(loss, has_aux=True)(player.params)
+        decayed = jax.tree.map(lambda grad, p: grad + CFG.weight_decay * p, grads, player.params)
+        return oracle.adam(player, decayed, CFG.lr, CFG.b1, stats=stats)
+
+    return moved(g, g_loss), moved(d, d_loss)
+
+
+def test_step_is_the_paper_s():
+    """Two steps equal the authors' losses in float64, statistics too; without what comes back they would not."""
+    with jax.enable_x64(True):
+        random = np.random.default_rng(0)
+        sets = random.uniform(-1, 1, (2, 2, 2, 16, 16, 1)), random.integers(0, 10, (2, 2)).astype(np.int32)
+        batches = [{"x": {"x": b}, "source": {"x": a, "y": y}} for (a, b), y in zip(*sets, strict=True)]
+        start, end, _ = oracle.played(unit, CFG, batches)
+
+        def theirs(back):
+            players = oracle.started(start.g, start.d)
+            for t, batch in enumerate(batches):
+                noise = rng.normal(rng.at(start.key, t, "code"), (2, 4, 8 * CFG.width))
+                keys = [rng.at(start.key, t, name) for name in ("data and fakes", "fakes, by G")]
+                players = paper(*players, *batch["source"].values(), batch["x"]["x"], noise, keys, back)
+            return players
+
+        oracle.same((end.g, end.d), theirs(1.0), rtol=1e-8, atol=1e-10)
+        oracle.differ((end.g, end.d), theirs(0.0))
+
+
+def test_nets_of_the_paper():
+    """At 32x32 and the authors' width the parameters are those of their layer table, without idle biases."""
+    x = jnp.zeros((2, 32, 32, 1))
+    count = lambda net, *given: sum(
+        leaf.size for leaf in jax.tree.leaves(jax.eval_shape(net.init, jax.random.key(0), *given)["params"])
+    )
+    w = unit.PRESETS["paper"].width
+    layers = [(25, 1, w)] * 2 + [(25, w, 2 * w), (64, 2 * w, 4 * w), (1, 4 * w, 8 * w), *[(1, 8 * w, 8 * w)] * 2]
+    layers += [(16, 8 * w, 8 * w), (16, 8 * w, 4 * w), (16, 4 * w, 2 * w), *[(16, 2 * w, w)] * 2, *[(1, w, 1)] * 2]
+    assert count(nets.G((32, 32, 1)), x, x, jnp.zeros((4, 8 * w))) == sum(k * i * o + o for k, i, o in layers)
+    layers = [(25, 1, w)] * 2 + [(25, w, 2 * w), (25, 2 * w, 4 * w), (25, 4 * w, 8 * w), (4, 8 * w, 2), (4, 8 * w, 10)]
+    assert count(nets.D(10), x, x) == sum(k * i * o + o for k, i, o in layers)
+
+
+def test_the_translations_alone():
+    """They are those that are drawn beside reconstructions; a draw of rows of the wrong domain would be another."""
+    G, (a, b) = nets.G((16, 16, 1), 1), jax.random.normal(jax.random.key(0), (2, 3, 16, 16, 1))
+    variables, noise = (
+        G.init(jax.random.key(1), a, b[:2], jnp.zeros((5, 8))),
+        jax.random.normal(jax.random.key(2), (5, 8)),
+    )
+    as_a, as_b, *_ = G.apply(variables, a, b[:2], noise, train=False)
+    alone = G.apply(variables, a, b[:2], noise, own=False, train=False)[:2]
+    for found, expected in zip(alone, (as_a[3:], as_b[:3]), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_a_translation_does_not_hang_on_the_other_set():
+    """By running statistics an image of b becomes the same image of a with images of a beside it and without."""
+    G, (a, b) = nets.G((16, 16, 1), 1), jax.random.normal(jax.random.key(0), (2, 3, 16, 16, 1))
+    variables = G.init(jax.random.key(1), a, b, jnp.zeros((6, 8)))
+    together = G.apply(variables, a, b, jnp.zeros((6, 8)), train=False)[0][3:]
+    alone = G.apply(variables, None, b, jnp.zeros((3, 8)), train=False)[0]
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 1), (17, 24, 3), (28, 28, 1)])
+def test_nets_of_any_size(shape):
+    """Images of the size by both decoders; of both domains, or of one alone, a score, classes and features a row."""
+    G, D, x = nets.G(shape, 1), nets.D(7, 1), jnp.zeros((3, *shape))
+    both = lambda key: (
+        G.init_with_output(key, x, x[:1], jnp.zeros((4, 8)))[0],
+        D.init_with_output(key, x, None, key)[0],
+    )
+    (as_a, as_b, mean, s), (score, logits, f) = jax.eval_shape(both, jax.random.key(0))
+    assert as_a.shape == as_b.shape == (4, *shape) and mean.shape == s.shape == (4, 8)
+    assert score.shape == (3,) and logits.shape == (3, 7) and f.shape == (3, 8)
