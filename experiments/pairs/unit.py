@@ -30,14 +30,14 @@ class Config:
     source: str = "mnist,size=16"  # a, with labels; of the same size, 16x16 at least
     images: int = 0  # how many of b are seen; 0: all
     source_images: int = 0  # how many of a
-    steps: Count = 2000  # joint updates of G and D
+    steps: Count = 3000  # joint updates of G and D
     batch_size: Count = 32  # images of each set a step
     width: Count = 8  # channels of G's first layers
     d_width: Count = 8  # channels of D's first layers
     drop: float = 0.0  # share of D's last features that its heads don't see
     classify: float = 10.0  # weight of the labels in D's loss
-    matching: float = 3e-3  # weight of the distance between features in D's loss
-    reconstruct: float = 0.02  # weight of the squared errors of an image, rebuilt and come back, in G's loss
+    matching: float = 0.01  # weight of the distance between features in D's loss
+    reconstruct: float = 0.05  # weight of the squared errors of an image, rebuilt and come back, in G's loss
     kl: float = 5e-4  # weight of the codes' distance from N(0, I) in G's loss
     weight_decay: float = 5e-4  # times the parameters, added to their gradients
     lr: float = 1e-3  # Adam's rate for both
@@ -70,7 +70,9 @@ def init(cfg, key):
     G, D, tx = build(cfg)
     x = jnp.zeros((1, *data.load(cfg.source).shape))
     g = create(G, tx, rng.at(key, 0, "g"), x, x, jnp.zeros((2, 8 * cfg.width)))
-    return State(jnp.int32(0), key, g, create(D, tx, rng.at(key, 0, "d"), x, x))
+    d = create(D, tx, rng.at(key, 0, "d"), x, x)
+    alike = lambda p: p | {name: p[name.replace("_b", "_a")] for name in p if name.partition("_")[2].startswith("b")}
+    return State(jnp.int32(0), key, *(player._replace(params=alike(player.params)) for player in (g, d)))
 
 
 def step(cfg, state, batch):

@@ -57,7 +57,7 @@ class G(nn.Module):
 
         def last(of, x):
             x = up(x, c, 4, 2, size=sizes[0], name=f"last_{of}")
-            return jnp.tanh(Conv(self.shape[2], 1, kernel_init=normal, name=f"out_{of}")(x))
+            return jnp.tanh(Conv(self.shape[2], 1, name=f"out_{of}")(x))
 
         return last("a", x if own else x[m:]), last("b", x if own else x[:m]), mean, deviation
 
