@@ -13,13 +13,13 @@ from gan_jax.nets.cogan import biased, pooled
 from gan_jax.nets.conv import Conv, ConvTranspose
 from gan_jax.nets.layers import leaky, normal
 
-tiny = {"kernel_init": nn.initializers.normal(0.002), "bias_init": nn.initializers.normal(0.002)}
+tiny = nn.initializers.normal(0.002)
 
 
 def normed(layer, x, train, *given, name=None, **more):
     """Return x through a layer, normalised over the batch, plus a bias, through leaky ReLU of slope 1/100."""
     x = layer(*given, use_bias=False, kernel_init=normal, name=name, **more)(x)
-    how = {"momentum": 0.9, "epsilon": 1e-5, "use_scale": False, "bias_init": tiny["bias_init"]}
+    how = {"momentum": 0.9, "epsilon": 1e-5, "use_scale": False}
     return leaky(nn.BatchNorm(not train, name=name and f"{name}_norm", **how)(x), 0.01)
 
 
@@ -49,7 +49,8 @@ class G(nn.Module):
         x = conv(x, 2 * c, 5, 2, padding=2)
         x = conv(x, 4 * c, sizes[2], padding="VALID")
         x = conv(x, 8 * c, 1)[:, 0, 0]
-        mean, deviation = nn.Dense(8 * c, **tiny)(x), jax.nn.softplus(nn.Dense(8 * c, **tiny)(x))
+        mean, s = jnp.split(nn.Dense(16 * c, kernel_init=tiny)(x), 2, 1)
+        deviation = jax.nn.softplus(s)
         x = (mean + deviation * noise)[:, None, None]
         x = up(x, 8 * c, sizes[3], padding="VALID")
         x = up(x, 4 * c, 4, 2, size=sizes[2])

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +14,7 @@ from gan_jax.game import rng
 from gan_jax.nets import unit as nets
 
 CFG = dataclasses.replace(
-    unit.PRESETS["tiny"], batch_size=2, width=1, d_width=1, drop=0.5, lr=1e-2, weight_decay=0.05, matching=0.1, kl=0.01
+    unit.PRESETS["tiny"], batch_size=2, width=1, d_width=1, lr=1e-2, weight_decay=0.05, matching=0.1, kl=0.01
 )
 
 
@@ -46,7 +47,8 @@ def autoencode(p, stats, a, b, noise, own=True):
     h = jnp.concatenate([normed(conv, f"first_{of}", f"first_{of}_norm", x, 2, (2, 2)) for of, x in given])
     for i, how in enumerate([(2, (2, 2)), (), ()]):
         h = normed(conv, f"Conv_{i}", f"BatchNorm_{i}", h, *how)
-    mean, s = oracle.dense(p["Dense_0"], h[:, 0, 0]), jnp.log(1 + jnp.exp(oracle.dense(p["Dense_1"], h[:, 0, 0])))
+    both, code = oracle.dense(p["Dense_0"], h[:, 0, 0]), 8 * CFG.width
+    mean, s = both[:, :code], jnp.log(1 + jnp.exp(both[:, code:]))
     h = (mean + s * noise)[:, None, None]
     for i, how in enumerate([(1, 0), (2, 1), (2, 1)]):
         h = normed(up, f"ConvTranspose_{i}", f"BatchNorm_{i + 3}", h, *how)
@@ -59,32 +61,33 @@ def pooled(x):
     return x.reshape(len(x), x.shape[1] // 2, 2, x.shape[2] // 2, 2, -1).max((2, 4))
 
 
-def judge(p, a, b, key):
-    """Of each image, a's first, the logits (fake, real), the classes, through dropout, and the features without."""
-    out = []
-    for drop in (False, True):
-        firsts = [pooled(jnp.maximum(conv(p[f"first_{of}"], x, 1, (2, 2)), 0)) for of, x in (("a", a), ("b", b))]
-        x = jnp.concatenate(firsts)
-        for i, share in enumerate((0.1, 0.3, 0.5, 0.5)):
-            if drop:
-                x = x * (jax.random.uniform(jax.random.fold_in(key, i), x.shape) >= share) / (1 - share)
-            if i < 3:
-                x = pooled(jnp.maximum(conv(p[f"Conv_{i}"], x, 1, (2, 2)), 0))
-        out.append(x.reshape(len(x), -1))
-    return oracle.dense(p["Dense_0"], out[1]), oracle.dense(p["Dense_1"], out[1]), out[0]
+def judge(p, a, b, shares=(), key=None):
+    """Of each image, a's first, the logits (fake, real), those of the classes, and what the layers say.
+
+    shares: how much is dropped before each layer.
+    """
+    firsts = [pooled(jnp.maximum(conv(p[f"first_{of}"], x, 1, (2, 2)), 0)) for of, x in (("a", a), ("b", b))]
+    x = jnp.concatenate(firsts)
+    for i in range(4):
+        if shares:
+            x = x * (jax.random.uniform(jax.random.fold_in(key, i), x.shape) >= shares[i]) / (1 - shares[i])
+        if i < 3:
+            x = pooled(jnp.maximum(conv(p[f"Conv_{i}"], x, 1, (2, 2)), 0))
+    x = x.reshape(len(x), -1)
+    return oracle.dense(p["Dense_0"], x), oracle.dense(p["Dense_1"], x), x
 
 
 def named(logits, at):
-    """The cross-entropy of a softmax."""
-    return -jnp.log(jnp.exp(logits[at]) / jnp.exp(logits).sum())
+    """The cross-entropies of softmaxes, [n] of logits [n, classes], on average."""
+    return -jnp.log(jnp.take_along_axis(jnp.exp(logits), at[:, None], 1)[:, 0] / jnp.exp(logits).sum(1)).mean()
 
 
 @jax.jit
-def paper(g, d, a, y, b, noise, keys, back):
+def paper(g, d, a, y, b, noise, back):
     """D and G by the authors' losses, both from where they are; back: 1, or 0 where what comes back does not count."""
     n = len(a)
     rows = lambda x, at: x[at * n : (at + 1) * n]
-    mean_of = lambda logits, at: sum(named(row, at) for row in logits) / len(logits)
+    fake, real = jnp.zeros(n, int), jnp.ones(n, int)
 
     def fakes(as_a, as_b):
         return {"aa": as_a[:n], "ba": as_a[n:], "ab": as_b[:n], "bb": as_b[n:]}
@@ -92,11 +95,10 @@ def paper(g, d, a, y, b, noise, keys, back):
     def d_loss(p):
         as_a, as_b, *_ = autoencode(g.params, g.stats, a, b, noise[0])
         x, order = {"a": a, "b": b} | fakes(as_a, as_b), ("a", "ba", "aa", "b", "ab", "bb")
-        found = judge(p, *(jnp.concatenate([x[name] for name in half]) for half in (order[:3], order[3:])), keys[0])
+        found = judge(p, *(jnp.concatenate([x[name] for name in half]) for half in (order[:3], order[3:])))
         said, names, f = ({name: rows(part, i) for i, name in enumerate(order)} for part in found)
-        value = (mean_of(said["a"], 1) + mean_of(said["b"], 1)) / 2
-        value += sum(mean_of(said[name], 0) for name in ("aa", "ba", "ab", "bb")) / 4
-        value += CFG.classify * sum(named(names["a"][i], y[i]) for i in range(n)) / n
+        value = (named(said["a"], real) + named(said["b"], real)) / 2 + CFG.classify * named(names["a"], y)
+        value += sum(named(said[name], fake) for name in ("aa", "ba", "ab", "bb")) / 4
         for one, other in (("ab", "aa"), ("ba", "bb")):
             value += CFG.matching * sum(jnp.sum((f[one][i] - f[other][i]) ** 2) for i in range(n)) / n
         return value, {}
@@ -105,8 +107,8 @@ def paper(g, d, a, y, b, noise, keys, back):
         as_a, as_b, mean, s, stats = autoencode(p, g.stats, a, b, noise[0])
         x = fakes(as_a, as_b)
         aba, bab, mean_there, s_there, _ = autoencode(p, g.stats, x["ba"], x["ab"], noise[1], own=False)
-        said, *_ = judge(d.params, jnp.concatenate([x["ba"], x["aa"]]), jnp.concatenate([x["ab"], x["bb"]]), keys[1])
-        value = sum(mean_of(rows(said, i), 1) for i in range(4)) / 2
+        said, *_ = judge(d.params, jnp.concatenate([x["ba"], x["aa"]]), jnp.concatenate([x["ab"], x["bb"]]))
+        value = sum(named(rows(said, i), real) for i in range(4)) / 2
         for share, new, old in ((1, x["aa"], a), (1, x["bb"], b), (back, aba, a), (back, bab, b)):
             value += share * CFG.reconstruct * jnp.sum((new - old) ** 2) / n
         for share, mu, sd in ((1, mean, s), (back, mean_there, s_there)):
@@ -133,8 +135,7 @@ def test_step_is_the_paper_s():
             players = oracle.started(start.g, start.d)
             for t, batch in enumerate(batches):
                 noise = rng.normal(rng.at(start.key, t, "code"), (2, 4, 8 * CFG.width))
-                keys = [rng.at(start.key, t, name) for name in ("data and fakes", "fakes, by G")]
-                players = paper(*players, *batch["source"].values(), batch["x"]["x"], noise, keys, back)
+                players = paper(*players, *batch["source"].values(), batch["x"]["x"], noise, back)
             return players
 
         oracle.same((end.g, end.d), theirs(1.0), rtol=1e-8, atol=1e-10)
@@ -155,26 +156,54 @@ def test_nets_of_the_paper():
     assert count(nets.D(10), x, x) == sum(k * i * o + o for k, i, o in layers)
 
 
-def test_the_translations_alone():
-    """They are those that are drawn beside reconstructions; a draw of rows of the wrong domain would be another."""
+def test_what_the_decoders_draw():
+    """The translations alone are those drawn beside reconstructions, and hang on no image of the other set beside them."""
     G, (a, b) = nets.G((16, 16, 1), 1), jax.random.normal(jax.random.key(0), (2, 3, 16, 16, 1))
-    variables, noise = (
-        G.init(jax.random.key(1), a, b[:2], jnp.zeros((5, 8))),
-        jax.random.normal(jax.random.key(2), (5, 8)),
-    )
-    as_a, as_b, *_ = G.apply(variables, a, b[:2], noise, train=False)
-    alone = G.apply(variables, a, b[:2], noise, own=False, train=False)[:2]
-    for found, expected in zip(alone, (as_a[3:], as_b[:3]), strict=True):
-        np.testing.assert_allclose(found, expected, atol=1e-6)
+    noise = jax.random.normal(jax.random.key(1), (5, 8))
+
+    @jax.jit
+    def found(key):
+        variables = G.init(key, a, b[:2], noise)
+        draw = lambda *given: G.apply(variables, *given, train=False)[:2]
+        return draw(a, b[:2], noise), draw(a, b[:2], noise, False), draw(None, b[:2], noise[3:])
+
+    (as_a, as_b), there, (b_as_a, b_as_b) = found(jax.random.key(2))
+    for one, other in zip((*there, b_as_a, b_as_b), (as_a[3:], as_b[:3], as_a[3:], as_b[3:]), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-def test_a_translation_does_not_hang_on_the_other_set():
-    """By running statistics an image of b becomes the same image of a with images of a beside it and without."""
-    G, (a, b) = nets.G((16, 16, 1), 1), jax.random.normal(jax.random.key(0), (2, 3, 16, 16, 1))
-    variables = G.init(jax.random.key(1), a, b, jnp.zeros((6, 8)))
-    together = G.apply(variables, a, b, jnp.zeros((6, 8)), train=False)[0][3:]
-    alone = G.apply(variables, None, b, jnp.zeros((3, 8)), train=False)[0]
-    np.testing.assert_allclose(together, alone, atol=1e-6)
+def test_the_sets_begin_alike():
+    """At first an image makes the same code, pictures and answers in either domain, so that no label is swapped."""
+    G, D, _ = unit.build(CFG)
+    x, noise = jax.random.normal(jax.random.key(0), (4, 16, 16, 1)), jax.random.normal(jax.random.key(1), (4, 8))
+
+    @jax.jit
+    def found(key):
+        state = unit.init(CFG, key)
+        net = lambda net, p, *given: net.apply({"params": p.params, **p.stats}, *given, train=False)
+        return [(net(G, state.g, *of, noise), net(D, state.d, *of)) for of in ((x, None), (None, x))]
+
+    one, other = found(jax.random.key(2))
+    chex.assert_trees_all_close(one, other, rtol=1e-6)
+    np.testing.assert_allclose(one[0][0], one[0][1], rtol=1e-6)
+    assert jnp.abs(one[0][0][0] - one[0][0][1]).max() > 1e-6
+
+
+def test_the_heads_see_through_dropout():
+    """In a training pass both do, by the shares of the paper; the features do not, nor anything without a key."""
+    D, (a, b), key = nets.D(10, 1), jax.random.normal(jax.random.key(0), (2, 3, 16, 16, 1)), jax.random.key(1)
+
+    @jax.jit
+    def found(seed):
+        variables = D.init(seed, a, b)
+        dropped, plain = (judge(variables["params"], a, b, *how) for how in (((0.1, 0.3, 0.5, 0.5), key), ()))
+        said = lambda logits: (logits[0][:, 1] - logits[0][:, 0], logits[1])
+        expected = (*said(dropped), plain[2]), (*said(plain), plain[2])
+        return (D.apply(variables, a, b, key), D.apply(variables, a, b)), expected
+
+    (dropped, plain), expected = found(jax.random.key(2))
+    chex.assert_trees_all_close((dropped, plain), expected, rtol=1e-4, atol=1e-5)
+    assert jnp.abs(dropped[1] - plain[1]).max() > 0.01
 
 
 @pytest.mark.parametrize("shape", [(16, 16, 1), (17, 24, 3), (28, 28, 1)])
