@@ -3,10 +3,10 @@
 Liu, Breuel and Kautz 2017, arXiv 1703.00848. G is both autoencoders, tied but for the ends. It descends the adversarial
 losses of translations and of reconstructions + `reconstruct` times the squared errors of what is rebuilt and of what
 came back from the other set + `kl` times 2 (mean^2 + s^2 - log s^2) of the codes there and back; sums over an image, a
-code. D is tied but for its first layer. As in the authors' code for adaptation (mingyuliutw/UNIT, branch version_02,
-cocogan_trainer_da) it descends the cross-entropies of data, translations and reconstructions + 10 that of labels of the
-set a + `matching` times the squared distance between its features of what both decoders made of one code. What its head
-says of b, through b's first layer, is the adapted classifier.
+code. D is tied but for its first layer. As in the authors' code for adaptation (mingyuliutw/UNIT, branch version_02) it
+descends the cross-entropies of data, translations and reconstructions + 10 that of labels of the set a + `matching`
+times the squared distance between its features of what both decoders made of one code. What its head says of b, through
+b's first layer, is the adapted classifier.
 
 a is the set `source`, with labels, b the set `dataset`, without. `sample` translates held-out pictures of a.
 
@@ -19,8 +19,8 @@ Differences from the paper and the authors' code:
 3. The layers before tanh begin at N(0, 1/channels) (there N(0, 0.02^2), from which narrow nets reach no white), own
    layers of b, D's too, as copies of those of a, G's biases at 0; under batch norm there is one (there two).
 4. Both nets are updated at once, from the same codes; labels are read with the data. Statistics are of the way there.
-5. The code has two more channels, of coordinates, and shows the inverse of MNIST's digits half the time for SVHN.
-6. Accuracy is that of the last step (there the best of many looks at the test split).
+5. The code shows G the coordinates, too, and for SVHN the inverse of MNIST's digits half the time. It keeps the best of
+   many looks at the test split; accuracy here is that of the last step.
 
     python -m experiments unit                                           MNIST's labels, adapted to USPS, all images
     python -m experiments unit --dataset mnist,size=16 --source usps     and back
@@ -62,7 +62,6 @@ class Config:
 PAPER = {"width": 64, "d_width": 64, "drop": 0.5, "matching": 1e-4, "reconstruct": 1e-3, "kl": 1e-4, "lr": 2e-4}
 PRESETS = {
     "default": Config(),
-    "images": Config(),
     "paper": Config("usps,size=32", "mnist,size=32", steps=200_000, batch_size=64, **PAPER),
     "tiny": Config("digits16", "digits16", 100, 100, steps=6, batch_size=8, width=2, d_width=2),
 }
@@ -141,8 +140,7 @@ def sample(cfg, state, key, n):
 
 def named(cfg, d, x, domain):
     """Return what the head of a D says of images x [b, h, w, c] of the domain "a" or "b": logits [b, classes]."""
-    _, D, _ = build(cfg)
-    return forward(D, d.params, d.stats, *((x, None) if domain == "a" else (None, x)))[0][1]
+    return forward(build(cfg)[1], d.params, d.stats, *((x, None) if domain == "a" else (None, x)))[0][1]
 
 
 def measure(cfg, state, key, train, test):
@@ -155,8 +153,7 @@ def measure(cfg, state, key, train, test):
         other = "ba"["ab".index(domain)]
         new = drawn(cfg, state, key, x, domain)["ab".index(other)]
         back = drawn(cfg, state, key, new, other)["ab".index(domain)]
-        rows = ("test", "there", "and back")
-        found[domain + other] = Picture(jnp.stack([x, new, back]), rows=rows)
+        found[domain + other] = Picture(jnp.stack([x, new, back]), rows=("test", "there", "and back"))
         if "y" in test[name]:
             said = lambda x, of=domain: named(cfg, state.d, data.decode({"x": x})["x"][None], of)[0].argmax()
             guesses = jax.lax.map(said, test[name]["x"], batch_size=500)
