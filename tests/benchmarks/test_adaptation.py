@@ -13,19 +13,19 @@ TINY = "--steps=2 --batch-size=8 --width=2 --d-width=2"
 
 
 @pytest.mark.slow
-def test_it_runs(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("name, numbers", [("cogan", ["target", "seen", "source"]), ("unit", ["target", "source"])])
+def test_it_runs(name, numbers, tmp_path, monkeypatch, capsys):
     """A row for each way, with a number for each seed, in the table and in the file."""
     monkeypatch.setitem(adaptation.SETS, 28, {"mnist": ("digits16", 100), "usps": ("digits16", 90)})
     given = {"seeds": 2, "alone": 2, "flags": TINY, "out": str(tmp_path), "runs": str(tmp_path / "runs")}
-    adaptation.main(("cogan",), **given)
+    adaptation.main((name,), **given)
     (line,) = (json.loads(one) for one in (tmp_path / "adaptation.jsonl").read_text().splitlines())
     assert [(row["way"], row["config"]["images"]) for row in line["rows"]] == [("mnist-usps", 90), ("usps-mnist", 100)]
     for row in line["rows"]:
-        found = [row[name] for name in ("target", "seen", "source", "alone")]
+        found = [row[number] for number in (*numbers, "alone")]
         assert all(len(one) == 2 and set(np.clip(one, 0, 1)) == set(one) for one in found) and row["steps"] == 2
-    assert (
-        (tmp_path / "adaptation.md").read_text().count("| cogan |") == 2 == capsys.readouterr().out.count("| cogan |")
-    )
+    table = (tmp_path / "adaptation.md").read_text()
+    assert table.count(f"| {name} |") == 2 == capsys.readouterr().out.count(f"| {name} |")
 
 
 def test_the_whole_setting_holds_nothing_back():

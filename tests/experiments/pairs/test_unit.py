@@ -11,6 +11,7 @@ import oracle
 import pytest
 
 from experiments.pairs import unit
+from gan_jax import UserError
 from gan_jax.game import rng
 from gan_jax.nets import unit as nets
 
@@ -218,3 +219,17 @@ def test_nets_of_any_size(shape):
     (as_a, as_b, mean, s), (score, logits, f) = jax.eval_shape(both, jax.random.key(0))
     assert as_a.shape == as_b.shape == (4, *shape) and mean.shape == s.shape == (4, 8)
     assert score.shape == (3,) and logits.shape == (3, 7) and f.shape == (3, 8)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"dataset": "digits"}, r"16x16 at least\.\nSay so behind the name"),
+        ({"source": "ring8"}, r"ring8 is \(2,\) and digits16 is \(16, 16, 1\)"),
+        ({"images": 2000}, "digits16 has 1497 records, fewer than 2000"),
+    ],
+)
+def test_sets_that_do_not_suit_unit_are_refused(given, says):
+    """Another size, points, and more images than there are, each in a line that says what to do."""
+    with pytest.raises(UserError, match=says):
+        unit.setup(dataclasses.replace(CFG, **given))
