@@ -21,7 +21,10 @@ from gan_jax.run import log, rundir
 from gan_jax.run.config import Count
 from gan_jax.run.program import game
 
-SETS = {"mnist": ("mnist", 2000), "usps": ("usps,size=28", 1800)}  # name, images of the small setting
+SETS = {  # {size of an image: {set: (name, images of the small setting)}}
+    28: {"mnist": ("mnist", 2000), "usps": ("usps,size=28", 1800)},
+    16: {"mnist": ("mnist,size=16", 2000), "usps": ("usps", 1800)},
+}
 WAYS = {"mnist-usps": ("mnist", "usps"), "usps-mnist": ("usps", "mnist")}  # source, target
 HEAD = ("experiment", "way", "images", "steps", "target", "target, images seen", "source", "source alone", "seconds")
 FOUND = {"target": "accuracy/target", "seen": "accuracy/target_seen", "source": "accuracy/source"}
@@ -31,6 +34,7 @@ def main(
     names: tuple[str, ...] = ("cogan",),
     ways: tuple[Literal[*WAYS], ...] = tuple(WAYS),
     settings: tuple[Literal["small", "whole"], ...] = ("small",),
+    size: Literal[*SETS] = 28,
     seeds: Count = 5,
     alone: Count = 500,
     flags: str = "",
@@ -44,6 +48,7 @@ def main(
         names: experiments that adapt a classifier: with the fields source, images and source_images, and `named`.
         ways: from which set to which.
         settings: how many images are seen.
+        size: of the images, 28 as MNIST's or 16 as those of USPS.
         seeds: runs of each, with seeds 0, 1, ...; each draws its images and its nets.
         alone: updates of the classifier on the source alone.
         flags: more flags of every run, as one word: "--steps=10000 --gpu".
@@ -57,7 +62,7 @@ def main(
         for way in ways:
             for setting in settings:
                 folder = Path(runs, name, f"{way}-{setting}")
-                given = [f"--seeds={seeds}", *flags_of(way, setting), *harness.words(flags)]
+                given = [f"--seeds={seeds}", *flags_of(way, setting, size), *harness.words(flags)]
                 results = harness.trained(module, given, folder)
                 cfg = module.Config(**rundir.read(folder)["config"])
                 row = {"experiment": name, "way": way, "setting": setting, "seeds": seeds, "steps": results["steps"]}
@@ -71,9 +76,9 @@ def main(
     Path(out, f"{record}.md").write_text(lines + "\n")
 
 
-def flags_of(way, setting) -> list[str]:
+def flags_of(way, setting, size=28) -> list[str]:
     """Return the flags that choose the sets and how many of their images are seen."""
-    (source, n), (target, m) = (SETS[name] for name in WAYS[way])
+    (source, n), (target, m) = (SETS[size][name] for name in WAYS[way])
     n, m = (n, m) if setting == "small" else (0, 0)
     return [f"--source={source}", f"--dataset={target}", f"--source-images={n}", f"--images={m}"]
 
