@@ -38,4 +38,5 @@ class E(nn.Module):
         for c in levels(x.shape[1:], self.width)[1]:
             x = act(Conv(c, 5, 2, padding=2, use_bias=False)(x))
         x = x.reshape(x.shape[0], -1)
-        return nn.Dense(self.out)(act(nn.Dense(self.hidden or x.shape[1], use_bias=False)(x)))
+        x = act(nn.Dense(self.hidden or x.shape[1], use_bias=False)(x))
+        return nn.Dense(self.out)(x)
