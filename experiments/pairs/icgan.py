@@ -40,7 +40,7 @@ class Config:
     dataset: str = "cmu_faces,y=sunglasses,person=person,size=32"  # pictures with a label
     steps: Count = 4500  # updates of the game, then of the encoders
     game: Count = 3000  # the first of them, in which D and G play
-    batch_size: Count = 32  # pictures, and noises, a step
+    batch_size: Count = 16  # pictures, and noises, a step
     z_dim: Count = 64  # the noise, standard normal
     width: Count = 16  # channels of G and D at half resolution
     e_width: Count = 16  # channels of the encoders at half resolution

@@ -181,6 +181,6 @@ def test_encoders_of_any_size(shape):
     """A row of numbers of any picture; the layer before it has as many units as are asked for, or as it has inputs."""
     of = lambda hidden: jax.eval_shape(nets.E(5, 2, hidden).init_with_output, jax.random.key(0), jnp.zeros((3, *shape)))
     (code, variables), (_, wide) = of(6), of(0)
-    inputs = {8: 4 * 4 * 2, 30: 4 * 5 * 8}[shape[0]]
+    inputs = {8: 4 * 4 * 2, 30: 2 * 3 * 16}[shape[0]]
     assert code.shape == (3, 5) and variables["params"]["Dense_0"]["kernel"].shape == (inputs, 6)
     assert wide["params"]["Dense_0"]["kernel"].shape == (inputs, inputs) and variables["batch_stats"]
