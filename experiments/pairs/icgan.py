@@ -38,15 +38,15 @@ from gan_jax.run import Count, Decay, Picture, Setup, program
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "cmu_faces,y=sunglasses,person=person,size=32"  # pictures with a label
-    steps: Count = 4500  # updates of the game, then of the encoders
-    game: Count = 3000  # the first of them, in which D and G play
+    steps: Count = 5500  # updates of the game, then of the encoders
+    game: Count = 4000  # the first of them, in which D and G play
     batch_size: Count = 16  # pictures, and noises, a step
     z_dim: Count = 64  # the noise, standard normal
-    width: Count = 16  # channels of G and D at half resolution
+    width: Count = 32  # channels of G and D at half resolution
     e_width: Count = 16  # channels of the encoders at half resolution
     e_hidden: Count = 128  # units of E_y's layer before the last
-    g_lr: float = 2e-4  # Adam's rate for G
-    d_lr: float = 2e-4  # Adam's rate for D
+    g_lr: float = 5e-4  # Adam's rate for G
+    d_lr: float = 5e-4  # Adam's rate for D
     e_lr: float = 1e-3  # Adam's rate for both encoders
     b1: Decay = 0.5  # Adam's decay of the first moment of G and D
     e_b1: Decay = 0.1  # that of the encoders
@@ -55,7 +55,7 @@ class Config:
 _paper = Config("celeb_a,y=Eyeglasses,size=64", steps=99_000, game=71_000, batch_size=64, z_dim=100, width=64)
 PRESETS = {
     "default": Config(),
-    "paper": dataclasses.replace(_paper, e_width=32, e_hidden=512, e_lr=1e-4),
+    "paper": dataclasses.replace(_paper, e_width=32, e_hidden=512, g_lr=2e-4, d_lr=2e-4, e_lr=1e-4),
     "tiny": Config("digits16", steps=6, game=1, batch_size=8, z_dim=4, width=2, e_width=2, e_hidden=4),
 }
 
