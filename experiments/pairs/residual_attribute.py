@@ -43,7 +43,7 @@ class Config:
     attribute: int = 1  # the class that has it, 0 or 1
     steps: Count = 3000  # joint updates of the translators and of D
     batch_size: Count = 8  # pictures of each kind a step
-    sparse: float = 0.02  # alpha, the weight of the sum of |r|
+    sparse: float = 0.05  # alpha, the weight of the sum of |r|
     perceptual: float = 0.1  # the weight of the difference of features, times alpha
     width: Count = 8  # channels of the translators at full resolution, of D at half
     lr: float = 2e-4  # Adam's rate for all three
