@@ -41,7 +41,7 @@ WITHOUT, WITH, MADE = range(3)  # what D tells apart
 class Config:
     dataset: str = "cmu_faces,y=sunglasses,person=person,size=32"  # pictures with and without the attribute
     attribute: int = 1  # the class that has it, 0 or 1
-    steps: Count = 3000  # joint updates of the translators and of D
+    steps: Count = 800  # joint updates of the translators and of D
     batch_size: Count = 8  # pictures of each kind a step
     sparse: float = 0.05  # alpha, the weight of the sum of |r|
     perceptual: float = 0.1  # the weight of the difference of features, times alpha
