@@ -236,7 +236,8 @@ def test_three_steps(name):
 ONE_D = "ablation", "alternating", "bigan", "cgan", "cogan", "dcgan", "dynamics", "improved", "infogan", "mrgan"
 ONE_D += "novel_view", "pacgan", "pix2pix", "simgan", "tpgan", "triangle", "unit", "unrolled", "unrolled_lstm"
 ONE_D += "unrolled_modes", "vaegan", "vanilla", "veegan"
-NO_PROBABILITIES = "began", "catgan", "cyclegan", "dtn", "ebgan", "genegan", "lsgan", "r3gan", "vae", "wgan", "wgan_gp"
+NO_PROBABILITIES = "began", "catgan", "cyclegan", "dtn", "ebgan", "genegan", "icgan", "lsgan", "r3gan"
+NO_PROBABILITIES += "residual_attribute", "vae", "wgan", "wgan_gp"
 ANSWERS = dict.fromkeys(ONE_D, ("",)) | {"discogan": (" a", " b")} | dict.fromkeys(NO_PROBABILITIES, ())
 
 

@@ -19,6 +19,7 @@ Differences from the paper and the authors' code:
 """
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import jax
@@ -27,7 +28,7 @@ import optax
 
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, rng
-from gan_jax.metrics import classifier
+from gan_jax.metrics import attributes, classifier
 from gan_jax.nets import genegan
 from gan_jax.run import Count, Decay, Picture, Setup, program
 
@@ -148,17 +149,8 @@ def measure(cfg, state, key, train, test):
     """Return what the attribute's classifier sees in up to 500 test pictures, swapped, and whose these look."""
     if not test:
         return {}
-    m = min(500, *(len(part["x"]) for part in test.values()))
-    ax, be = (data.decode({"x": test[name]["x"][:m]})["x"] for name in ("x", "source"))
-    given, rid = swapped(cfg, state, ax, be)
-    rows, judge = {"with": ax, "rid_of_it": rid, "without": be, "given_it": given}, classifier.load(*judged(cfg))
-    found = {f"attribute/{name}": (judge(x).argmax(1) == cfg.attribute).mean() for name, x in rows.items()}
-    if "person" in test["x"]:
-        whose = jnp.concatenate([test[name]["person"][:m] for name in ("x", "source")])
-        real, edited = (jnp.concatenate(pair).reshape(2 * m, -1) for pair in ((ax, be), (rid, given)))
-        for name, x in {"edited": edited, "as_it_is": real}.items():
-            apart = ((x[:, None] - real[None]) ** 2).sum(2) + jnp.where(jnp.eye(2 * m, dtype=bool), jnp.inf, 0)
-            found[f"person/{name}"] = (whose[apart.argmin(1)] == whose).all(1).mean()
+    edit = functools.partial(swapped, cfg, state)
+    found, rows = attributes.edited(classifier.load(*judged(cfg)), cfg.attribute, test, edit)
     return found | {"swapped": Picture(jnp.stack([x[:12] for x in rows.values()]), rows=tuple(rows))}
 
 
