@@ -42,7 +42,7 @@ def table(root="") -> str:
     """Return a Markdown table of all experiments, with data, time and samples; root: the way to the repository."""
     rows, lines = recorded(), ["| experiment | idea | data, time on two cores | samples |", "| --- | --- | --- | --- |"]
     for stem, name in modules().items():
-        ran = f"{rows[stem]['data']}, {time_of(rows[stem]['seconds'])}" if stem in rows else ""
+        ran = said(rows[stem]) if stem in rows else ""
         picture = shown(f"{stem}.png", 100, root)
         lines.append(f"| [`{stem}`]({link(name, root)}) | {summary(name)} | {ran} | {picture} |")
     return "\n".join(lines)
@@ -52,7 +52,7 @@ def short_table() -> str:
     """Return a Markdown table with a row for each family."""
     rows, lines = recorded(), ["| family | experiments (data, time on two cores) | samples |", "| --- | --- | --- |"]
     for family, stems in families().items():
-        of = lambda stem: f" ({rows[stem]['data']}, {time_of(rows[stem]['seconds'])})" if stem in rows else ""
+        of = lambda stem: f" ({said(rows[stem])})" if stem in rows else ""
         names = ", ".join(f"[{stem}]({link(modules()[stem])}){of(stem)}" for stem in stems)
         lines.append(f"| {family} | {names} | {shown(f'family-{family}.png', 420)} |")
     return "\n".join(lines)
@@ -69,9 +69,10 @@ def link(name: str, root="") -> str:
     return root + name.replace(".", "/") + ".py"
 
 
-def time_of(seconds: float) -> str:
-    """Return a time as one would say it."""
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+def said(row: dict) -> str:
+    """Return the set, without its choices, and the time of a run, as one would say it."""
+    seconds = row["seconds"]
+    return f"{row['data'].partition(',')[0]}, {f'{seconds:.0f} s' if seconds < 90 else f'{seconds / 60:.0f} min'}"
 
 
 def listing() -> str:
