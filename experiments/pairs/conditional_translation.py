@@ -58,7 +58,7 @@ PRESETS = {
         *("celeb_a,y=Male,only=0,size=64", "celeb_a,y=Male,only=1,size=64", 330_000, 300_000),
         **{"width": 64, "g_lr": 2e-4, "d_lr": 2e-4, "e_lr": 1e-4},
     ),
-    "tiny": Config("digits16", "digits16", steps=6, game=200, batch_size=4, z_dim=16, width=4),
+    "tiny": Config("digits16", "digits16", steps=6, game=200, g_steps=1, batch_size=4, z_dim=16, width=4),
 }
 
 
@@ -116,7 +116,7 @@ def step(cfg, state, batch):
         return g, d, (value, *found)
 
     def stay(g, d):
-        return g, d, (jnp.zeros(()),) * 5
+        return g, d, (jnp.zeros((), z.dtype),) * 5
 
     def e_loss(params, drawn):
         said, stats = forward(E, params, state.e.stats, drawn)  # [2 b, z]

@@ -15,7 +15,7 @@ from gan_jax.game import rng
 from gan_jax.nets import mlp
 
 CFG = dataclasses.replace(ours.PRESETS["tiny"], dataset="ring8", source="ring8", game=2, batch_size=2, z_dim=3, width=7)
-CFG = dataclasses.replace(CFG, g_lr=1e-2, d_lr=2e-2, e_lr=3e-2)
+CFG = dataclasses.replace(CFG, g_steps=2, g_lr=1e-2, d_lr=2e-2, e_lr=3e-2)
 C = (0, 0, 1, 1)  # the set of each row
 
 
