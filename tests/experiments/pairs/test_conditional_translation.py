@@ -1,17 +1,15 @@
 """Conditional translation's step against the authors' two stages in plain loops; its nets, and who judges what."""
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import oracle
-import pytest
 
 from experiments.pairs import conditional_translation as ours
 from gan_jax import data
-from gan_jax.game import rng
+from gan_jax.game import Player, rng
 from gan_jax.nets import mlp
 
 CFG = dataclasses.replace(ours.PRESETS["tiny"], dataset="ring8", source="ring8", game=2, batch_size=2, z_dim=3, width=7)
@@ -104,20 +102,16 @@ def test_step_is_the_paper_s(monkeypatch):
         assert metrics["loss/g"] == metrics["p/real"] == 0 < metrics["loss/e"]
 
 
-def test_a_picture_is_translated_by_its_latent():
+def test_a_picture_is_translated_by_its_latent(monkeypatch):
     """A G that draws its latent and c, and an E that reads the latent, give it back with the other c."""
-    cfg = dataclasses.replace(ours.PRESETS["tiny"], width=1)
-    state = jax.jit(functools.partial(ours.init, cfg))(jax.random.key(0))
-    x = jnp.linspace(-1, 1, 3)[:, None, None, None] * jnp.ones((3, 16, 16, 1))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ours, "build", lambda cfg: ("G", "D", "E"))
-        told = {
-            "G": lambda z, c: z[:, :1, None, None] * jnp.ones((1, 16, 16, 1)) + 10 * c[:, None, None, None],
-            "E": lambda x: x[:, 0, 0],
-        }
-        patch.setattr(ours, "forward", lambda net, params, stats, *given, train: (told[net](*given), stats))
-        for c in (0, 1):
-            np.testing.assert_allclose(ours.translated(cfg, state, x, c), x + 10 * c, rtol=1e-6)
+    told = {"G": lambda z, c: z[:, :1, None, None] * jnp.ones((1, 4, 4, 1)) + 10 * c[:, None, None, None]}
+    told["E"] = lambda x: x[:, 0, 0]
+    monkeypatch.setattr(ours, "build", lambda cfg: ("G", "D", "E"))
+    monkeypatch.setattr(ours, "forward", lambda net, params, stats, *given, train: (told[net](*given), stats))
+    state = ours.State(None, None, *(Player(None, None, None) for _ in "gde"))
+    x = jnp.linspace(-1, 1, 3)[:, None, None, None] * jnp.ones((3, 4, 4, 1))
+    for c in (0, 1):
+        np.testing.assert_allclose(ours.translated(CFG, state, x, c), x + 10 * c, rtol=1e-6)
 
 
 def written(label, c):
