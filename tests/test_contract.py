@@ -235,7 +235,7 @@ def test_three_steps(name):
 
 ONE_D = "ablation", "alternating", "bigan", "cgan", "cogan", "dcgan", "dynamics", "improved", "infogan", "mrgan"
 ONE_D += "pacgan", "pix2pix", "simgan", "triangle", "unrolled", "unrolled_lstm", "unrolled_modes"
-ONE_D += "vaegan", "vanilla", "veegan"
+ONE_D += "conditional_translation", "vaegan", "vanilla", "veegan"
 NO_PROBABILITIES = "began", "catgan", "cyclegan", "dtn", "ebgan", "genegan", "lsgan", "r3gan", "vae", "wgan", "wgan_gp"
 ANSWERS = dict.fromkeys(ONE_D, ("",)) | {"discogan": (" a", " b")} | dict.fromkeys(NO_PROBABILITIES, ())
 
