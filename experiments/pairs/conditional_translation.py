@@ -1,23 +1,23 @@
 """Conditional translation: one G draws both sets from one latent, and an encoder finds the latent of a picture.
 
 Dong, Neekhara, Wu and Guo 2017, arXiv 1701.02676. An AC-GAN is asked for a set c instead of a class: D descends
--log D(x) - log(1 - D(G(z, c))) - log P(c | x), G descends -log D(G(z, c)) - log P(c | G(z, c)), with several updates
-for each one of D. The encoder E descends |E(G(z, c)) - z|^2, a mean, and sees nothing but what G draws. A picture x of
-one set is then translated to the other one, c', as G(E(x), c').
+-log D(x) - log(1 - D(G(z, c))) - log P(c | x), G descends -log D(G(z, c)) - log P(c | G(z, c)), with two updates for
+each one of D. The encoder E descends |E(G(z, c)) - z|^2, a mean: it sees nothing but what G draws. A picture x is then
+translated to the other set, c', as G(E(x), c').
 
 c is 0 for the set `source` and 1 for the set `dataset`; everything happens at the size of the latter, of which `sample`
 draws new pictures. `measure` translates test pictures both ways, and asks classifiers, trained on the target, whether a
 translated digit is still the same digit.
 
-Differences from the paper and the authors' code (zsdonghao/Unsup-Im2Im):
-1. E learns beside D and G from the first step on, and goes on alone after `game` steps, when these stay as they are
-   (there: it begins then). So a run can be looked at before its end; where E ends depends on its last steps.
-2. E sees the game's own z and as many pictures of each set (there: new z, c drawn for each row).
+Differences from the paper, by the authors' code (zsdonghao/Unsup-Im2Im; E's loss there was once that of rebuilt data):
+1. E learns beside D and G from the first step on, so that a run can be looked at before its end. It goes on alone after
+   `game` steps, when these stay as they are (there: it begins then).
+2. E sees the game's z, and as many pictures of each set (there: z of its own, c drawn for each row).
 3. c is one-hot (there: five learned numbers a set).
 4. Kernels are 4x4 (there: 5x5), what a norm follows has no bias, E's last layer is orthogonal at first.
 5. D keeps the statistics of data alone.
-6. Except in the preset `paper` nets are half as wide, rates are larger, and there are fewer steps, of 16x16 pictures.
-   Pictures are not turned, mirrored or cut (there: those of faces are).
+6. Except in the preset `paper` nets are half as wide, rates larger, pictures 16x16, and steps fewer. Pictures are not
+   turned, mirrored or cut (there: those of faces are).
 
     python -m experiments conditional_translation                       MNIST's digits in the hand of USPS, and back
 """
@@ -55,7 +55,7 @@ class Config:
 PRESETS = {
     "default": Config(),
     "paper": Config(
-        *("celeb_a,y=Male,only=0,size=64", "celeb_a,y=Male,only=1,size=64", 330_000, 300_000),
+        *("celeb_a,y=Male,only=0,size=64", "celeb_a,y=Male,only=1,size=64", 325_000, 295_000),
         **{"width": 64, "g_lr": 2e-4, "d_lr": 2e-4, "e_lr": 1e-4},
     ),
     "tiny": Config("digits16", "digits16", steps=6, game=200, g_steps=1, batch_size=4, z_dim=16, width=4),
