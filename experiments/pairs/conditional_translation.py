@@ -40,8 +40,8 @@ from gan_jax.run import Count, Decay, Picture, Setup, program
 class Config:
     dataset: str = "usps"  # the set 1, which `sample` draws: any TFDS image set by name
     source: str = "mnist"  # the set 0
-    steps: Count = 8000  # updates of E
-    game: int = 3000  # in the first so many steps D and G learn, too
+    steps: Count = 5000  # updates of E
+    game: int = 2500  # in the first so many steps D and G learn, too
     g_steps: Count = 2  # updates of G for each one of D, all of the same noise
     batch_size: Count = 32  # pictures of each set a step, and samples
     z_dim: Count = 100  # the latent, standard normal
