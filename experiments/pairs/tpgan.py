@@ -31,10 +31,12 @@ from gan_jax.metrics import classifier, identity
 from gan_jax.nets import tpgan
 from gan_jax.run import Count, Decay, Depth, Picture, Setup, program
 
+CMU = "cmu_faces,y=person:label,pose=pose,person=person,expression=expression,sunglasses=sunglasses"
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    dataset: str = "cmu_faces,y=person:label,pose=pose,person=person,expression=expression,sunglasses=sunglasses"
+    dataset: str = CMU  # pairs, x and source; or pictures whose pose and people, y, are known
     straight: int = 0  # the pose that is made
     mirrored: int = 2  # the pose whose pictures are mirrored: there the left half is hidden
     frame: tuple[int, int, int] = (13, 15, 32)  # where the faces are: top, left and side; side 0: whole pictures
@@ -57,7 +59,7 @@ class Config:
 _paper = {"steps": 100_000, "batch_size": 10, "identity": 3e-3, "width": 64, "blocks": 1, "lr": 1e-4}
 PRESETS = {
     "default": Config(),
-    "paper": Config(f"{Config.dataset},size=240", frame=(52, 52, 128), jitter=0, **_paper),
+    "paper": Config(f"{CMU},size=240", frame=(52, 52, 128), jitter=0, **_paper),
     "tiny": Config("digits,x=image,source=image", frame=(0, 0, 0), jitter=0, steps=6, batch_size=8, width=4),
 }
 
@@ -144,8 +146,7 @@ def step(cfg, state, batch):
 
 def turned(cfg, state, key, x):
     """Return what G makes of side views x [n, h, w, c]: [n, h, w, c]."""
-    G, *_ = build(cfg)
-    return forward(G, state.g.params, state.g.stats, x, key, train=False)[0][0][0]
+    return forward(build(cfg)[0], state.g.params, state.g.stats, x, key, train=False)[0][0][0]
 
 
 def sample(cfg, state, key, n):
@@ -170,8 +171,7 @@ def measure(cfg, state, key, train, test):
 
 def setup(cfg):
     source = data.jittered(pairs(cfg), cfg.jitter, flip=False) if cfg.jitter else pairs(cfg)
-    judges = (faces(cfg),) if source.test else ()
-    return Setup(data.labelled(source), cfg.batch_size, cfg.steps, judges, kinds=("image",))
+    return Setup(data.labelled(source), cfg.batch_size, cfg.steps, (faces(cfg),) if source.test else (), ("image",))
 
 
 main = program(Config, PRESETS, setup, init, step, sample, measure)
