@@ -31,7 +31,8 @@ def weights(tree) -> dict[str, torch.Tensor]:
         name, a = ".".join(k.key for k in path), torch.from_numpy(np.array(a)).to(DEVICE)
         if "Conv" in name and name.endswith("kernel"):  # [h, w, in, out]
             a = a.permute(2, 3, 0, 1) if "ConvTranspose" in name else a.permute(3, 2, 0, 1)
-            a = a.contiguous(memory_format=torch.channels_last)
+            double = a.dtype == torch.float64  # PyTorch's convolution in float64 refuses the other form
+            a = a.contiguous(memory_format=torch.contiguous_format if double else torch.channels_last)
         named[name] = a.mT.contiguous() if name.endswith("kernel") and "Conv" not in name else a
     return named
 

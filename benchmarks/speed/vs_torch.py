@@ -102,7 +102,7 @@ _dcgan = dcgan.Config("noise32", batch_size=64, width=64)
 _images = lambda module, width: _replace(module.PRESETS["images"], dataset="noise32", width=width)
 _kept = _replace(_images(unrolled, 32), remat=False)  # PyTorch's keeps what the way back needs, too
 _pix2pix = _replace(pix2pix.PRESETS["128"], dataset="pairs128", jitter=0.0)
-_cyclegan = _replace(cyclegan.PRESETS["paper"], dataset="noise64", source="noise64", depth=6, falls=0.0)
+_cyclegan = _replace(cyclegan.PRESETS["paper"], dataset="noise64", source="noise64", width=32, depth=6, falls=0.0)
 CASES = {
     "ring-k0": Case(unrolled, _replace(_ring, unroll=0), normal, _both, {}),
     "ring-k5": Case(unrolled, _replace(_ring, unroll=5), normal, _both, {}),
