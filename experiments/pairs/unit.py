@@ -112,7 +112,7 @@ def step(cfg, state, batch):
     def g_loss(g_params):
         (as_a, as_b, *code), stats = forward(G, g_params, state.g.stats, a, b, noise[0])
         (aa, ba), (ab, bb) = jnp.split(as_a, 2), jnp.split(as_b, 2)
-        (aba, bab, *code_there), _ = forward(G, g_params, state.g.stats, ba, ab, noise[1], False)
+        (aba, bab, *code_there), _ = forward(G, g_params, state.g.stats, ba, ab, noise[1], False)  # not rebuilt again
         scores, *_ = seen(state.d.params, (ba, aa), (ab, bb), "fakes, by G")
         adversarial = 2 * loss.g(None, scores).mean()
         error = lambda *pairs: sum(((new - x) ** 2).sum((1, 2, 3)).mean() for new, x in pairs)
