@@ -1,0 +1,116 @@
+"""Layers with equalised rates (PGGAN, Karras et al. 2018, arXiv 1710.10196): Adam moves all weights alike.
+
+Weights are N(0, 1) at the start, and multiplied by gain / sqrt(inputs) whenever they are used. `rate` (StyleGAN's
+lrmul, arXiv 1812.04948): the layer learns that much slower, since weights begin at N(0, 1 / rate) and they and the bias
+are multiplied by it when used. Here too are pixel norm and the filters with which these nets change their resolution.
+"""
+
+import math
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import lax
+
+from gan_jax.nets.conv import conv, conv_transpose
+
+SQRT2 = math.sqrt(2)  # the gain in front of a (leaky) ReLU; 1 where nothing follows
+
+
+def _weight(layer, shape):
+    """Return the layer's kernel as it is used; all axes but the last are inputs."""
+    kernel = layer.param("kernel", nn.initializers.normal(1 / layer.rate), shape, jnp.float32)
+    return kernel * (layer.gain * layer.rate / math.sqrt(math.prod(shape[:-1])))
+
+
+def _bias(layer, ndim):
+    """Return the layer's bias as it is used, for an x of `ndim` axes."""
+    bias = layer.param("bias", nn.initializers.constant(layer.bias / layer.rate), (layer.features,), jnp.float32)
+    return bias.reshape(*[1] * (ndim - 1), -1) * layer.rate
+
+
+class Dense(nn.Module):
+    """x [..., c] -> [..., features]; `bias`: what is added at the start, None: never anything."""
+
+    features: int
+    gain: float = SQRT2
+    rate: float = 1.0
+    bias: float | None = 0.0
+
+    @nn.compact
+    def __call__(self, x):
+        x = x @ _weight(self, (x.shape[-1], self.features)).astype(x.dtype)
+        return x if self.bias is None else x + _bias(self, x.ndim).astype(x.dtype)
+
+
+class Conv(nn.Module):
+    """x [b, h, w, c] -> [b, h, w, features]; `bias`: as above.
+
+    up: twice as large, by a transposed convolution of stride 2 and the filter `taps`. down: half as large, by the
+    filter and a convolution of stride 2.
+    """
+
+    features: int
+    kernel_size: int = 3
+    gain: float = SQRT2
+    rate: float = 1.0
+    bias: float | None = 0.0
+    up: bool = False
+    down: bool = False
+    taps: tuple[int, ...] = (1, 3, 3, 1)
+
+    @nn.compact
+    def __call__(self, x):
+        k = self.kernel_size
+        kernel = _weight(self, (k, k, x.shape[-1], self.features)).astype(x.dtype)
+        if self.up:
+            x = conv_up(x, kernel, self.taps)
+        elif self.down:
+            x = conv_down(x, kernel, self.taps)
+        else:
+            x = conv(x, kernel)
+        return x if self.bias is None else x + _bias(self, x.ndim).astype(x.dtype)
+
+
+def pixel_norm(x):
+    """Return x [..., c] divided by the root of its mean square over c."""
+    return x / jnp.sqrt(jnp.square(x).mean(-1, keepdims=True) + 1e-8)
+
+
+def fir(x, taps, pad):
+    """Return x [b, h, w, c] filtered along both sides by `taps`, which sum to 1 then; pad: (zeros before, after)."""
+    for axis in 1, 2:
+        around = [(0, 0)] * 4
+        around[axis] = pad
+        x = jnp.pad(x, around)
+        n = x.shape[axis] - len(taps) + 1
+        x = sum(lax.slice_in_dim(x, i, i + n, axis=axis) * (t / sum(taps)) for i, t in enumerate(taps))
+    return x
+
+
+def upsample(x, taps=(1, 3, 3, 1)):
+    """Return x [b, h, w, c] twice as large: zeros between the pixels, then the filter; (1, 1): the nearest pixel."""
+    b, h, w, c = x.shape
+    x = jnp.pad(x[:, :, None, :, None], [(0, 0), (0, 0), (0, 1), (0, 0), (0, 1), (0, 0)]).reshape(b, 2 * h, 2 * w, c)
+    k = len(taps)
+    return 4 * fir(x, taps, ((k + 1) // 2, (k - 2) // 2))
+
+
+def downsample(x, taps=(1, 3, 3, 1)):
+    """Return x [b, h, w, c] half as large: the filter, then every second pixel; (1, 1): the mean of 2x2."""
+    k = len(taps)
+    return fir(x, taps, ((k - 1) // 2, (k - 2) // 2))[:, ::2, ::2]
+
+
+def conv_up(x, kernel, taps=(1, 3, 3, 1)):
+    """Return x [b, h, w, c] twice as large: kernel [k, k, c, o] over pixels with zeros between, then the filter."""
+    k, t = kernel.shape[0], len(taps)
+    x = conv_transpose(x, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), 2, "VALID")  # 2 n + k - 2 pixels
+    before = (t - k + 2) // 2
+    return 4 * fir(x, taps, (before, t - k + 1 - before))
+
+
+def conv_down(x, kernel, taps=(1, 3, 3, 1)):
+    """Return x [b, h, w, c] half as large: the filter, then kernel [k, k, c, o] at every second pixel."""
+    k, t = kernel.shape[0], len(taps)
+    pad = t - 1 + k - 2
+    return conv(fir(x, taps, ((pad + 1) // 2, pad // 2)), kernel, 2, "VALID")
