@@ -2,7 +2,8 @@
 
 Weights are N(0, 1) at the start, and multiplied by gain / sqrt(inputs) whenever they are used. `rate` (StyleGAN's
 lrmul, arXiv 1812.04948): the layer learns that much slower, since weights begin at N(0, 1 / rate) and they and the bias
-are multiplied by it when used. Here too are pixel norm and the filters with which these nets change their resolution.
+are multiplied by it when used. Here too are pixel norm, the deviation of a minibatch, and the filters with which these
+nets change their resolution.
 """
 
 import math
@@ -74,6 +75,17 @@ class Conv(nn.Module):
 def pixel_norm(x):
     """Return x [..., c] divided by the root of its mean square over c."""
     return x / jnp.sqrt(jnp.square(x).mean(-1, keepdims=True) + 1e-8)
+
+
+def group_std(x, group=4):
+    """Return x [b, h, w, c] with one more channel: the deviation over a group, on average (as PGGAN's code has it).
+
+    A group is every (b / group)-th image of the batch; where `group` does not divide b, groups are smaller.
+    """
+    b, group = len(x), math.gcd(len(x), group)
+    spread = jnp.sqrt(x.reshape(group, -1, *x.shape[1:]).var(0) + 1e-8).mean((1, 2, 3))  # [b / group]
+    spread = jnp.tile(spread, group).reshape(b, 1, 1, 1)
+    return jnp.concatenate([x, jnp.broadcast_to(spread, (*x.shape[:3], 1))], 3)
 
 
 def fir(x, taps, pad):

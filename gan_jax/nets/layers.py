@@ -31,15 +31,9 @@ def dropout(key, x, rate=0.5):
     return jnp.where(rng.uniform(key, x.shape) < rate, 0, x / (1 - rate))
 
 
-def minibatch_std(x, group=None):
-    """Return x [b, h, w, c] with one more channel: the deviation over the batch, on average (PGGAN, 1710.10196).
-
-    group: over that many images alone, every (b / group)-th, as PGGAN's code has it; over fewer if b is no multiple.
-    """
-    b, group = len(x), math.gcd(len(x), group or len(x))
-    grouped = x.reshape(group, b // group, *x.shape[1:])
-    spread = jnp.sqrt(grouped.var(0) + 1e-8).mean((1, 2, 3))  # [b / group]
-    spread = jnp.tile(spread, group).reshape(b, 1, 1, 1)
+def minibatch_std(x):
+    """Return x [b, h, w, c] with one more channel: the deviation over the batch, on average (PGGAN, 1710.10196)."""
+    spread = jnp.sqrt(x.var(0) + 1e-8).mean()
     return jnp.concatenate([x, jnp.broadcast_to(spread, (*x.shape[:3], 1))], 3)
 
 

@@ -9,7 +9,6 @@ import pytest
 from scipy.signal import upfirdn
 
 from gan_jax.nets import equalized
-from gan_jax.nets.layers import minibatch_std
 
 
 def filtered(x, taps, up=1, down=1, before=0):
@@ -114,9 +113,11 @@ def test_pixel_norm_gives_each_pixel_a_mean_square_of_one(x):
 
 def test_a_group_is_every_mth_image_and_no_other():
     x = np.random.default_rng(0).normal(size=(8, 2, 2, 3)).astype(np.float32)
-    spread = np.asarray(minibatch_std(jnp.asarray(x), 4))[..., 3]
+    spread = np.asarray(equalized.group_std(jnp.asarray(x), 4))[..., 3]
     for i in range(8):
         others = x[i % 2 :: 2]
         expected = np.sqrt(others.var(0) + 1e-8).mean()
         np.testing.assert_allclose(spread[i], expected, rtol=1e-5)
-    np.testing.assert_allclose(minibatch_std(jnp.asarray(x[:6]), 4)[..., 3], minibatch_std(x[:6], 2)[..., 3])
+    np.testing.assert_allclose(
+        equalized.group_std(jnp.asarray(x[:6]), 4)[..., 3], equalized.group_std(x[:6], 2)[..., 3]
+    )
