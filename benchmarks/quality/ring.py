@@ -71,9 +71,8 @@ def draw(file, samples, ks, moments, source):
     import matplotlib.pyplot as plt
 
     file.parent.mkdir(parents=True, exist_ok=True)
-    fig, grid = plt.subplots(
-        len(ks), len(moments) + 1, figsize=(1.5 * len(moments) + 1.5, 1.6 * len(ks)), squeeze=False
-    )
+    size = 1.5 * len(moments) + 1.5, 1.6 * len(ks) + 0.2
+    fig, grid = plt.subplots(len(ks), len(moments) + 1, figsize=size, squeeze=False, layout="constrained")
     reach = 1.35 * np.abs(source.modes.means).max()
     real = np.asarray(data.draw(source, jax.random.key(0), 2500)["x"])
     for line, k in zip(grid, ks, strict=True):
@@ -84,7 +83,6 @@ def draw(file, samples, ks, moments, source):
         line[0].set_ylabel("plain GAN (K = 0)" if k == 0 else f"unrolled, K = {k}", fontsize=9)
     for axis, moment in zip(grid[0], [*moments, None], strict=True):
         axis.set_title("data" if moment is None else f"step {moment:,}", fontsize=9)
-    fig.tight_layout(pad=0.4)
     fig.savefig(file, dpi=130)
 
 
