@@ -36,16 +36,16 @@ from gan_jax.run import Count, Decay, Picture, Setup, program
 class Config:
     dataset: str = "olivetti_faces,size=32"  # faces in the middle of pictures
     unseen: int = 8  # people, the last labels y, that are held out; 0: what the set holds out
-    steps: Count = 2000  # updates of both
+    steps: Count = 1200  # updates of both
     batch_size: Count = 16  # pictures a step
     plain: bool = False  # only reconstruct, by the background's code and decoder; no parts, no priors
-    ellipsoid: tuple[float, float, float] = (0.85, 1.1, 0.8)  # half-axes across, down, towards us; shares of half sides
+    ellipsoid: tuple[float, float, float] = (1.0, 1.25, 0.8)  # half-axes across, down, towards us; shares of half sides
     ridge: float = 0.01  # of the square of the light, where it is fitted
     face: float = 4.0  # weight of the squared error of albedo times shading where the ellipsoid is
     whole: float = 2.0  # that of the error of the picture
     adversarial: float = 1.0  # that of D's energy
     flat: float = 0.2  # that of the albedo's variation
-    shape: float = 0.2  # that of the squared distance of normals from the ellipsoid's
+    shape: float = 1.0  # that of the squared distance of normals from the ellipsoid's
     smooth: float = 0.2  # that of the squared variation of normals, halved
     light: float = 5.0  # that of the squared distance of the light from the fitted one
     white: float = 1.0  # that of the squared distance of the batch's mean shading from 0.75, halved
@@ -60,8 +60,8 @@ class Config:
 
 PRESETS = {
     "default": Config(),
-    "paper": Config("celeb_a,size=64", 0, 100_000, 100, margin=20.0, channels=(96, 48, 24)),
-    "tiny": Config("digits16", 0, 6, batch_size=8, code=8, channels=(2, 2)),
+    "paper": Config("celeb_a,size=64", 0, 100_000, 100, shape=0.2, margin=20.0, channels=(96, 48, 24)),
+    "tiny": Config("digits16", 0, 6, batch_size=8, code=8, channels=(2,)),
 }
 
 

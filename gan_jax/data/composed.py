@@ -144,7 +144,7 @@ def unseen(source: Source, n: int) -> Source:
             f"{source.name} has {source.classes} classes: the last {n} can't be held out. Ask for fewer, or 0."
         )
     held = _of_rows(source, np.flatnonzero(late), f"the last {n} classes", f"last{n}", None)
-    return _of_rows(source, np.flatnonzero(~late), f"all but the last {n} classes", f"butlast{n}", held)
+    return _of_rows(source, np.flatnonzero(~late), f"the last {n} classes held out", f"butlast{n}", held)
 
 
 def _of_rows(source, rows, said, mark, test):

@@ -90,16 +90,17 @@ def fitted(y, normals, seen, ridge):
 
 
 class Encoder(nn.Module):
-    """y [b, h, w, c] -> code [b, code] in [0, 1]; channels: from full resolution on; each layer halves it."""
+    """y [b, h, w, c] -> code [b, code]; channels: from full resolution on; each layer halves it."""
 
     code: int = 128
     channels: tuple[int, ...] = (96, 48, 24)
 
     @nn.compact
     def __call__(self, y, train=True):
+        x = 2 * y - 1
         for c in self.channels:
-            y = nn.relu(nn.max_pool(Conv(c, 5)(y), (2, 2), (2, 2), "SAME"))
-        return nn.sigmoid(nn.Dense(self.code)(y.reshape(y.shape[0], -1)))
+            x = nn.relu(nn.max_pool(Conv(c, 5)(x), (2, 2), (2, 2), "SAME"))
+        return nn.Dense(self.code)(x.reshape(x.shape[0], -1))
 
 
 class Decoder(nn.Module):

@@ -14,7 +14,8 @@ from experiments.pairs import intrinsic
 from gan_jax import UserError, data
 from gan_jax.nets import intrinsic as nets
 
-CFG = dataclasses.replace(intrinsic.PRESETS["tiny"], batch_size=3, lr=1e-2, margin=1.0)
+TINY = dataclasses.replace(intrinsic.PRESETS["tiny"], batch_size=3, lr=1e-2, margin=1.0)
+CFG = dataclasses.replace(TINY, channels=(2, 3))
 
 # The five constants of Ramamoorthi and Hanrahan 2001, equation 12, as roots.
 C1, C2, C3, C4 = (15 * math.pi) ** 0.5 / 16, (math.pi / 12) ** 0.5, 3 / 16 * (5 * math.pi) ** 0.5, math.pi**0.5 / 2
@@ -28,6 +29,10 @@ def lit(n, c3=C3):
     return [*first, 2 * C1 * x * y, 2 * C1 * y * z, c3 * z**2 - C5, 2 * C1 * x * z, C1 * (x**2 - y**2)]
 
 
+def relu(x):
+    return jnp.where(x > 0, x, 0.0)  # no slope at 0, where dead inputs put it
+
+
 def conv(p, x):
     order = ("NHWC", "HWIO", "NHWC")
     x = jax.lax.conv_general_dilated(
@@ -36,21 +41,24 @@ def conv(p, x):
     return x + p["bias"].reshape(1, 1, 1, -1)
 
 
-def encode(p, x):
-    for i in range(2):
-        x = jnp.maximum(conv(p[f"Conv_{i}"], x), 0)
+def encode(p, y):
+    x = 2 * y - 1
+    for i in range(len(p) - 1):
+        x = relu(conv(p[f"Conv_{i}"], x))
         b, h, w, c = x.shape
         x = x.reshape(b, h // 2, 2, w // 2, 2, c).max((2, 4))
-    return oracle.sigmoid(oracle.dense(p["Dense_0"], x.reshape(b, -1)))
+    return oracle.dense(p["Dense_0"], x.reshape(b, -1))
 
 
-def decode(p, code, act=lambda x: jnp.maximum(x, 0)):
-    """Of 16x16, from 4x4: each pixel becomes four, then a convolution; twice, then one more."""
-    x = act(oracle.dense(p["Dense_0"], code)).reshape(len(code), 4, 4, -1)
-    for i in range(2):
+def decode(p, code, act=relu):
+    """To 16x16: each pixel becomes four, then a convolution; as often as 16 was halved, then one more."""
+    levels = len(p) - 2
+    side = 16 // 2**levels
+    x = act(oracle.dense(p["Dense_0"], code)).reshape(len(code), side, side, -1)
+    for i in range(levels):
         x = x[:, jnp.arange(2 * x.shape[1]) // 2][:, :, jnp.arange(2 * x.shape[2]) // 2]
         x = act(conv(p[f"Conv_{i}"], x))
-    return conv(p["Conv_2"], x)
+    return conv(p[f"Conv_{levels}"], x)
 
 
 def taken_apart(p, y, c3):
@@ -99,7 +107,7 @@ def g_losses(made, y, light, adversarial):
     inner = mask[:, :-1, :-1]
     value = 4 * ((face * mask - y * mask) ** 2).mean() + 2 * abs(picture - y).mean() + adversarial
     value += 0.2 * (abs(right(albedo)) * inner + abs(down(albedo)) * inner).mean()
-    value += 0.2 * (((normals - n0) * mask) ** 2).mean()
+    value += CFG.shape * (((normals - n0) * mask) ** 2).mean()
     value += 0.1 * (right(normals) ** 2 * inner + down(normals) ** 2 * inner).mean()
     for k in range(2):
         value += 5 * ((of_light[:, k] - light[:, k]) ** 2).mean()
@@ -152,7 +160,7 @@ def begun():
 
 def test_the_plain_one_only_reconstructs():
     """By the background's code and decoder: what it descends is 2 L1 + D's energy, and no other part of G moves."""
-    start, cfg = begun(), dataclasses.replace(CFG, plain=True)
+    start, cfg = begun(), dataclasses.replace(TINY, plain=True)
     x = np.random.default_rng(1).uniform(-1, 1, (3, 16, 16, 1)).astype(np.float32)
     end, metrics = jax.jit(functools.partial(intrinsic.step, cfg))(start, {"x": x})
     moved = lambda one, other: any((a != b).any() for a, b in zip(*map(jax.tree.leaves, (one, other)), strict=True))
