@@ -6,14 +6,16 @@ of the normals by the light + (1 - matte) * background. G descends what is wrong
 knows it (EBGAN), and what albedo, normals, light, shading and matte are expected to be.
 
 Differences from the paper and the authors' code (zhixinshu/NeuralFaceEditing), whose weights these are:
-1. The normals and the matte that are expected are those of an ellipsoid, the light is the one that makes it most like
-   the picture, with one grey for the whole batch; there all three are those of a fitted 3-D face model.
+1. The normals and the matte that are expected are those of an ellipsoid, where it is seen; the light is the one that
+   makes it most like the picture, with one grey for the batch. There all three are those of a fitted 3-D face model.
 2. Light has nine numbers a channel (there a tenth is a factor), and one of the authors' constants, c3, is .743125.
 3. Normals are of slopes, so they have length 1; albedo, matte, background end in sigmoids (rectifiers and clips there,
    with a loss of lengths). The matte has one channel. All decoders double to the nearest; D's output is unbounded.
-4. G descends all of D's energy (there D's input counts as a constant). Both are updated at once, on one batch.
-5. Adam at one rate, there RMSProp at one that rises and falls. The energy of fakes is raised up to a small margin.
-6. The default is narrower at full resolution, wider below, and sees grey faces of 32x32: its albedo has one channel.
+4. Codes of pictures have no sigmoid, and pictures come in as [-1, 1]: both learned sooner.
+5. G descends all of D's energy (there D's input counts as a constant). Both are updated at once, on one batch.
+6. Adam at one rate, there RMSProp at one that rises and falls. The energy of fakes is raised up to a small margin.
+7. The default is narrower at full resolution, wider below, holds on to the ellipsoid's normals five times as much, and
+   sees grey faces of 32x32: its albedo has one channel.
 
     python -m experiments intrinsic             40 people's faces, of whom 8 are held out
     python -m experiments intrinsic --plain     an autoencoder of the same width and code, to compare with
