@@ -11,7 +11,7 @@ Differences from the paper and the authors' code (zhixinshu/NeuralFaceEditing), 
 2. Light has nine numbers a channel (there a tenth is a factor), and one of the authors' constants, c3, is .743125.
 3. Normals are of slopes, so they have length 1; albedo, matte, background end in sigmoids (rectifiers and clips there,
    with a loss of lengths). The matte has one channel. All decoders double to the nearest; D's output is unbounded.
-4. Codes of pictures have no sigmoid, and pictures come in as [-1, 1]: both learned sooner.
+4. Codes of pictures have no sigmoid, and the encoders see pictures in [-1, 1].
 5. G descends all of D's energy (there D's input counts as a constant). Both are updated at once, on one batch.
 6. Adam at one rate, there RMSProp at one that rises and falls. The energy of fakes is raised up to a small margin.
 7. The default is narrower at full resolution, wider below, holds on to the ellipsoid's normals five times as much, and
