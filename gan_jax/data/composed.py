@@ -126,15 +126,38 @@ def of_class(source: Source, which: int) -> Source:
     if not len(rows):
         raise UserError(f"{source.name} has a split without any record of class {which}.")
     said = source.row["y"].names[which] if source.row["y"].names else which
+    return _of_rows(source, rows, f"only {said}", f"class{which}", source.test and of_class(source.test, which))
+
+
+@functools.cache
+def unseen(source: Source, n: int) -> Source:
+    """Return the source whose last n classes are held out: none of their records is trained on, and these are its test.
+
+    With n > 0 a test split that it has is left aside. With n = 0, and of a toy, the source stays as it is. Raises
+    UserError where there are no classes, or so few that one of both has no record.
+    """
+    if not n or not source.n:
+        return source
+    late = np.asarray(source.whole()["y"]) >= source.classes - n if source.classes else np.zeros(1, bool)
+    if late.all() or not late.any():
+        raise UserError(
+            f"{source.name} has {source.classes} classes: the last {n} can't be held out. Ask for fewer, or 0."
+        )
+    held = _of_rows(source, np.flatnonzero(late), f"the last {n} classes", f"last{n}", None)
+    return _of_rows(source, np.flatnonzero(~late), f"the last {n} classes held out", f"butlast{n}", held)
+
+
+def _of_rows(source, rows, said, mark, test):
+    """Return the source of some of its records, which are those that `said` says, and `mark` in its fingerprint."""
     return dataclasses.replace(
         source,
         n=len(rows),
-        says=source.says and f"{source.says}; only {said}",
+        says=source.says and f"{source.says}; {said}",
         pick=lambda key, i, b: order(rng.at(key, 0, "data"), i, b, len(rows)),
         read=lambda indices: source.read(rows[np.asarray(indices, int)]),
         whole=lambda: jax.tree.map(lambda a: a[rows], source.whole()),
-        test=source.test and of_class(source.test, which),
-        fingerprint=source.fingerprint and f"{source.fingerprint}-class{which}",
+        test=test,
+        fingerprint=source.fingerprint and f"{source.fingerprint}-{mark}",
         nbytes=source.nbytes * len(rows) // source.n,
     )
 
