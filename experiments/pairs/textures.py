@@ -141,10 +141,10 @@ def step(cfg, state, batch):
 
 
 def drawn(cfg, state, key, n, side):
-    """Return n pictures of this side [n, side, side, c], a few at a time; of photographs, those of `side` alone."""
+    """Return n pictures of this side [n, side, side, c]; of photographs, those of `side` alone."""
     photos = data.examples(photographs(cfg), key, n)["x"] if cfg.content else None
-    one = lambda z: forward(build(cfg)[0], state.g.params, state.g.stats, z[None], train=False)[0][0]
-    return jax.lax.map(one, decoded(cfg, key, photos, n, side), batch_size=16)
+    z = decoded(cfg, key, photos, n, side)
+    return forward(build(cfg)[0], state.g.params, state.g.stats, z, train=False)[0]
 
 
 def sample(cfg, state, key, n):
