@@ -44,7 +44,7 @@ class Config:
     content: str = ""  # a set of photographs, to be painted so; by default G decodes noise
     features: str = "cifar10_subset"  # a set with labels, through whose classifier D looks, or "vgg16"
     side: Count = 64  # pixels of the crops, a multiple of 8
-    steps: Count = 1500  # updates of D, then of G
+    steps: Count = 700  # updates of D, then of G
     batch_size: Count = 4  # crops a step, and pictures made
     z_dim: Count = 32  # channels of the noise, an eighth as large as a picture
     style: float = 1.0  # weight of D's scores in G's loss
@@ -58,8 +58,8 @@ class Config:
 
 PRESETS = {
     "default": Config(),
-    "vgg16": Config(features="vgg16", steps=800),
-    "style": Config(content="bsds300,size=128", features="vgg16", steps=800),
+    "vgg16": Config(features="vgg16"),
+    "style": Config(content="bsds300,size=128", features="vgg16"),
     "paper": Config("monet_paintings", 149, "bsds300", "vgg16", 128, 1250, 64, style=0.01, pixel=1, width=64, lr=0.02),
     "tiny": Config("digits16", 3, features="digits", side=8, steps=6, batch_size=8, z_dim=4, border=0, width=1),
 }
