@@ -58,10 +58,8 @@ def main(
     row["looks"] = harness.history(folder, ["gram/made", "diversity"])
     row |= {"config": dataclasses.asdict(run.cfg), "trained": harness.trained_by(folder)}
     harness.record(record, [row], out)
-    whole = data.encode(data.draw(data.alone(data.load(run.cfg.dataset), run.cfg.picture), jax.random.key(0), 1)["x"])[
-        0
-    ]
-    draw(Path(out, f"{record}.png"), [whole, np.concatenate(panels[0][0]), *panels[1][0], panels[1][1]])
+    whole = data.draw(data.alone(data.load(run.cfg.dataset), run.cfg.picture), jax.random.key(0), 1)["x"]
+    draw(Path(out, f"{record}.png"), [encode(whole), np.concatenate(panels[0][0]), *panels[1][0], panels[1][1]])
 
 
 def at_size(run, side, iterations, repeats):
