@@ -14,6 +14,7 @@ from gan_jax.data.batches import stream as stream
 from gan_jax.data.batches import take as take
 from gan_jax.data.colours import from_lab as from_lab
 from gan_jax.data.colours import to_lab as to_lab
+from gan_jax.data.composed import alone as alone
 from gan_jax.data.composed import counterparts as counterparts
 from gan_jax.data.composed import few as few
 from gan_jax.data.composed import join as join

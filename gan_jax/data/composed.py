@@ -163,6 +163,31 @@ def _of_rows(source, rows, said, mark, test):
 
 
 @functools.cache
+def alone(source: Source, which: int) -> Source:
+    """Return the toy whose every row is one record of the source, number `which` from 0 on; other recipes cut it.
+
+    Nothing of it is held out: `test` is the same. Raises UserError where there is no such record.
+    """
+    if not 0 <= which < source.n:
+        raise UserError(f"{source.name} has {source.n} records: there is no number {which}, counted from 0 on.")
+    record = functools.cache(lambda: source.read(np.array([which])))
+
+    def make(_, key, i, b):
+        batch = source.make(record(), key, i, 1)
+        return jax.tree.map(lambda a: jnp.broadcast_to(a, (b, *a.shape[1:])), batch)
+
+    toy = Source(
+        source.name,
+        source.fields,
+        make=make,
+        fingerprint=source.fingerprint and f"{source.fingerprint}-record{which}",
+        content=source.content,
+        says=source.says and f"{source.says}; only record {which}",
+    )
+    return dataclasses.replace(toy, test=toy)
+
+
+@functools.cache
 def counterparts(source: Source, field: str, which: int) -> Source:
     """Return the source of pairs: x is a record whose label `field` is `which`, `source` is the x of one of another.
 

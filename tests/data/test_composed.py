@@ -106,3 +106,20 @@ def test_stacked(digits):
     )
     assert data.reference(source)["real"].shape == (256, 8, 8, 3)
     assert data.reference(source)["anchors"].shape[1:] == (8, 8, 3)
+
+
+def test_one_record_alone(digits):
+    """Every row is that record, held out or not, as other recipes see it: cut, each row is a place of its own in it."""
+    source, x = digits[0], np.asarray(data.decode(digits[1])["x"])
+    only = data.alone(source, 5)
+    rows = data.draw(only, KEY, 4)
+    assert only.n == 0 and not data.resident(only) and only.fingerprint == f"{source.fingerprint}-record5"
+    np.testing.assert_array_equal(rows["x"], x[[5] * 4])
+    np.testing.assert_array_equal(data.draw(only.test, KEY, 2)["y"], digits[1]["y"][[5, 5]])
+    crops = np.asarray(jax.jit(lambda: data.draw(data.cut(only, 4), KEY, 64))()["x"])
+    places = [x[5, i : i + 4, j : j + 4] for i in range(5) for j in range(5)]
+    found = [next(k for k, place in enumerate(places) if (place == crop).all()) for crop in crops]
+    assert crops.shape == (64, 4, 4, 1) and len(set(found)) > 15
+    for wrong in (-1, source.n):
+        with pytest.raises(UserError, match=f"digits has 1497 records: there is no number {wrong}"):
+            data.alone(source, wrong)
