@@ -30,8 +30,9 @@ def ada(key, x, p):
 
     p: the probability of each of them, by itself, in the order of `draw`; a number or traced. As the authors' code has
     it, but that the image is mirrored at its sides without end (there: once a side, and 0 beyond), of which the margins
-    need not be measured. With p = 0 x comes back, but for rounding: the filter is orthogonal to its even shifts. A flip
-    or a turn is not exact to the pixel, since the filter is not quite symmetric. Raises UserError for other channels.
+    need not be measured. With p = 0 x comes back, but for rounding: the filter is orthogonal to its even shifts. Flips
+    and turns, as there, also move each axis that they reverse by 0.1 pixels, since the filter is not quite symmetric.
+    Raises UserError for other channels.
     """
     if x.shape[-1] not in (1, 3):
         raise UserError(f"ADA augments grey and RGB images; these have {x.shape[-1]} channels.")
