@@ -3,6 +3,7 @@
 from gan_jax.game import augment as augment
 from gan_jax.game import losses as losses
 from gan_jax.game import penalties as penalties
+from gan_jax.game import regularisers as regularisers
 from gan_jax.game import rng as rng
 from gan_jax.game.lookahead import unroll as unroll
 from gan_jax.game.player import Player as Player
