@@ -1,21 +1,19 @@
 """How to train a GAN: each tip of "ganhacks" that is a matter of training as a switch, from none of them to all.
 
 Chintala, Denton, Arjovsky and Mathieu 2016, github.com/soumith/ganhacks, on DCGAN (arXiv 1511.06434). TIPS says which
-tip of that list each word is; without it the step does the opposite. `python -m benchmarks tips` measures each alone.
+tip of the list each word is; without it the step does the opposite. `python -m benchmarks tips` measures each alone.
 
 Differences from the paper, which is a list and says few numbers:
-1. Left out: slerp, no matter of training (3); instance norm, as batch norm is there (4); average pools and pixel
-   shuffles beside strides (5); hybrids with VAEs (7); going back to old G and D (8); signs of failure, which every run
-   looks for (10); balancing by the losses, which the list warns of (11); embeddings of conditions (16).
+1. Left out: slerp, no matter of training (3); instance norm (4), average pools and pixel shuffles (5), since batch norm
+   and strides are there; hybrids with VAEs (7); going back to old G and D (8); signs of failure, which every run looks
+   for (10); balancing by the losses, which the list warns of (11); embeddings of conditions (16).
 2. "Flip labels when training generator" (2) is `nonsat` itself: the same gradient.
-3. A label in twenty is flipped; noise on x has a deviation of 0.1 that falls in a straight line to 0, noise in G one of
-   0.1; SGD has 20 times Adam's rate; 512 old fakes are kept; dropout follows every hidden layer of G.
+3. What the list leaves open are the numbers of Config; noise on x falls in a straight line.
 4. `labels` is AC-GAN's (arXiv 1610.09585): G is given a class and D names it; D learns the classes from reals alone.
 5. `replay` is CycleGAN's pool: half of what D sees are old fakes. `minibatch` is that of Salimans 2016 (1606.03498).
 6. Without `split` D keeps statistics of reals and fakes mixed; nobody samples with them.
 
     python -m experiments tips                            tips 1 to 5, on 8x8 digits, in a minute
-    python -m experiments tips --preset ganhacks
     python -m experiments tips --tips=tanh,nonsat,smooth  these alone; --tips= for none
 """
 
@@ -112,7 +110,7 @@ def latent(cfg, key, n):
     """Return (what G is given [n, ...], the classes in it [n])."""
     z_key, y_key = jax.random.split(key)
     shape, classes = (n, cfg.z_dim), data.load(cfg.dataset).classes
-    z = rng.normal(z_key, shape) if "gaussian" in chosen(cfg) else rng.uniform(z_key, shape, -1)
+    z = rng.normal(z_key, shape) if "gaussian" in chosen(cfg) else rng.uniform(z_key, shape, minval=-1)
     y = jax.random.randint(y_key, (n,), 0, max(classes, 1), jnp.int32)
     return (jnp.concatenate([z, jax.nn.one_hot(y, classes, dtype=z.dtype)], 1) if "labels" in chosen(cfg) else z), y
 

@@ -47,7 +47,7 @@ def draw(key, b, p):
     shifts shares of a side, `turns` quarters of a turn. Hue and saturation do nothing to grey.
     """
     of = lambda name: rng.at(key, 0, name)
-    flip, turns, right, down, before, after, luma, hue = rng.uniform(of("even"), (8, b), -1)  # in [-1, 1)
+    flip, turns, right, down, before, after, luma, hue = rng.uniform(of("even"), (8, b), minval=-1)  # in [-1, 1)
     scale, stretch, *move, brightness, contrast, saturation = rng.normal(of("normal"), (7, b))
     sign = lambda even: 1 - 2 * jnp.floor(even + 1)  # 1 or -1, from [-1, 1)
     drawn = {  # name: (what it is where it happens, and where not)
@@ -154,7 +154,7 @@ def diff_augment(key, x):
 
 def recolour_evenly(key, x):
     """Return x, each row brighter by up to +-0.5, its saturation times 0 to 2, its contrast times 0.5 to 1.5."""
-    between = lambda name, low, high: rng.uniform(rng.at(key, 0, name), (len(x), 1, 1, 1), low, high)
+    between = lambda name, low, high: rng.uniform(rng.at(key, 0, name), (len(x), 1, 1, 1), minval=low, maxval=high)
     around = lambda x, axes, factor: (mean := x.mean(axes, keepdims=True)) + factor * (x - mean)
     y = around(x + between("brightness", -0.5, 0.5), -1, between("saturation", 0, 2))
     return around(y, (1, 2, 3), between("contrast", 0.5, 1.5)).astype(x.dtype)
@@ -165,7 +165,7 @@ def translate(key, x):
     b, h, w, _ = x.shape
 
     def start(name, reach):
-        return jnp.floor(rng.uniform(rng.at(key, 0, name), (b,), 0, 2 * reach + 1)).astype(jnp.int32)
+        return jnp.floor(rng.uniform(rng.at(key, 0, name), (b,), maxval=2 * reach + 1)).astype(jnp.int32)
 
     padded = jnp.pad(x, [(0, 0), (h // 8, h // 8), (w // 8, w // 8), (0, 0)])
     along = jax.lax.dynamic_slice_in_dim
@@ -179,7 +179,7 @@ def cutout(key, x):
 
     def inside(name, side):
         size, pixel = side // 2, jnp.arange(side)[None]
-        first = jnp.floor(rng.uniform(rng.at(key, 0, name), (b, 1), 0, side + 1 - size % 2)) - size // 2
+        first = jnp.floor(rng.uniform(rng.at(key, 0, name), (b, 1), maxval=side + 1 - size % 2)) - size // 2
         return (pixel >= first) & (pixel < first + size)
 
     rows, columns = inside("rows", h)[:, :, None, None], inside("columns", w)[:, None, :, None]

@@ -59,7 +59,8 @@ def instance_noise(key, x, sigma, share=0.0):
     share: how much of the way to no noise lies behind, such as step / steps; beyond 1 it counts as 1. (Sonderby et al.
     2017, arXiv 1610.04490; Arjovsky and Bottou 2017, arXiv 1701.04862.)
     """
-    return x + (sigma * jnp.clip(1 - share, 0, 1) * rng.normal(key, x.shape)).astype(x.dtype)
+    level = (sigma * jnp.clip(1 - share, 0, 1)).astype(x.dtype)
+    return x + level * rng.normal(key, x.shape).astype(x.dtype)
 
 
 def labels(key, b, real=(1.0, 1.0), fake=(0.0, 0.0), flip=0.0):
@@ -68,12 +69,13 @@ def labels(key, b, real=(1.0, 1.0), fake=(0.0, 0.0), flip=0.0):
     How to train a GAN (Chintala et al. 2016, github.com/soumith/ganhacks) takes (0.7, 1.2) and (0, 0.3), and flips
     "occasionally". One-sided smoothing (Salimans et al. 2016, arXiv 1606.03498): real = (0.9, 0.9).
     """
-    draw = lambda name, *range: rng.uniform(rng.at(key, 0, name), (b,), *range)
-    kinds = {"real": (real, fake), "fake": (fake, real)}
-    return tuple(
-        jnp.where(draw(f"flip {name}") < flip, draw(f"other {name}", *other), draw(name, *own))
-        for name, (own, other) in kinds.items()
-    )
+    uniform = lambda name, low, high: rng.uniform(rng.at(key, 0, name), (b,), minval=low, maxval=high)
+
+    def of(name, own, other):
+        flipped = uniform(f"flip {name}", 0, 1) < flip
+        return jnp.where(flipped, uniform(f"other {name}", *other), uniform(name, *own))
+
+    return of("real", real, fake), of("fake", fake, real)
 
 
 def cross_entropy(score, label):
