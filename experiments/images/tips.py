@@ -7,11 +7,10 @@ Differences from the paper, which is a list and says few numbers:
 1. Left out: slerp, no matter of training (3); instance norm (4), average pools and pixel shuffles (5), since batch norm
    and strides are there; hybrids with VAEs (7); going back to old G and D (8); signs of failure, which every run looks
    for (10); balancing by the losses, which the list warns of (11); embeddings of conditions (16).
-2. "Flip labels when training generator" (2) is `nonsat` itself: the same gradient.
-3. What the list leaves open are the numbers of Config; noise on x falls in a straight line.
-4. `labels` is AC-GAN's (arXiv 1610.09585): G is given a class and D names it; D learns the classes from reals alone.
-5. `replay` is CycleGAN's pool: half of what D sees are old fakes. `minibatch` is that of Salimans 2016 (1606.03498).
-6. Without `split` D keeps statistics of reals and fakes mixed; nobody samples with them.
+2. What the list leaves open are the numbers of Config; noise on x falls in a straight line.
+3. `labels` is AC-GAN's (arXiv 1610.09585): G is given a class and D names it; D learns the classes from reals alone.
+4. `replay` is CycleGAN's pool: half of what D sees are old fakes. `minibatch` is that of Salimans 2016 (1606.03498).
+5. Without `split` D keeps statistics of reals and fakes mixed; nobody samples with them.
 
     python -m experiments tips                            tips 1 to 5, on 8x8 digits, in a minute
     python -m experiments tips --tips=tanh,nonsat,smooth  these alone; --tips= for none
@@ -32,7 +31,7 @@ from gan_jax.run import Count, Decay, Setup, Share, program
 
 TIPS = {
     "tanh": 1,  # G ends in tanh; without: in a linear layer
-    "nonsat": 2,  # G ascends log D; without: it descends log(1 - D)
+    "nonsat": 2,  # G ascends log D, as it does with flipped labels; without: it descends log(1 - D)
     "gaussian": 3,  # z is normal; without: uniform in [-1, 1)
     "split": 4,  # D sees batches of reals alone and of fakes alone; without: batch norm over both
     "leaky": 5,  # leaky ReLU and strides; without: ReLU in both nets, max-pooling in D
@@ -117,8 +116,7 @@ def latent(cfg, key, n):
 
 def scores(cfg, params, d, pictures, key, share):
     """Return what D says of reals and of fakes, [b, 1 + classes] each, and its new statistics."""
-    _, D, *_ = build(cfg)
-    noise = cfg.noise * ("noise" in chosen(cfg))
+    D, noise = build(cfg)[1], cfg.noise * ("noise" in chosen(cfg))
     seen = [regularisers.instance_noise(jax.random.fold_in(key, i), x, noise, share) for i, x in enumerate(pictures)]
     if "split" in chosen(cfg):
         (real, stats), (made, _) = (forward(D, params, d.stats, x) for x in seen)
@@ -130,18 +128,17 @@ def scores(cfg, params, d, pictures, key, share):
 def step(cfg, state, batch):
     G, _, g_tx, d_tx = build(cfg)
     tips, x, b = chosen(cfg), batch["x"], len(batch["x"])
-    turns = 2 if "twice" in tips else 1
-    share = state.step / cfg.noise_steps
+    d, old, turns, share = state.d, state.old, 1 + ("twice" in tips), state.step / cfg.noise_steps
     ranges = {"real": (0.7, 1.2), "fake": (0.0, 0.3)} if "smooth" in tips else {}
     named = lambda said, y: optax.softmax_cross_entropy_with_integer_labels(said[:, 1:], y) if "labels" in tips else 0.0
 
     def move_d(d, old, turn):
         key = lambda name: jax.random.fold_in(rng.at(state.key, state.step, name), turn)
         z, y = latent(cfg, key("z"), b)
-        generate = lambda params: forward(G, params, state.g.stats, z, key("g"))
-        fake, to_g, g_stats = jax.vjp(generate, state.g.params, has_aux=True)  # G runs once, for both players
-        seen = (state.step * turns + turn) * b
-        shown, old = pool.query(key("old"), old, seen, fake) if "replay" in tips else (fake, old)
+        fake, to_g, g_stats = jax.vjp(lambda p: forward(G, p, state.g.stats, z, key("g")), state.g.params, has_aux=True)
+        shown, old = (
+            pool.query(key("old"), old, (turns * state.step + turn) * b, fake) if "replay" in tips else (fake, old)
+        )
         label, fake_label = regularisers.labels(key("labels"), b, **ranges, flip=cfg.flip * ("flip" in tips))
 
         def d_loss(params):
@@ -152,7 +149,6 @@ def step(cfg, state, batch):
         (value, (stats, *said)), grads = jax.value_and_grad(d_loss, has_aux=True)(d.params)
         return descend(d, grads, d_tx, stats), old, (fake, y, to_g, g_stats), (value, *said)
 
-    d, old = state.d, state.old
     for turn in range(turns):
         d, old, (fake, y, to_g, g_stats), said = move_d(d, old, turn)
 
