@@ -107,8 +107,7 @@ def init(cfg, key):
 
 def latent(cfg, key, n):
     """Return (what G is given [n, ...], the classes in it [n])."""
-    z_key, y_key = jax.random.split(key)
-    shape, classes = (n, cfg.z_dim), data.load(cfg.dataset).classes
+    (z_key, y_key), shape, classes = jax.random.split(key), (n, cfg.z_dim), data.load(cfg.dataset).classes
     z = rng.normal(z_key, shape) if "gaussian" in chosen(cfg) else rng.uniform(z_key, shape, minval=-1)
     y = jax.random.randint(y_key, (n,), 0, max(classes, 1), jnp.int32)
     return (jnp.concatenate([z, jax.nn.one_hot(y, classes, dtype=z.dtype)], 1) if "labels" in chosen(cfg) else z), y
@@ -136,9 +135,8 @@ def step(cfg, state, batch):
         key = lambda name: jax.random.fold_in(rng.at(state.key, state.step, name), turn)
         z, y = latent(cfg, key("z"), b)
         fake, to_g, g_stats = jax.vjp(lambda p: forward(G, p, state.g.stats, z, key("g")), state.g.params, has_aux=True)
-        shown, old = (
-            pool.query(key("old"), old, (turns * state.step + turn) * b, fake) if "replay" in tips else (fake, old)
-        )
+        before = (state.step * turns + turn) * b  # fakes
+        shown, old = pool.query(key("old"), old, before, fake) if "replay" in tips else (fake, old)
         label, fake_label = regularisers.labels(key("labels"), b, **ranges, flip=cfg.flip * ("flip" in tips))
 
         def d_loss(params):
