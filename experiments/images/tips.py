@@ -100,9 +100,9 @@ def build(cfg):
 
 def init(cfg, key):
     G, D, g_tx, d_tx = build(cfg)
-    x, (z, _) = jnp.zeros((2, *data.load(cfg.dataset).shape)), latent(cfg, key, 2)
+    x, (z, _) = jnp.zeros((2, *data.load(cfg.dataset).shape), jnp.float32), latent(cfg, key, 2)
     g, d = create(G, g_tx, rng.at(key, 0, "g"), z, key), create(D, d_tx, rng.at(key, 0, "d"), x)
-    return State(jnp.int32(0), key, g, d, jnp.zeros((cfg.history if "replay" in chosen(cfg) else 1, *x.shape[1:])))
+    return State(jnp.int32(0), key, g, d, x[:1].repeat(cfg.history if "replay" in chosen(cfg) else 1, 0))
 
 
 def latent(cfg, key, n):
