@@ -69,7 +69,7 @@ PRESETS = {
     ),
     "mnist1k_quarter": _mnist1k,  # 1000 modes against a D of a quarter, or half, of G's width; not grown
     "mnist1k_half": dataclasses.replace(_mnist1k, d_width=4),
-    "tiny": Config("digits16", steps=6, batch_size=8, stable=4, fade=12, z_dim=4, width=2, d_width=2, most=4),
+    "tiny": Config("digits", steps=6, batch_size=8, stable=4, fade=12, nets="mnist1k", z_dim=4, width=4, ema=0.5),
 }
 
 
