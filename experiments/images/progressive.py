@@ -17,8 +17,8 @@ Differences from the paper and the authors' code:
 5. The presets `mnist1k_*` are its test of 1000 modes, with equalised rates, pixel norm and deviation, not grown. Images
    are three new digits each time (there: out of a million that were drawn once).
 
-    python -m experiments progressive                                                MNIST, grown up to 32x32
-    python -m experiments progressive --dataset path/to/folder --size 64
+    python -m experiments progressive                                            16x16 digits, in three levels
+    python -m experiments progressive --dataset path/to/folder --size 64         five levels
 """
 
 import dataclasses
@@ -37,39 +37,39 @@ from gan_jax.run import Count, Decay, Setup, program
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    dataset: str = "mnist"  # any image set by name, or a folder
-    steps: Count = 3000  # updates of G
+    dataset: str = "usps"  # any image set by name, or a folder
+    steps: Count = 5000  # updates of G
     batch_size: Count = 16  # images, and rows of noise, an update
     d_steps: Count = 1  # updates of D for each one of G
     first: Literal[4, 8, 16, 32, 64, 128, 256, 512, 1024] = 4  # the side of images at the start
-    stable: Count = 6000  # images shown at each level, once it is there
-    fade: Count = 6000  # images shown while it is faded in
+    stable: Count = 4800  # images shown at each level, once it is there
+    fade: Count = 4800  # images shown while it is faded in
     nets: Literal["paper", "mnist1k"] = "paper"  # mnist1k: the small ones
     z_dim: Count = 64  # the latent, standard normal; G normalises it
-    width: Count = 8  # channels of G at the last level
-    d_width: Count = 8  # channels of D there
+    width: Count = 16  # channels of G at the last level
+    d_width: Count = 16  # channels of D there
     most: Count = 512  # channels of any level, at most
     group: int = 4  # images of which D sees the deviation; 0: it does not
     penalty: float = 10.0  # weight of the gradient penalty
     target: float = 1.0  # t, the norm of D's gradient; on CIFAR-10 750
     drift: float = 0.001  # weight of the squared scores of reals
-    lr: float = 1e-3  # Adam's rate for both (its decay of the first moment is 0)
+    lr: float = 2e-3  # Adam's rate for both (its decay of the first moment is 0)
     b2: Decay = 0.99  # Adam's decay of the second moment
-    ema: Decay = 0.99  # decay of the averaged G
+    ema: Decay = 0.995  # decay of the averaged G
 
 
 _mnist1k = Config(
     "stacked_mnist", steps=31_250, batch_size=64, d_steps=5, first=32, stable=500_000, fade=2_000_000, nets="mnist1k",
-    d_width=2, group=64, drift=0.0, ema=0.999,
+    width=8, d_width=2, group=64, drift=0.0, lr=1e-3, ema=0.999,
 )  # fmt: skip
 PRESETS = {
     "default": Config(),
-    "paper": Config(
-        "celeb_a_hq/1024", steps=1_187_500, stable=800_000, fade=800_000, z_dim=512, width=16, d_width=16, ema=0.999
-    ),
+    "paper": Config("celeb_a_hq/1024", steps=1_187_500, stable=800_000, fade=800_000, z_dim=512, lr=1e-3, ema=0.999),
     "mnist1k_quarter": _mnist1k,  # 1000 modes against a D of a quarter, or half, of G's width; not grown
     "mnist1k_half": dataclasses.replace(_mnist1k, d_width=4),
-    "tiny": Config("digits", steps=6, batch_size=8, stable=4, fade=12, nets="mnist1k", z_dim=4, width=4, ema=0.5),
+    "tiny": Config(
+        "digits", steps=6, batch_size=8, stable=4, fade=12, nets="mnist1k", z_dim=4, width=4, d_width=4, ema=0.5
+    ),
 }
 
 
