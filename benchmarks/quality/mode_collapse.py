@@ -33,6 +33,8 @@ STACKED = {
     "mrgan": "mrgan --preset=stacked_{size}",
     "veegan": "veegan --preset=stacked_{size}",
     "wgan_gp": "wgan_gp --preset=stacked_{size}",
+    "pggan": "progressive --preset=mnist1k_{size}",
+    "pggan_nostd": "progressive --preset=mnist1k_{size} --group=0",
     "r3gan": "r3gan --preset=stacked_{size} --burn-in={burn_in} --ema={half_life}",
     "r3gan_resnet": "r3gan --preset=stacked_resnet --burn-in={burn_in} --ema={half_life}",
 }
@@ -59,6 +61,8 @@ PUBLISHED = {
         "pacgan3": "601.3 ± 32.18, KL 2.00 ± 0.17 [PacGAN]",
         "pacgan4": "667.4 ± 29.00, KL 1.81 ± 0.15 [PacGAN]",
         "wgan_gp": "640.1 ± 136.3, KL 1.97 [PGGAN]",
+        "pggan": "881.3 ± 39.2, KL 0.39 [PGGAN]",
+        "pggan_nostd": "856.7 ± 50.4, KL 0.40 [PGGAN]",
         "r3gan_resnet": "1000, KL 0.0781 [R3GAN]",
     },
     "half": {
@@ -70,6 +74,8 @@ PUBLISHED = {
         "pacgan3": "866.6 ± 12.10, KL 0.90 ± 0.04 [PacGAN]",
         "pacgan4": "820.2 ± 25.50, KL 1.15 ± 0.14 [PacGAN]",
         "wgan_gp": "772.4 ± 146.5, KL 1.35 [PGGAN]",
+        "pggan": "918.3 ± 30.2, KL 0.22 [PGGAN]",
+        "pggan_nostd": "886.6 ± 58.5, KL 0.26 [PGGAN]",
         "r3gan_resnet": "1000, KL 0.0781 [R3GAN]",
     },
     "ring": {
