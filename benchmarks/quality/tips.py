@@ -53,26 +53,39 @@ def main(
         used = tips.HACKS if name == "ganhacks" else (*base, *(() if name == "none" else (name,)))
         folder = Path(runs, f"{dataset}-{steps}x{seeds}", "+".join(used) or "none")
         given = [f"--tips={','.join(used)}", f"--dataset={dataset}", f"--steps={steps}", f"--seeds={seeds}"]
-        results = harness.trained(tips, [*given, *harness.words(flags)], folder)
-        scores = judge(compare.sampled(folder, samples)) | {"diversity": results["diversity"]}
-        row = {"tip": name, "number": tips.TIPS.get(name), "tips": used, **scores, "health": results["health"]}
-        row |= {"seconds": results["seconds"], "config": rundir.read(folder)["config"]}
-        rows.append(row | {"trained": harness.trained_by(folder)})
-        print(f"{name}: " + ", ".join(f"{n} {log.spread(scores[n])}" for n in SCORES), flush=True)
+        row = scored(tips, [*given, *harness.words(flags)], folder, judge, samples)
+        rows.append({"tip": name, "number": tips.TIPS.get(name), "tips": used} | row)
+        print(f"{name}: " + ", ".join(f"{n} {log.spread(row[n])}" for n in SCORES), flush=True)
     protocol = f"{dataset}, {steps} updates of G, {seeds} seeds, last step, mean ± standard deviation; {judge.protocol}"
     protocol = harness.with_flags(protocol + (f"; all with {', '.join(base)}" if base else ""), flags)
-    itself = judge(data.decode({"x": source.whole()["x"][:samples]})["x"][None])
-    report(Path(out, "tips-based" if base else "tips"), protocol, rows, itself)
+    report(
+        Path(out, "tips-based" if base else "tips"), protocol, ("tip", "number"), rows, itself(judge, source, samples)
+    )
 
 
-def report(file, protocol, rows, itself):
-    """Print a row for each tip, and one of the training data itself; write them to FILE.md, and all to FILE.jsonl."""
-    head = "tip", "number", *(name.replace("_", " ") for name in SCORES), "health", "seconds"
-    lines = [
-        (row["tip"], row["number"] or "", *(log.spread(row[n]) for n in SCORES), said(row), round(row["seconds"]))
-        for row in rows
-    ]
-    lines.append(("the training data", "", *(log.spread(itself[n]) if n in itself else "1" for n in SCORES), "", ""))
+def scored(module, flags, folder, judge, samples):
+    """Return scores, health and seconds of the experiment's run with these flags, trained unless it is there."""
+    results = harness.trained(module, flags, folder)
+    row = judge(compare.sampled(folder, samples)) | {"diversity": results["diversity"], "health": results["health"]}
+    row |= {"seconds": results["seconds"], "config": rundir.read(folder)["config"]}
+    return row | {"trained": harness.trained_by(folder)}
+
+
+def itself(judge, source, samples):
+    """Return the scores of the training data."""
+    return judge(data.decode({"x": source.whole()["x"][:samples]})["x"][None])
+
+
+def report(file, protocol, names, rows, itself):
+    """Print a row for each way, and one of the training data itself; write them to FILE.md, and all to FILE.jsonl.
+
+    names: of what a row says of its way, which comes first.
+    """
+    head = *names, *(name.replace("_", " ") for name in SCORES), "health", "seconds"
+    own = lambda row: (row[name] or "" for name in names)
+    lines = [(*own(row), *(log.spread(row[n]) for n in SCORES), said(row), round(row["seconds"])) for row in rows]
+    first = "the training data", *("" for _ in names[1:])
+    lines.append((*first, *(log.spread(itself[n]) if n in itself else "1" for n in SCORES), "", ""))
     lines = harness.table(head, lines)
     harness.record(file.name, [{"protocol": protocol, "itself": itself}, *rows], file.parent)
     file.with_suffix(".md").write_text(f"{protocol}.\n\n{lines}\n")
