@@ -1,4 +1,4 @@
-"""By hand: the residual nets of SN-GAN, SAGAN and BigGAN, pixel by pixel, with power iterations and batch norms.
+"""By hand: the residual nets of SN-GAN, SAGAN and BigGAN, with their power iterations and batch norms.
 
 A `Part` is a module's parameters and statistics; what it normalises by goes into `new`, the statistics afterwards.
 """
@@ -40,11 +40,10 @@ class Part:
         return x @ self.weight(name) + self.params[name].get("bias", jnp.zeros(1))[None]
 
     def conv(self, name, x):
-        """A convolution of stride 1 with zeros around, pixel by pixel of the kernel."""
-        kernel, (h, w) = self.weight(name), x.shape[1:3]
-        k = len(kernel)
-        x = jnp.pad(x, [(0, 0), (k // 2, k // 2), (k // 2, k // 2), (0, 0)])
-        y = sum(x[:, i : i + h, j : j + w] @ kernel[i, j] for i in range(k) for j in range(k))
+        """A convolution of stride 1 with zeros around."""
+        y = jax.lax.conv_general_dilated(
+            x, self.weight(name), (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
         return y + self.params[name].get("bias", jnp.zeros(1)).reshape(1, 1, 1, -1)
 
     def batch_norm(self, x):

@@ -159,7 +159,7 @@ def measure(cfg, state, key, train, test):
         found[f"deviation{end}"] = x.std(1).mean()  # of a pixel, among samples of one label
         if test:
             said = classifier.load(source)(x.reshape(-1, *x.shape[2:])).argmax(1)
-            found[f"agreement{end}"] = labels.agreement(said.reshape(x.shape[:2]), y)
+            found[f"agreement{end}"] = labels.agreement(said, jnp.repeat(y, x.shape[1]))
         shown.append(x[:, :4])
     columns = tuple(f"|z| < {cut}" if cut else "any z" for cut in CUTS for _ in range(4))
     rows = source.row["y"].names or tuple(map(str, range(len(y))))
