@@ -3,11 +3,10 @@
 Brock, Donahue and Simonyan 2019, arXiv 1809.11096. z is cut into parts: one is G's input, each block's conditional
 batch norms see another beside an embedding of the label that all blocks share. The game is that of hinges with spectral
 norm, self-attention and a projection; G also pays beta |W^T W * (1 - I)|^2 for each weight: its filters should be
-orthogonal, of any length. An average of G draws samples. Their noise may be truncated: numbers farther from 0 than
-`truncation` are drawn again, which makes samples better and more alike. A step's batch holds the data of all its
-updates of D. `paper` has StudioGAN's nets and numbers for 32x32.
+orthogonal, of any length. An average of G draws samples. Their noise may be truncated: what is farther from 0 is drawn
+again, which makes them better and more alike. A batch holds the data of all of a step's updates of D.
 
-Differences from the paper and from StudioGAN (POSTECH-CVLab/PyTorch-StudioGAN at 947b35e):
+`paper` is StudioGAN's for 32x32. Differences from the paper and from it (POSTECH-CVLab/PyTorch-StudioGAN at 947b35e):
 1. As StudioGAN has it: Adam's rates 2e-4 with b1 0.5, five updates of D (the paper: 5e-5 for G and 2e-4 for D, b1 0,
    two updates), nets for 32x32, batches of 64, running statistics for samples (the paper: those of fresh batches).
 2. The penalty is the paper's (StudioGAN has none there; the authors' PyTorch code half its slope), of weights as they
@@ -41,9 +40,9 @@ CUTS = 0.0, 1.0, 0.5  # truncations that `measure` tries, 0: none
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "usps"  # images with labels
-    steps: Count = 1000  # updates of G
+    steps: Count = 1200  # updates of G
     batch_size: Count = 32  # rows of data, and of noise, of each update
-    d_steps: Count = 5  # updates of D for each one of G
+    d_steps: Count = 2  # updates of D for each one of G
     part: Count = 16  # numbers of the latent for G's input, and for each of its blocks
     shared: Count = 32  # units of the embedding of the label
     width: Count = 8  # a quarter of G's channels, half of D's
@@ -57,7 +56,9 @@ class Config:
     ema_start: int = 100  # steps before which the average is G itself
 
 
-_paper = Config("cifar10", steps=100_000, batch_size=64, part=20, shared=128, width=96, ema=0.9999, ema_start=1000)
+_paper = Config(
+    "cifar10", steps=100_000, batch_size=64, d_steps=5, part=20, shared=128, width=96, ema=0.9999, ema_start=1000
+)
 PRESETS = {
     "default": Config(),
     "paper": dataclasses.replace(_paper, g_lr=2e-4, d_lr=2e-4),
@@ -108,6 +109,7 @@ def orthogonality(params):
 def step(cfg, state, batch):
     G, D, g_tx, d_tx = build(cfg)
     rows = lambda a: a.reshape(cfg.batch_size, cfg.d_steps, *a.shape[1:]).swapaxes(0, 1)  # [updates, b, ...]
+    pairs = lambda a, b: jnp.stack([a, b], 1).reshape(-1, *a.shape[1:])  # [2 b, ...]: what D says of a row is its own
 
     def generate(g_params, i):
         z, y = latent(cfg, jax.random.fold_in(rng.at(state.key, state.step, "z"), i), cfg.batch_size)
@@ -119,8 +121,8 @@ def step(cfg, state, batch):
         fake, asked, _ = generate(state.g.params, i)
 
         def d_loss(params):
-            real_score, stats = forward(D, params, d.stats, x, y)  # [b]
-            fake_score, _ = forward(D, params, d.stats, fake, asked)  # [b], by the same power iteration
+            score, stats = forward(D, params, d.stats, pairs(x, fake), pairs(y, asked))
+            real_score, fake_score = score.reshape(-1, 2).T  # [b], [b]
             return losses.hinge.d(real_score, fake_score).mean(), (stats, real_score.mean(), fake_score.mean())
 
         (value, (stats, *scores)), grads = jax.value_and_grad(d_loss, has_aux=True)(d.params)

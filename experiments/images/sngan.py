@@ -33,9 +33,9 @@ from gan_jax.run import Count, Decay, Picture, Setup, program
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "usps"  # images with labels
-    steps: Count = 1000  # updates of G
+    steps: Count = 1200  # updates of G
     batch_size: Count = 32  # rows of data, and of noise, of each update
-    d_steps: Count = 5  # updates of D for each one of G
+    d_steps: Count = 2  # updates of D for each one of G
     z_dim: Count = 64  # the latent, standard normal
     width: Count = 8  # a quarter of G's channels, half of D's
     g_lr: float = 5e-4  # Adam's rate for G
@@ -46,7 +46,7 @@ class Config:
 
 PRESETS = {
     "default": Config(),
-    "paper": Config("cifar10", steps=100_000, batch_size=64, z_dim=128, width=64, g_lr=2e-4, d_lr=2e-4),
+    "paper": Config("cifar10", steps=100_000, batch_size=64, d_steps=5, z_dim=128, width=64, g_lr=2e-4, d_lr=2e-4),
     "tiny": Config("digits", steps=6, batch_size=8, d_steps=2, z_dim=4, width=2),
 }
 
@@ -82,6 +82,7 @@ def step(cfg, state, batch):
     G, D, g_tx, d_tx = build(cfg)
     loss = losses.hinge
     rows = lambda a: a.reshape(cfg.batch_size, cfg.d_steps, *a.shape[1:]).swapaxes(0, 1)  # [updates, b, ...]
+    pairs = lambda a, b: jnp.stack([a, b], 1).reshape(-1, *a.shape[1:])  # [2 b, ...]: what D says of a row is its own
 
     def generate(g_params, i):
         z, y = latent(cfg, jax.random.fold_in(rng.at(state.key, state.step, "z"), i), cfg.batch_size)
@@ -93,8 +94,8 @@ def step(cfg, state, batch):
         fake, asked, _ = generate(state.g.params, i)
 
         def d_loss(params):
-            real_score, stats = forward(D, params, d.stats, x, y)  # [b]
-            fake_score, _ = forward(D, params, d.stats, fake, asked)  # [b], by the same power iteration
+            score, stats = forward(D, params, d.stats, pairs(x, fake), pairs(y, asked))
+            real_score, fake_score = score.reshape(-1, 2).T  # [b], [b]
             return loss.d(real_score, fake_score).mean(), (stats, real_score.mean(), fake_score.mean())
 
         (value, (stats, *scores)), grads = jax.value_and_grad(d_loss, has_aux=True)(d.params)

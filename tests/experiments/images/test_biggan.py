@@ -139,5 +139,5 @@ def test_measure_tries_every_cut(monkeypatch):
     monkeypatch.setattr(biggan.classifier, "load", lambda name: read)
     found = biggan.measure(biggan.PRESETS["tiny"], None, jax.random.key(0), {}, {"y": jnp.arange(10)})
     assert found["agreement"] < found["agreement/1.0"] < found["agreement/0.5"] == 1
-    assert found["deviation"] > found["deviation/0.5"] == 0
+    assert found["deviation"] > 0.01 and found["deviation/0.5"] < 1e-6
     assert found["each_label"].x.shape == (10, 12, 8, 8, 1) and len(found["each_label"].columns) == 12
