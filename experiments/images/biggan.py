@@ -56,21 +56,11 @@ class Config:
     ema_start: int = 100  # steps before which the average is G itself
 
 
+_paper = Config("cifar10", steps=100_000, batch_size=64, d_steps=5, part=20, shared=128, width=96, ema=0.9999,
+                ema_start=1000, g_lr=2e-4, d_lr=2e-4)  # fmt: skip
 PRESETS = {
     "default": Config(),
-    "paper": Config(
-        "cifar10",
-        steps=100_000,
-        batch_size=64,
-        d_steps=5,
-        part=20,
-        shared=128,
-        width=96,
-        g_lr=2e-4,
-        d_lr=2e-4,
-        ema=0.9999,
-        ema_start=1000,
-    ),  # fmt: skip
+    "paper": _paper,
     "tiny": Config("digits", steps=6, batch_size=8, d_steps=2, part=2, shared=3, width=2, ema=0.5, ema_start=1),
 }
 
