@@ -3,8 +3,8 @@
 Brock, Donahue and Simonyan 2019, arXiv 1809.11096. z is cut into parts: one is G's input, each block's conditional
 batch norms see another beside an embedding of the label that all blocks share. The game is that of hinges with spectral
 norm, self-attention and a projection; G also pays beta |W^T W * (1 - I)|^2 for each weight: its filters should be
-orthogonal, of any length. An average of G draws samples. Their noise may be truncated: what is farther from 0 is drawn
-again, which makes them better and more alike. A batch holds the data of all of a step's updates of D.
+orthogonal, of any length. An average of G draws samples. Their noise may be truncated (what is farther from 0 is drawn
+again): samples become better, and more alike.
 
 `paper` is StudioGAN's for 32x32. Differences from the paper and from it (POSTECH-CVLab/PyTorch-StudioGAN at 947b35e):
 1. As StudioGAN has it: Adam's rates 2e-4 with b1 0.5, five updates of D (the paper: 5e-5 for G and 2e-4 for D, b1 0,
@@ -33,8 +33,6 @@ from gan_jax.game.player import ema
 from gan_jax.metrics import classifier, labels
 from gan_jax.nets import biggan, layers
 from gan_jax.run import Count, Decay, Picture, Setup, program
-
-CUTS = 0.0, 1.0, 0.5  # truncations that `measure` tries, 0: none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,10 +149,11 @@ def sample(cfg, state, key, n):
 
 
 def measure(cfg, state, key, train, test):
-    """Return for each of the CUTS how often the classifier sees the label asked for, and how much samples differ."""
+    """Return how often the classifier sees the label asked for, and how much samples differ, with truncation too."""
+    cuts = 0.0, 1.0, 0.5  # 0: none
     source, found, shown = data.load(cfg.dataset), {}, []
     y = jnp.arange(source.classes)[:, None]
-    for cut in CUTS:
+    for cut in cuts:
         x = labels.asked(lambda key, y, cut=cut: draw(cfg, state, noise(cfg, key, y.size, cut), y), key, len(y))
         end = f"/{cut}" if cut else ""
         found[f"deviation{end}"] = x.std(1).mean()  # of a pixel, among samples of one label
@@ -162,7 +161,7 @@ def measure(cfg, state, key, train, test):
             said = classifier.load(source)(x.reshape(-1, *x.shape[2:])).argmax(1)
             found[f"agreement{end}"] = labels.agreement(said, jnp.repeat(y, x.shape[1]))
         shown.append(x[:, :4])
-    columns = tuple(f"|z| < {cut}" if cut else "any z" for cut in CUTS for _ in range(4))
+    columns = tuple(f"|z| < {cut}" if cut else "any z" for cut in cuts for _ in range(4))
     rows = source.row["y"].names or tuple(map(str, range(len(y))))
     return found | {"each_label": Picture(jnp.concatenate(shown, 1), rows=rows, columns=columns)}
 
