@@ -13,7 +13,7 @@ from experiments.images import sagan
 from gan_jax import data
 from gan_jax.game import rng
 
-B, N, CLASSES, SHAPE = 3, 2, 3, (8, 8, 1)  # rows of an update, updates of D
+B, N, CLASSES, SHAPE = 3, 1, 3, (8, 8, 1)  # rows of an update, updates of D
 CFG = dataclasses.replace(
     sagan.PRESETS["tiny"], dataset="small", batch_size=B, d_steps=N, width=1, g_lr=1e-2, d_lr=2e-2
 )
