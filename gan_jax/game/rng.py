@@ -3,6 +3,7 @@
 A resumed run draws the numbers it would have drawn, and a new source of noise moves no other one.
 """
 
+import math
 import zlib
 
 import jax
@@ -22,3 +23,10 @@ def normal(key: jax.Array, shape=()) -> jax.Array:
 def uniform(key: jax.Array, shape=(), minval=0.0, maxval=1.0) -> jax.Array:
     """Return numbers [*shape], even in [minval, maxval), in float32 likewise."""
     return jax.random.uniform(key, shape, jnp.float32, minval, maxval)
+
+
+def truncated(key: jax.Array, shape, cut: float) -> jax.Array:
+    """Return normal numbers [*shape] in float32, of which those farther from 0 than `cut` were drawn again."""
+    within = math.erf(cut / math.sqrt(2))  # the share of a normal distribution that is there
+    z = math.sqrt(2) * jax.scipy.special.erfinv(uniform(key, shape, minval=-within, maxval=within))
+    return jnp.clip(z, -cut, cut)

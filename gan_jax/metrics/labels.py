@@ -1,6 +1,18 @@
-"""What is measured by the labels of records, of which some may have none (-1)."""
+"""What is measured by the labels of records, of which some may have none (-1), and of samples."""
+
+import jax
+import jax.numpy as jnp
 
 
 def agreement(said, y):
     """Return the share of the records with a label y [n] for which said [n] is that label."""
     return ((said == y) & (y >= 0)).sum() / (y >= 0).sum()
+
+
+def asked(draw, key, classes, n=2000):
+    """Return samples [classes, about n / classes, ...], at least ten of each label, drawn one of each at a time.
+
+    draw: (key, y [classes]) -> x [classes, ...].
+    """
+    keys = jax.random.split(key, max(10, n // classes))
+    return jax.lax.map(lambda key: draw(key, jnp.arange(classes, dtype=jnp.int32)), keys).swapaxes(0, 1)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
 from gan_jax.game import rng
 
@@ -81,3 +82,11 @@ def test_noise_is_float32_under_x64():
         for one, expected in zip(found, usual, strict=True):
             assert one.dtype == np.float32 and one.shape == expected.shape
             np.testing.assert_array_equal(np.asarray(one), np.asarray(expected))
+
+
+@pytest.mark.parametrize("cut", [0.04, 0.5, 2.0, 9.0])
+def test_truncated(cut):
+    """A normal distribution between the cuts: no number beyond, and the distribution function is SciPy's."""
+    z = np.asarray(rng.truncated(ROOT, (4000,), cut))
+    assert z.dtype == np.float32 and np.abs(z).max() <= np.float32(cut)
+    assert scipy.stats.kstest(z, scipy.stats.truncnorm(-cut, cut).cdf).pvalue > 1e-3

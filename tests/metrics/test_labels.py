@@ -8,12 +8,22 @@ import pytest
 from experiments.codes import bigan
 from experiments.labels import catgan, improved, infogan
 from gan_jax import data, metrics
+from gan_jax.metrics import labels
 from gan_jax.run import evaluate
 
 
 def test_records_without_a_label_do_not_count():
     """Two of three right, and two records that have no label."""
     assert metrics.agreement(jnp.array([0, 1, 2, 0, 1]), jnp.array([0, 1, 0, -1, -1])) == np.float32(2 / 3)
+
+
+def test_samples_of_each_label():
+    """As many rows as labels, about n in all and ten of each at least, each drawn with a key of its own."""
+    draw = lambda key, y: y[:, None] + jax.random.uniform(key, (y.size, 1), maxval=0.5)
+    for classes, n in ((3, 40), (7, 10)):
+        x = np.asarray(labels.asked(draw, jax.random.key(0), classes, n))
+        assert x.shape == (classes, max(10, n // classes), 1) and len(np.unique(x)) == x.size
+        np.testing.assert_array_equal(np.floor(x)[..., 0], np.arange(classes)[:, None] * np.ones(x.shape[1]))
 
 
 def test_a_split_without_labels(capsys):
