@@ -38,7 +38,7 @@ from gan_jax.run import Count, Decay, Picture, Setup, program
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "usps"  # images with labels
-    steps: Count = 800  # updates of G
+    steps: Count = 2000  # updates of G
     batch_size: Count = 32  # rows of data, and of noise, of each update
     d_steps: Count = 2  # updates of D for each one of G
     part: Count = 16  # numbers of the latent for G's input, and for each of its blocks
