@@ -1,10 +1,9 @@
 """StyleGAN: a constant grows into a picture, and a net of its own tells every layer in which style.
 
 Karras, Laine and Aila 2019, arXiv 1812.04948. A mapping net makes w of z. After each convolution of G noise is added,
-and each channel is normalised, then scaled and shifted as w says. In training the layers behind a random cut follow
-another w, so that neighbours don't rely on each other. D is PGGAN's, behind filters, with R1 at every step. Both nets
-grow from 8x8, each level is faded in. D moves first, then G against the new D, each for z of its own. `measure` draws
-pictures whose coarse (4x4, 8x8) or fine styles are those of others, and w on its way from the mean.
+each channel is normalised, then scaled and shifted as w says; in training the layers behind a random cut follow another
+w. D is PGGAN's, behind filters, with R1 at every step. The nets grow from 8x8. D moves first, then G against the new D.
+`measure` draws pictures whose coarse (4x4, 8x8) or fine styles are those of others, and w on its way from the mean.
 
 Differences from the paper and the authors' code:
 1. The batch is as large at every level (there: 256 at 8x8 down to 32 from 64x64 on).
@@ -36,7 +35,7 @@ class Config:
     mirror: bool = True  # whether every second picture is mirrored
     steps: Count = 3000  # updates of D, and of G
     batch_size: Count = 16  # pictures a step
-    first: Count = 8  # side of the first level
+    first: Count = 8  # least side of the first level
     stable: Count = 8000  # pictures for which a level learns by itself
     fade: Count = 8000  # pictures for which the next level is faded in
     z_dim: Count = 64  # the latent, standard normal; w has as many
@@ -48,7 +47,7 @@ class Config:
     gamma: float = 10.0  # weight of R1, halved
     lr: float = 2e-3  # Adam's rate for all, up to 64x64; more is made of it at larger levels
     b2: Decay = 0.99  # Adam's decay of the second moment (that of the first is 0)
-    half_life: float = 2000.0  # of the averaged G, in pictures
+    half_life: Count = 2000  # of the averaged G, in pictures
     w_decay: Decay = 0.995  # of the average w
     psi: float = 1.0  # how far from the average w samples are; 0.7 in the paper's pictures, 1 in its scores
 
@@ -56,7 +55,7 @@ class Config:
 PRESETS = {
     "default": Config(),
     "paper": Config("celeb_a_hq/1024", steps=781_250, batch_size=32, stable=600_000, fade=600_000, z_dim=512, depth=8,
-                    map_rate=0.01, base=16384, most=512, lr=1e-3, half_life=10_000.0),
+                    map_rate=0.01, base=16384, most=512, lr=1e-3, half_life=10_000),
     "tiny": Config("digits", False, 6, 8, first=4, stable=4, fade=16, z_dim=4, depth=1, base=16, most=4),
 }  # fmt: skip
 
@@ -64,27 +63,27 @@ PRESETS = {
 class State(NamedTuple):
     step: jax.Array
     key: jax.Array  # the root of all the run's randomness
-    g_map: Player
     g: Player
     d: Player
-    g_ema: tuple  # the averaged parameters of (g_map, g)
+    g_ema: dict  # the averaged parameters of G
     w_mean: jax.Array  # the average w
 
 
-def build(cfg, side=0):
-    """Return (mapping net, G, D, the optimiser at a level of `side` pixels, the sides of all levels)."""
+def build(cfg, level=0):
+    """Return (G, D, the optimiser at a level, the sides of all levels)."""
     shape = data.load(cfg.dataset).shape
-    G, D = stylegan.G(shape[-1], cfg.base, cfg.most), stylegan.D(cfg.base, cfg.most)
-    tx = optax.adam(cfg.lr * {128: 1.5, 256: 2.0, 512: 3.0, 1024: 3.0}.get(side, 1.0), 0.0, cfg.b2)
-    return stylegan.Mapping(cfg.z_dim, cfg.depth, cfg.map_rate), G, D, tx, growing.sizes(shape, cfg.first)
+    M, S = stylegan.Mapping(cfg.z_dim, cfg.depth, cfg.map_rate), stylegan.Synthesis(shape[-1], cfg.base, cfg.most)
+    sides = [side for side in growing.sizes(shape) if side >= min(cfg.first, shape[0])]
+    faster = [{128: 1.5, 256: 2.0, 512: 3.0, 1024: 3.0}.get(side, 1.0) for side in sides]
+    tx = optax.adam(cfg.lr * jnp.array(faster, jnp.float32)[level], 0.0, cfg.b2)
+    return stylegan.G(M, S, cfg.mixing), stylegan.D(cfg.base, cfg.most), tx, sides
 
 
 def init(cfg, key):
-    M, G, D, tx, sides = build(cfg)
-    w = jnp.zeros((1, stylegan.layers(sides[-1]), cfg.z_dim))
-    g_map, g = create(M, tx, rng.at(key, 0, "g_map"), w), create(G, tx, rng.at(key, 0, "g"), w, key, sides[-1])
+    G, D, tx, sides = build(cfg)
+    g = create(G, tx, rng.at(key, 0, "g"), jnp.zeros((2, 1, cfg.z_dim)), jnp.zeros(2), key, sides[-1])
     d = create(D, tx, rng.at(key, 0, "d"), jnp.zeros((1, *data.load(cfg.dataset).shape)))
-    return State(jnp.int32(0), key, g_map, g, d, (g_map.params, g.params), jnp.zeros(cfg.z_dim, jnp.float32))
+    return State(jnp.int32(0), key, g, d, g.params, jnp.zeros(cfg.z_dim, jnp.float32))
 
 
 def stage(cfg, step):
@@ -92,63 +91,67 @@ def stage(cfg, step):
     return growing.stage(step * cfg.batch_size, cfg.stable, cfg.fade, len(build(cfg)[-1]))
 
 
-def at_level(cfg, side, state, x, alpha):
-    """Return what a step makes of the state, at the level of `side` pixels."""
-    M, G, D, tx, sides = build(cfg, side)
-    loss, x, n = losses.non_saturating, growing.reals(x, side, alpha), stylegan.layers(side)
+def d_grads(cfg, side, alpha, d_params, x, g_params, *noise):
+    """Return (the gradient of D's loss at the level of `side` pixels, (metrics, the mean w))."""
+    G, D, _, sides = build(cfg)
+    (fake, w), _ = forward(G, g_params, {}, *noise, side, alpha)
+    real = growing.reals(x, side, alpha)
     weight = cfg.gamma / 2 * (side / sides[-1]) ** 2  # R1 is by pixels of full size at every level, as in their code
 
-    def generate(params, name):
-        key = rng.at(state.key, state.step, name)
-        z = rng.normal(rng.at(key, 0, "z"), (2, len(x), cfg.z_dim))
-        w, other = forward(M, params[0], {}, z)[0]  # [b, w] each
-        styles = stylegan.mixed(rng.at(key, 0, "mixing"), w, other, n, cfg.mixing)
-        return forward(G, params[1], {}, styles, key, side, alpha)[0], w.mean(0)
+    def loss(params):
+        critic = lambda x: forward(D, params, {}, x, alpha)[0]  # [b]
+        real_score, fake_score, flat = critic(real), critic(fake), penalties.r1(critic, real, fake, None)
+        value = (losses.non_saturating.d(real_score, fake_score) + weight * flat).mean()
+        seen = {"loss/d": value, "score/real": real_score.mean(), "score/fake": fake_score.mean(), "r1": flat.mean()}
+        return value, (seen, w)
 
-    def d_loss(d_params):
-        critic = lambda x: forward(D, d_params, {}, x, alpha)[0]  # [b]
-        real_score, fake_score, flat = critic(x), critic(fake), penalties.r1(critic, x, fake, None)
-        return (loss.d(real_score, fake_score) + weight * flat).mean(), (real_score, fake_score, flat)
+    return jax.grad(loss, has_aux=True)(d_params)
 
-    def g_loss(params):
-        fake, w = generate(params, "g")
-        return loss.g(None, forward(D, d.params, {}, fake, alpha)[0]).mean(), w  # of the new D
 
-    params = state.g_map.params, state.g.params
-    g_ema = ema(state.g_ema, params, 0.5 ** (len(x) / cfg.half_life))  # before G moves
-    fake, w = generate(params, "d")
-    (d_value, (real_score, fake_score, flat)), d_grads = jax.value_and_grad(d_loss, has_aux=True)(state.d.params)
-    d, w_mean = descend(state.d, d_grads, tx), ema(state.w_mean, w, cfg.w_decay)
-    (g_value, w), g_grads = jax.value_and_grad(g_loss, has_aux=True)(params)
-    g_map, g = (descend(p, grads, tx) for p, grads in zip((state.g_map, state.g), g_grads, strict=True))
-    metrics = {"loss/g": g_value, "loss/d": d_value, "score/real": real_score.mean(), "score/fake": fake_score.mean()}
-    metrics |= {"r1": flat.mean(), "side": jnp.int32(side), "alpha": alpha}
-    return State(state.step + 1, state.key, g_map, g, d, g_ema, ema(w_mean, w, cfg.w_decay)), metrics
+def g_grads(cfg, side, alpha, g_params, d_params, *noise):
+    """Return (the gradient of G's loss at the level of `side` pixels, (its value, the mean w))."""
+    G, D, *_ = build(cfg)
+
+    def loss(params):
+        (fake, w), _ = forward(G, params, {}, *noise, side, alpha)
+        value = losses.non_saturating.g(None, forward(D, d_params, {}, fake, alpha)[0]).mean()
+        return value, (value, w)
+
+    return jax.grad(loss, has_aux=True)(g_params)
 
 
 def step(cfg, state, batch):
-    *_, tx, sides = build(cfg)
-    level, alpha = now = stage(cfg, state.step)
-    new = growing.changed(now, stage(cfg, state.step - 1))
+    x, (level, alpha) = batch["x"], stage(cfg, state.step)
+    *_, tx, sides = build(cfg, level)
+    new = growing.changed((level, alpha), stage(cfg, state.step - 1))
     renewed = lambda p: p._replace(opt=jax.tree.map(functools.partial(jnp.where, new), tx.init(p.params), p.opt))
-    state = state._replace(g_map=renewed(state.g_map), g=renewed(state.g), d=renewed(state.d))
-    return jax.lax.switch(level, [functools.partial(at_level, cfg, s) for s in sides], state, batch["x"], alpha)
+    at_level = lambda f, *of: jax.lax.switch(level, [functools.partial(f, cfg, side) for side in sides], alpha, *of)
+    z = rng.normal(rng.at(state.key, state.step, "z"), (2, 2, len(x), cfg.z_dim))  # of D's fakes, and of G's
+    chance = rng.uniform(rng.at(state.key, state.step, "mixing"), (2, 2))
+    keys = jax.random.split(rng.at(state.key, state.step, "noise"))
+
+    grads, (metrics, w) = at_level(d_grads, state.d.params, x, state.g.params, z[0], chance[0], keys[0])
+    d, w_mean = descend(renewed(state.d), grads, tx), ema(state.w_mean, w, cfg.w_decay)
+    g_ema = ema(state.g_ema, state.g.params, 0.5 ** (len(x) / cfg.half_life))
+    grads, (value, w) = at_level(g_grads, state.g.params, d.params, z[1], chance[1], keys[1])  # of the new D
+    g, w_mean = descend(renewed(state.g), grads, tx), ema(w_mean, w, cfg.w_decay)
+    metrics |= {"loss/g": value, "level": level + alpha}
+    return State(state.step + 1, state.key, g, d, g_ema, w_mean), metrics
 
 
-def styles(cfg, state, z, psi=1.0):
+def styles(cfg, state, z, psi):
     """Return styles [n, layers, w] of z [n, z], by the averaged mapping net."""
-    M, *_, sides = build(cfg)
-    w, _ = forward(M, state.g_ema[0], {}, z, train=False)
+    G, *_, sides = build(cfg)
+    w, _ = forward(G.mapping, state.g_ema["mapping"], {}, z, train=False)
     return stylegan.truncated(w, state.w_mean, psi, stylegan.layers(sides[-1]))
 
 
 def draw(cfg, state, w, key):
     """Return pictures [n, h, w, c] of styles w [n, layers, w], by the averaged G."""
-    _, G, *_, sides = build(cfg)
-    level, alpha = stage(cfg, state.step)
+    (G, *_, sides), (level, alpha) = build(cfg), stage(cfg, state.step)
 
     def at(side):
-        x, _ = forward(G, state.g_ema[1], {}, w, key, side, alpha, train=False)
+        x, _ = forward(G.synthesis, state.g_ema["synthesis"], {}, w, key, side, alpha, train=False)
         return jnp.clip(x.repeat(sides[-1] // side, 1).repeat(sides[-1] // side, 2), -1, 1)
 
     return jax.lax.switch(level, [functools.partial(at, side) for side in sides])
@@ -163,8 +166,8 @@ def measure(cfg, state, key, train, test):
     z, psis = rng.normal(rng.at(key, 0, "z"), (9, cfg.z_dim)), (0.0, 0.5, 0.7, 1.0)
     pulled = jnp.stack([styles(cfg, state, z, psi) for psi in psis], 1)  # [z, psi, layers, w]
     a, b = pulled[:5, -1], pulled[5:, -1:]
-    coarse = (jnp.arange(a.shape[1])[:, None] < 4) == (jnp.arange(4) < 2).reshape(4, 1, 1, 1)
-    grid = jnp.concatenate([b, jnp.where(coarse, a, b)], 1)  # [rows, columns, layers, w]
+    coarse = (jnp.arange(a.shape[1]) < 4).reshape(1, 1, -1, 1) == (jnp.arange(4) < 2).reshape(4, 1, 1, 1)
+    grid = jnp.concatenate([b, jnp.where(coarse, a[None], b)], 1)  # [rows, columns, layers, w]
     grid = jnp.concatenate([jnp.concatenate([pulled[:1, 0], a])[None], grid])
     mixing = Picture(alike(grid), rows=("", *["coarse"] * 2, *["fine"] * 2), columns=("", *["of this one"] * 5))
     return {"mixing": mixing, "truncation": Picture(alike(pulled[:5]), columns=tuple(f"psi = {psi}" for psi in psis))}

@@ -1,13 +1,15 @@
 """The nets of StyleGAN (Karras, Laine and Aila 2019, arXiv 1812.04948), for squares of 4, 8, 16, ... pixels.
 
-A mapping net turns z into w. G begins with a learned constant of 4x4 pixels; after each of its convolutions noise is
-added, and w says how much each channel is scaled and shifted, once it is normalised. D is that of PGGAN (arXiv
+A mapping net turns z into w. Synthesis begins with a learned constant of 4x4 pixels; after each convolution noise is
+added, and w says how much each channel is scaled and shifted, once it is normalised. G is both of them. D is that of PGGAN (arXiv
 1710.10196) with a filter before each of its downward convolutions. As in the authors' code, enlarging repeats pixels
 and shrinking averages them; both are part of the convolution beside them.
 
-G and D are made for their finest level and called at any of theirs: `side` and the shape of x say at which. Then
-`alpha` says how much its layers count, beside the layers for colours of the level below.
+Nets are made for their finest level and called at any of theirs: `side`, or the shape of x, says at which, and `alpha`
+how much its layers count, beside the layers for colours of the level below.
 """
+
+import itertools
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -35,18 +37,17 @@ def layers(side):
 
 
 def channels(side, base, most):
-    """Return the channels of a level: `base` numbers along a side, at most `most` channels."""
-    return min(base // side, most)
+    """Return the channels of a level of `side` pixels: `base` divided by that, from 1 to `most`."""
+    return max(min(base // side, most), 1)
 
 
-def mixed(key, w, other, n, share):
-    """Return styles [b, n, w]: with probability `share` the layers behind a cut follow `other`, the rest w [b, w].
+def mixed(w, chance, n, share):
+    """Return styles [b, n, w]: with probability `share` those behind a cut follow w[1], the others w[0]; w [2, b, w].
 
-    The cut is one for all rows, anywhere between the first layer and the last.
+    The cut is one for all rows, anywhere between the first layer and the last. chance [2]: uniform in [0, 1).
     """
-    mixes, u = rng.uniform(key, (2,))
-    cut = jnp.where(mixes < share, 1 + (u * (n - 1)).astype(jnp.int32), n)
-    return jnp.where(jnp.arange(n)[None, :, None] < cut, w[:, None], other[:, None])
+    cut = jnp.where(chance[0] < share, 1 + (chance[1] * (n - 1)).astype(jnp.int32), n)
+    return jnp.where(jnp.arange(n)[None, :, None] < cut, w[0][:, None], w[1][:, None])
 
 
 def truncated(w, mean, psi, n, coarse=8):
@@ -74,17 +75,17 @@ class Styled(nn.Module):
     """x [b, h, w, c] -> x after noise, bias, leaky ReLU and normalisation, scaled and shifted as w [b, n] says."""
 
     @nn.compact
-    def __call__(self, x, w, key):
+    def __call__(self, x, w, noise):
         b, *_, c = x.shape
         row = lambda name: self.param(name, nn.initializers.zeros, (c,), jnp.float32).reshape(1, 1, 1, -1)
-        x = leaky(x + row("noise") * rng.normal(key, (*x.shape[:3], 1)) + row("bias"))
+        x = leaky(x + row("noise") * noise.reshape(*x.shape[:3], 1) + row("bias"))
         x -= x.mean((1, 2), keepdims=True)
         x /= jnp.sqrt(jnp.square(x).mean((1, 2), keepdims=True) + 1e-8)
         scale, shift = jnp.split(Dense(2 * c, gain=1)(w).reshape(b, 1, 1, -1), 2, 3)
         return x * (scale + 1) + shift
 
 
-class G(nn.Module):
+class Synthesis(nn.Module):
     """Styles w [b, layers or more, n] -> x [b, side, side, colours], unbounded; the noise is a function of key."""
 
     colours: int = 3
@@ -93,7 +94,9 @@ class G(nn.Module):
 
     @nn.compact
     def __call__(self, w, key, side, alpha=1.0, train=True):
-        styled = lambda i, x: Styled(name=f"style_{i}")(x, w[:, i], rng.at(key, i, "noise"))
+        ends = [0, *itertools.accumulate(s * s for s in sides(side) for _ in range(2))]
+        noise = rng.normal(key, (len(w), ends[-1]))  # for all layers at once: one draw compiles faster than many
+        styled = lambda i, x: Styled(name=f"style_{i}")(x, w[:, i], noise[:, ends[i] : ends[i + 1]])
         image = None
         for i, s in enumerate(sides(side)):
             c = channels(s, self.base, self.most)
@@ -106,6 +109,19 @@ class G(nn.Module):
             x = styled(2 * i + 1, Conv(c, bias=None, name=f"conv_{s}")(x))
             below, image = image, Conv(self.colours, 1, gain=1, name=f"colours_{s}")(x)
         return image if side == 4 else growing.lerp(growing.doubled(below), image, alpha)
+
+
+class G(nn.Module):
+    """z [2, b, z], chance [2] -> x [b, side, side, colours], whose styles are mixed, and the mean of the first w."""
+
+    mapping: Mapping
+    synthesis: Synthesis
+    mixing: float = 0.9
+
+    @nn.compact
+    def __call__(self, z, chance, key, side, alpha=1.0, train=True):
+        w = self.mapping(z)
+        return self.synthesis(mixed(w, chance, layers(side), self.mixing), key, side, alpha), w[0].mean(0)
 
 
 class D(nn.Module):
