@@ -4,6 +4,7 @@ The nets begin at images of `first` pixels a side. Each level after the first do
 the enlarged images of the level below, while `fade` images are shown, and learns on alone for `stable` ones.
 """
 
+import jax
 import jax.numpy as jnp
 
 from gan_jax.errors import UserError
@@ -39,6 +40,12 @@ def changed(now, before):
     return (now[0] != before[0]) | ((now[1] < 1) != (before[1] < 1))
 
 
+def restarted(player, tx, when):
+    """Return the player with the state that its optimiser begins with, where `when` is true."""
+    pick = lambda new, old: jnp.where(when, new, old)
+    return player._replace(opt=jax.tree.map(pick, tx.init(player.params), player.opt))
+
+
 def halved(x):
     """Return x [b, h, w, c] half as large, by the mean of each 2x2 pixels."""
     b, h, w, c = x.shape
@@ -60,3 +67,16 @@ def reals(x, side, alpha):
     while x.shape[1] > side:
         x = halved(x)
     return lerp(doubled(halved(x)), x, alpha)
+
+
+def padded(x, side):
+    """Return images x [b, h, w, c] in the middle of squares of `side` pixels, -1 around them."""
+    around = [(side - n) // 2 for n in x.shape[1:3]]
+    pads = [(before, side - n - before) for before, n in zip(around, x.shape[1:3], strict=True)]
+    return jnp.pad(x, [(0, 0), *pads, (0, 0)], constant_values=-1)
+
+
+def cropped(x, shape):
+    """Return the middle [b, *shape] of images x [b, side, side, c]: what was `padded`."""
+    top, left = ((side - n) // 2 for side, n in zip(x.shape[1:3], shape[:2], strict=True))
+    return x[:, top : top + shape[0], left : left + shape[1]]

@@ -5,10 +5,11 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from gan_jax import UserError
-from gan_jax.game import growing
+from gan_jax.game import Player, growing
 
 
 def lod(shown, stable, fade, levels):
@@ -50,3 +51,20 @@ def test_sizes_that_are_not_doubled():
     for shape in (28, 28, 1), (32, 16, 1), (4, 4, 1):
         with pytest.raises(UserError, match=r"can't be grown from 8x8 .* choose squares of (32|8),"):
             growing.sizes(shape, 8)
+
+
+def test_what_is_padded_is_cropped_again():
+    x = np.random.default_rng(0).normal(size=(2, 7, 4, 3)).astype(np.float32)
+    wide = growing.padded(jnp.asarray(x), 8)
+    assert wide.shape == (2, 8, 8, 3) and (wide[:, :, [0, 1, 6, 7]] == -1).all() and (wide[:, 7] == -1).all()
+    np.testing.assert_array_equal(growing.cropped(wide, (7, 4, 3)), x)
+
+
+def test_an_optimiser_begins_anew_and_the_net_does_not():
+    tx, params = optax.adam(0.1), {"w": jnp.ones(3)}
+    _, opt = tx.update({"w": jnp.arange(3.0)}, tx.init(params), params)
+    player = Player(params, {}, opt)
+    for when, expected in ((True, tx.init(params)), (False, opt)):
+        found = jax.jit(lambda player, when: growing.restarted(player, tx, when))(player, when)
+        assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), found.opt, expected))
+        assert (found.params["w"] == 1).all()
