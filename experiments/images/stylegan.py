@@ -6,10 +6,9 @@ w. D is PGGAN's, behind filters, with R1 at every step. The nets grow from 8x8. 
 `measure` draws pictures whose coarse (4x4, 8x8) or fine styles are those of others, and w on its way from the mean.
 
 Differences from the paper and the authors' code:
-1. The batch is as large at every level (there: 256 at 8x8 down to 32 from 64x64 on).
-2. Reals of a coarse level are averages of pictures, not rounded to 256 levels again.
-3. The default is narrower and shorter, for which its mapping net is less deep and learns faster.
-4. Samples are what the level in use makes, enlarged, and cut off at -1 and 1.
+1. Batches are as large at every level (there: 256 at 8x8 down to 32 from 64x64 on); coarse reals are not rounded.
+2. The default is narrower and shorter, for which its mapping net is less deep and learns faster.
+3. Samples are what the level in use makes, enlarged, and cut off at -1 and 1.
 
     python -m experiments stylegan                                              faces at 32x32
     python -m experiments stylegan --dataset path/to/folder,size=64 --psi 0.7   your own pictures
@@ -17,7 +16,7 @@ Differences from the paper and the authors' code:
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,14 +34,14 @@ class Config:
     mirror: bool = True  # whether every second picture is mirrored
     steps: Count = 3000  # updates of D, and of G
     batch_size: Count = 16  # pictures a step
-    first: Count = 8  # least side of the first level
+    first: Literal[4, 8, 16, 32, 64, 128, 256, 512, 1024] = 8  # side of the first level
     stable: Count = 8000  # pictures for which a level learns by itself
     fade: Count = 8000  # pictures for which the next level is faded in
     z_dim: Count = 64  # the latent, standard normal; w has as many
     depth: Depth = 4  # layers of the mapping net
     map_rate: Share = 0.1  # of lr, at which it learns
-    base: Count = 512  # a level has so many channels, divided by its side,
-    most: Count = 64  # and no more than these
+    width: Count = 16  # channels of G and D at the last level, twice as many at each one below
+    most: Count = 64  # channels of any level, at most
     mixing: Share = 0.9  # how often styles are mixed
     gamma: float = 10.0  # weight of R1, halved
     lr: float = 2e-3  # Adam's rate for all, up to 64x64; more is made of it at larger levels
@@ -55,8 +54,8 @@ class Config:
 PRESETS = {
     "default": Config(),
     "paper": Config("celeb_a_hq/1024", steps=781_250, batch_size=32, stable=600_000, fade=600_000, z_dim=512, depth=8,
-                    map_rate=0.01, base=16384, most=512, lr=1e-3, half_life=10_000),
-    "tiny": Config("digits", False, 6, 8, first=4, stable=4, fade=16, z_dim=4, depth=1, base=16, most=4),
+                    map_rate=0.01, width=16, most=512, lr=1e-3, half_life=10_000),
+    "tiny": Config("digits", False, 6, 8, first=4, stable=4, fade=16, z_dim=4, depth=1, width=2, most=4),
 }  # fmt: skip
 
 
@@ -72,11 +71,11 @@ class State(NamedTuple):
 def build(cfg, level=0):
     """Return (G, D, the optimiser at a level, the sides of all levels)."""
     shape = data.load(cfg.dataset).shape
-    M, S = stylegan.Mapping(cfg.z_dim, cfg.depth, cfg.map_rate), stylegan.Synthesis(shape[-1], cfg.base, cfg.most)
-    sides = [side for side in growing.sizes(shape) if side >= min(cfg.first, shape[0])]
+    sides, channels = growing.sizes(shape, cfg.first), (cfg.width * shape[0], cfg.most)
+    M, S = stylegan.Mapping(cfg.z_dim, cfg.depth, cfg.map_rate), stylegan.Synthesis(shape[-1], *channels)
     faster = [{128: 1.5, 256: 2.0, 512: 3.0, 1024: 3.0}.get(side, 1.0) for side in sides]
     tx = optax.adam(cfg.lr * jnp.array(faster, jnp.float32)[level], 0.0, cfg.b2)
-    return stylegan.G(M, S, cfg.mixing), stylegan.D(cfg.base, cfg.most), tx, sides
+    return stylegan.G(M, S, cfg.mixing), stylegan.D(*channels), tx, sides
 
 
 def init(cfg, key):
@@ -94,8 +93,7 @@ def stage(cfg, step):
 def d_grads(cfg, side, alpha, d_params, x, g_params, *noise):
     """Return (the gradient of D's loss at the level of `side` pixels, (metrics, the mean w))."""
     G, D, _, sides = build(cfg)
-    (fake, w), _ = forward(G, g_params, {}, *noise, side, alpha)
-    real = growing.reals(x, side, alpha)
+    real, ((fake, w), _) = growing.reals(x, side, alpha), forward(G, g_params, {}, *noise, side, alpha)
     weight = cfg.gamma / 2 * (side / sides[-1]) ** 2  # R1 is by pixels of full size at every level, as in their code
 
     def loss(params):
@@ -123,20 +121,18 @@ def g_grads(cfg, side, alpha, g_params, d_params, *noise):
 def step(cfg, state, batch):
     x, (level, alpha) = batch["x"], stage(cfg, state.step)
     *_, tx, sides = build(cfg, level)
-    new = growing.changed((level, alpha), stage(cfg, state.step - 1))
-    renewed = lambda p: p._replace(opt=jax.tree.map(functools.partial(jnp.where, new), tx.init(p.params), p.opt))
+    anew = growing.changed((level, alpha), stage(cfg, state.step - 1))
+    g, d = growing.restarted(state.g, tx, anew), growing.restarted(state.d, tx, anew)
     at_level = lambda f, *of: jax.lax.switch(level, [functools.partial(f, cfg, side) for side in sides], alpha, *of)
     z = rng.normal(rng.at(state.key, state.step, "z"), (2, 2, len(x), cfg.z_dim))  # of D's fakes, and of G's
     chance = rng.uniform(rng.at(state.key, state.step, "mixing"), (2, 2))
     keys = jax.random.split(rng.at(state.key, state.step, "noise"))
-
-    grads, (metrics, w) = at_level(d_grads, state.d.params, x, state.g.params, z[0], chance[0], keys[0])
-    d, w_mean = descend(renewed(state.d), grads, tx), ema(state.w_mean, w, cfg.w_decay)
-    g_ema = ema(state.g_ema, state.g.params, 0.5 ** (len(x) / cfg.half_life))
-    grads, (value, w) = at_level(g_grads, state.g.params, d.params, z[1], chance[1], keys[1])  # of the new D
-    g, w_mean = descend(renewed(state.g), grads, tx), ema(w_mean, w, cfg.w_decay)
-    metrics |= {"loss/g": value, "level": level + alpha}
-    return State(state.step + 1, state.key, g, d, g_ema, w_mean), metrics
+    grads, (metrics, w) = at_level(d_grads, d.params, x, g.params, z[0], chance[0], keys[0])
+    d, w_mean = descend(d, grads, tx), ema(state.w_mean, w, cfg.w_decay)
+    g_ema = ema(state.g_ema, g.params, 0.5 ** (len(x) / cfg.half_life))  # before G moves
+    grads, (value, w) = at_level(g_grads, g.params, d.params, z[1], chance[1], keys[1])  # of the new D
+    g, w_mean = descend(g, grads, tx), ema(w_mean, w, cfg.w_decay)
+    return State(state.step + 1, state.key, g, d, g_ema, w_mean), metrics | {"loss/g": value, "level": level + alpha}
 
 
 def styles(cfg, state, z, psi):

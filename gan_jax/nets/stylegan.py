@@ -1,9 +1,9 @@
 """The nets of StyleGAN (Karras, Laine and Aila 2019, arXiv 1812.04948), for squares of 4, 8, 16, ... pixels.
 
 A mapping net turns z into w. Synthesis begins with a learned constant of 4x4 pixels; after each convolution noise is
-added, and w says how much each channel is scaled and shifted, once it is normalised. G is both of them. D is that of PGGAN (arXiv
-1710.10196) with a filter before each of its downward convolutions. As in the authors' code, enlarging repeats pixels
-and shrinking averages them; both are part of the convolution beside them.
+added, and w says how much each channel is scaled and shifted, once it is normalised. G is both of them. D is that of
+PGGAN (arXiv 1710.10196) with a filter before each of its downward convolutions. As in the authors' code, enlarging
+repeats pixels and shrinking averages them; both are part of the convolution beside them.
 
 Nets are made for their finest level and called at any of theirs: `side`, or the shape of x, says at which, and `alpha`
 how much its layers count, beside the layers for colours of the level below.

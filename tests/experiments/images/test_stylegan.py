@@ -17,7 +17,7 @@ from gan_jax.nets import stylegan as nets
 
 B = 8  # two groups of four
 CFG = dataclasses.replace(
-    stylegan.PRESETS["tiny"], stable=8, fade=16, z_dim=3, map_rate=0.1, lr=1e-2, half_life=30, w_decay=0.7
+    stylegan.PRESETS["tiny"], stable=8, fade=16, z_dim=3, map_rate=0.1, lr=2**-7, half_life=30, w_decay=0.7
 )
 FULL, SQRT2 = 8, math.sqrt(2)
 leaky = lambda x: jnp.where(x > 0, x, 0.2 * x)
@@ -91,70 +91,83 @@ def D(p, x, side, alpha):
     return dense(p["score"], leaky(dense(p["dense"], y.reshape(B, -1))), 1)[:, 0]
 
 
-def generated(m_params, g_params, key, side, alpha):
+def generated(p, z, chance, key, side, alpha):
     """Pictures of one cut between two styles, and the mean of the first of them."""
-    z = rng.normal(rng.at(key, 0, "z"), (2, B, CFG.z_dim))
-    one, other = mapped(m_params, z[0]), mapped(m_params, z[1])
+    one, other = (mapped(p["mapping"], z) for z in z)
     layers = 4 if side == FULL else 2
-    chance, where = rng.uniform(rng.at(key, 0, "mixing"), (2,))
-    cut = jnp.where(chance < 0.9, jnp.floor(1 + where * (layers - 1)), layers)
+    cut = jnp.where(chance[0] < 0.9, jnp.floor(1 + chance[1] * (layers - 1)), layers)
     ws = [jnp.where(i < cut, one, other) for i in range(layers)]
-    noises = [rng.normal(rng.at(key, i, "noise"), (B, 4 + 4 * (i > 1), 4 + 4 * (i > 1), 1)) for i in range(layers)]
-    return G(g_params, ws, noises, side, alpha), one.mean(0)
+    numbers, noises = rng.normal(key, (B, 160 if side == FULL else 32)), []  # of 4x4, 4x4, 8x8 and 8x8 pixels
+    for i in range(layers):
+        s = 4 if i < 2 else 8
+        noises.append(numbers[:, : s * s].reshape(B, s, s, 1))
+        numbers = numbers[:, s * s :]
+    return G(p["synthesis"], ws, noises, side, alpha), one.mean(0)
 
 
 @functools.partial(jax.jit, static_argnums=6)
-def paper(players, average, mean, x, key, alpha, side, gamma):
+def paper(players, average, mean, x, draws, alpha, side, gamma):
     """An iteration of the authors' loop: D and the averages, then G."""
-    m, g, d = players
+    g, d = players
     coarse = doubled(halved(x))
     reals = alpha * x + (1 - alpha) * coarse if side == FULL else coarse
-    fakes, w = generated(m.params, g.params, rng.at(key[0], key[1], "d"), side, alpha)
+    fakes, w = generated(g.params, *draws[0], side, alpha)
     mean = 0.7 * mean + 0.3 * w
-    keep = 0.5 ** (B / 30)
-    average = jax.tree.map(lambda a, p: keep * a + (1 - keep) * p, average, (m.params, g.params))
+    average = oracle.averaged(average, g.params, 0.5 ** (B / 30))
+    scores = lambda p, x: D(p, x, side, alpha)
 
     def d_loss(p):
-        scores = lambda x: D(p, x, side, alpha)
-        penalty = (jax.grad(lambda x: scores(x).sum())(reals) ** 2).sum((1, 2, 3))
-        fooled = -jnp.log(1 - oracle.sigmoid(scores(fakes))) - jnp.log(oracle.sigmoid(scores(reals)))
+        penalty = (jax.grad(lambda x: scores(p, x).sum())(reals) ** 2).sum((1, 2, 3))
+        fooled = -jnp.log(1 - oracle.sigmoid(scores(p, fakes))) - jnp.log(oracle.sigmoid(scores(p, reals)))
         return (fooled + gamma / 2 * penalty).mean(), {}
 
-    rates = CFG.lr, 0.0, 0.99
-    d = oracle.moved(oracle.adam, d, d_loss, *rates)
+    d = oracle.moved(oracle.adam, d, d_loss, CFG.lr, 0.0, 0.99)
 
-    def g_loss(both):
-        fakes, w = generated(*both, rng.at(key[0], key[1], "g"), side, alpha)
-        return -jnp.log(oracle.sigmoid(D(d.params, fakes, side, alpha))).mean(), w
+    def g_loss(p):
+        fakes, w = generated(p, *draws[1], side, alpha)
+        return -jnp.log(oracle.sigmoid(scores(d.params, fakes))).mean(), w
 
-    of, w = jax.grad(g_loss, has_aux=True)((m.params, g.params))
-    m, g = oracle.adam(m, of[0], *rates), oracle.adam(g, of[1], *rates)
-    return (m, g, d), average, 0.7 * mean + 0.3 * w
+    grads, w = jax.grad(g_loss, has_aux=True)(g.params)
+    return (oracle.adam(g, grads, CFG.lr, 0.0, 0.99), d), average, 0.7 * mean + 0.3 * w
+
+
+def drawn(key, t):
+    """What the step draws for D and for G: z, the chance of a cut, the key of the noise."""
+    z, chance = rng.normal(rng.at(key, t, "z"), (2, 2, B, 3)), rng.uniform(rng.at(key, t, "mixing"), (2, 2))
+    return list(zip(z, chance, jax.random.split(rng.at(key, t, "noise")), strict=True))
 
 
 def theirs(start, xs, gamma=10.0, reset=True):
     """All iterations, the level of detail counted down to 0; moments are forgotten where it becomes whole, or broken."""
-    fresh = lambda players: oracle.started(*players)
-    players, average, mean = fresh((start.g_map, start.g, start.d)), start.g_ema, start.w_mean
+    players, average, mean = oracle.started(start.g, start.d), start.g_ema, start.w_mean
     before = 1.0
     for t, x in enumerate(xs):
-        shown = t * B
-        lod = 1 - max(shown - 8, 0) / 16 if shown < 24 else 0.0
+        lod = 1 - max(t * B - 8, 0) / 16 if t * B < 24 else 0.0
         if reset and (math.floor(lod), math.ceil(lod)) != (math.floor(before), math.ceil(before)):
-            players = fresh(players)
-        side, before = (4 if lod == 1 else 8), lod
-        alpha = 1 - (lod - math.floor(lod))
-        players, average, mean = paper(players, average, mean, x, (start.key, t), alpha, side, gamma)
+            players = oracle.started(*players)
+        side, alpha, before = (4 if lod == 1 else 8), 1 - (lod - math.floor(lod)), lod
+        players, average, mean = paper(players, average, mean, x, drawn(start.key, t), alpha, side, gamma)
     return [*players, average, mean]
+
+
+def rough(state):
+    """The state with noise that is seen, over a constant that is none: else some gradients would be 0 but for rounding."""
+    draw = lambda p, i: p + jnp.sin(1.0 + jnp.arange(p.size) + 10 * i).reshape(p.shape)
+    s = state.g.params["synthesis"]
+    s |= {f"style_{i}": s[f"style_{i}"] | {"noise": draw(s[f"style_{i}"]["noise"], i)} for i in range(4)}
+    params = state.g.params | {"synthesis": s | {"constant": draw(s["constant"], 0.5)}}
+    return state._replace(g=state.g._replace(params=params), g_ema=params)
 
 
 def test_step_is_the_paper_s(monkeypatch):
     """Five steps through both levels and the fade, averages too; without a reset, or with another R1, they differ."""
     monkeypatch.setattr(data, "load", lambda name: type("Set", (), {"shape": (8, 8, 1)}))
+    begin = stylegan.init
+    monkeypatch.setattr(stylegan, "init", lambda cfg, key: rough(begin(cfg, key)))
     with jax.enable_x64(True):
         xs = np.random.default_rng(0).uniform(-1, 1, (5, B, 8, 8, 1))
         start, end, _ = oracle.played(stylegan, CFG, [{"x": x} for x in xs])
-        found = [end.g_map, end.g, end.d, end.g_ema, end.w_mean]
+        found = [end.g, end.d, end.g_ema, end.w_mean]
         oracle.same(found, theirs(start, xs), rtol=1e-7)
         oracle.differ(found, theirs(start, xs, reset=False), rtol=1e-7)
         oracle.differ(found, theirs(start, xs, gamma=9.0), rtol=1e-7)
@@ -179,7 +192,7 @@ def test_the_published_nets(monkeypatch):
     assert down + last + seen == 23_087_249
     monkeypatch.setattr(data, "load", lambda name: type("Set", (), {"shape": (1024, 1024, 3)}))
     state = jax.eval_shape(functools.partial(stylegan.init, stylegan.PRESETS["paper"]), jax.random.key(0))
-    assert size(state.g_map.params) + size(state.g.params) == 26_219_627 and size(state.d.params) == 23_087_249
+    assert size(state.g.params) == 26_219_627 and size(state.d.params) == 23_087_249
 
 
 def test_rates_and_levels(monkeypatch):
@@ -187,11 +200,11 @@ def test_rates_and_levels(monkeypatch):
     cfg = stylegan.PRESETS["paper"]
     monkeypatch.setattr(data, "load", lambda name: type("Set", (), {"shape": (1024, 1024, 3)}))
     found, weight = {}, {"w": jnp.zeros(1)}
-    for side in stylegan.build(cfg)[-1]:
-        tx = stylegan.build(cfg, side)[3]
+    for level, side in enumerate(stylegan.build(cfg)[-1]):
+        tx = stylegan.build(cfg, level)[2]
         found[side] = -float(tx.update({"w": jnp.ones(1)}, tx.init(weight))[0]["w"][0])
     rates = dict.fromkeys((8, 16, 32, 64), 1e-3) | {128: 1.5e-3, 256: 2e-3, 512: 3e-3, 1024: 3e-3}
-    assert found == pytest.approx(rates, rel=1e-5)
+    assert found == pytest.approx(rates, rel=1e-4)
     monkeypatch.setattr(data, "load", lambda name: type("Set", (), {"shape": (48, 48, 3)}))
     with pytest.raises(UserError, match="images of 48x48 can't be grown"):
         stylegan.build(cfg)
@@ -199,13 +212,12 @@ def test_rates_and_levels(monkeypatch):
 
 def test_a_new_level_begins_as_the_one_below():
     """Where it doesn't count yet, G draws the enlarged picture of the level below, D sees the picture shrunk."""
-    made, critic, key = nets.G(2, 16, 4), nets.D(16, 4), jax.random.key(0)
+    made, critic, key = nets.Synthesis(2, 16, 4), nets.D(16, 4), jax.random.key(0)
     w, x = jax.random.normal(key, (4, 4, 3)), jax.random.normal(key, (4, 8, 8, 2))
 
     @jax.jit
     def shown():
         g, d = made.init(key, w, key, 8), critic.init(key, x)
-        g["params"]["style_1"]["noise"] += 1
         images = [made.apply(g, w, key, side, 0.0) for side in (8, 4)]
         return *images, critic.apply(d, x, 0.0), critic.apply(d, halved(x))
 
@@ -216,9 +228,9 @@ def test_a_new_level_begins_as_the_one_below():
 
 def test_styles_are_cut_once():
     """The first layers follow the first w, the last the other one; each cut is as likely, a tenth has none."""
-    w, other = jnp.zeros((3, 2)), jnp.ones((3, 2))
-    keys = jax.random.split(jax.random.key(0), 4000)
-    styles = np.asarray(jax.vmap(lambda key: nets.mixed(key, w, other, 6, 0.9))(keys))  # [keys, b, layers, w]
+    w = jnp.stack([jnp.zeros((3, 2)), jnp.ones((3, 2))])
+    chance = jax.random.uniform(jax.random.key(0), (4000, 2))
+    styles = np.asarray(jax.vmap(lambda u: nets.mixed(w, u, 6, 0.9))(chance))  # [draws, b, layers, w]
     assert (styles == styles[:, :1, :, :1]).all() and (np.diff(styles, axis=2) >= 0).all()
     cuts = np.bincount((styles[:, 0, :, 0] == 0).sum(1), minlength=7)
     assert cuts[0] == 0 and oracle.chi_square_is_small(cuts[1:], 4000 * np.array([0.18] * 5 + [0.1]))
