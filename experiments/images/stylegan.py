@@ -46,6 +46,7 @@ class Config:
     gamma: float = 10.0  # weight of R1, halved
     lr: float = 2e-3  # Adam's rate for all, up to 64x64; more is made of it at larger levels
     b2: Decay = 0.99  # Adam's decay of the second moment (that of the first is 0)
+    eps: float = 1e-8  # of Adam; in `tiny` so large that gradients that are but rounding move nothing
     half_life: Count = 2000  # of the averaged G, in pictures
     w_decay: Decay = 0.995  # of the average w
     psi: float = 1.0  # how far from the average w samples are; 0.7 in the paper's pictures, 1 in its scores
@@ -55,7 +56,7 @@ PRESETS = {
     "default": Config(),
     "paper": Config("celeb_a_hq/1024", steps=781_250, batch_size=32, stable=600_000, fade=600_000, z_dim=512, depth=8,
                     map_rate=0.01, width=16, most=512, lr=1e-3, half_life=10_000),
-    "tiny": Config("digits", False, 6, 8, first=4, stable=4, fade=16, z_dim=4, depth=1, width=2, most=4),
+    "tiny": Config("digits", False, 6, 8, 4, stable=4, fade=16, z_dim=4, depth=1, width=2, most=4, lr=0.01, eps=1.0),
 }  # fmt: skip
 
 
@@ -74,7 +75,7 @@ def build(cfg, level=0):
     sides, channels = growing.sizes(shape, cfg.first), (cfg.width * shape[0], cfg.most)
     M, S = stylegan.Mapping(cfg.z_dim, cfg.depth, cfg.map_rate), stylegan.Synthesis(shape[-1], *channels)
     faster = [{128: 1.5, 256: 2.0, 512: 3.0, 1024: 3.0}.get(side, 1.0) for side in sides]
-    tx = optax.adam(cfg.lr * jnp.array(faster, jnp.float32)[level], 0.0, cfg.b2)
+    tx = optax.adam(cfg.lr * jnp.array(faster, jnp.float32)[level], 0.0, cfg.b2, cfg.eps)
     return stylegan.G(M, S, cfg.mixing), stylegan.D(*channels), tx, sides
 
 
@@ -85,8 +86,7 @@ def init(cfg, key):
     return State(jnp.int32(0), key, g, d, g.params, jnp.zeros(cfg.z_dim, jnp.float32))
 
 
-def stage(cfg, step):
-    """Return (which level is in use at a step, how much of it counts)."""
+def stage(cfg, step):  # (the level in use, counted from 0; how much of it counts)
     return growing.stage(step * cfg.batch_size, cfg.stable, cfg.fade, len(build(cfg)[-1]))
 
 
@@ -161,17 +161,17 @@ def measure(cfg, state, key, train, test):
     alike = jax.vmap(jax.vmap(lambda w: draw(cfg, state, w[None], key)[0]))  # one noise for all
     z, psis = rng.normal(rng.at(key, 0, "z"), (9, cfg.z_dim)), (0.0, 0.5, 0.7, 1.0)
     pulled = jnp.stack([styles(cfg, state, z, psi) for psi in psis], 1)  # [z, psi, layers, w]
-    a, b = pulled[:5, -1], pulled[5:, -1:]
-    coarse = (jnp.arange(a.shape[1]) < 4).reshape(1, 1, -1, 1) == (jnp.arange(4) < 2).reshape(4, 1, 1, 1)
-    grid = jnp.concatenate([b, jnp.where(coarse, a[None], b)], 1)  # [rows, columns, layers, w]
-    grid = jnp.concatenate([jnp.concatenate([pulled[:1, 0], a])[None], grid])
-    mixing = Picture(alike(grid), rows=("", *["coarse"] * 2, *["fine"] * 2), columns=("", *["of this one"] * 5))
-    return {"mixing": mixing, "truncation": Picture(alike(pulled[:5]), columns=tuple(f"psi = {psi}" for psi in psis))}
+    a, b = pulled[None, :5, -1], pulled[5:, -1:]
+    coarse = (jnp.arange(a.shape[2]) < 4).reshape(1, 1, -1, 1) == (jnp.arange(4) < 2).reshape(4, 1, 1, 1)
+    first, others = jnp.concatenate([pulled[:1, :1], b]), jnp.concatenate([a, jnp.where(coarse, a, b)])
+    x = alike(jnp.concatenate([first, others, pulled[:5]], 1))  # [rows, columns, h, w, c]
+    mixing = Picture(x[:, :6], rows=("", *["coarse"] * 2, *["fine"] * 2), columns=("", *["of this one"] * 5))
+    return {"mixing": mixing, "truncation": Picture(x[:, 6:], columns=tuple(f"psi = {psi}" for psi in psis))}
 
 
 def setup(cfg):
-    source = data.load(cfg.dataset)
-    return Setup(data.cut(source, source.shape[0], cfg.mirror), cfg.batch_size, cfg.steps, kinds=("image",))
+    source = data.cut(data.load(cfg.dataset), data.load(cfg.dataset).shape[0], cfg.mirror)
+    return Setup(source, cfg.batch_size, cfg.steps, kinds=("image",))
 
 
 main = program(Config, PRESETS, setup, init, step, sample, measure)
