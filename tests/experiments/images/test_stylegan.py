@@ -17,7 +17,16 @@ from gan_jax.nets import stylegan as nets
 
 B = 8  # two groups of four
 CFG = dataclasses.replace(
-    stylegan.PRESETS["tiny"], stable=8, fade=16, z_dim=3, map_rate=0.1, lr=2**-7, eps=1e-8, half_life=30, w_decay=0.7
+    stylegan.PRESETS["tiny"],
+    stable=8,
+    fade=16,
+    z_dim=3,
+    map_rate=0.1,
+    gamma=10.0,
+    lr=2**-7,
+    eps=1e-8,
+    half_life=30,
+    w_decay=0.7,
 )
 FULL, SQRT2 = 8, math.sqrt(2)
 leaky = lambda x: jnp.where(x > 0, x, 0.2 * x)
