@@ -101,7 +101,7 @@ def j_diagram(g: G, _: Beside) -> Found:
     """What b is to a, the corner is to c."""
     x = g.draw(latents.analogy(*g.z[:3], 7))
     says = "J-diagram: B is to A what the lower right corner, B + C - A, is to C; slerped in between"
-    return Found(says, plots.Picture(x, rows=("A", *[""] * 5, "C"), columns=("A", *[""] * 5, "B")))
+    return Found(says, plots.Picture(x, rows=("A to B", *[""] * 5, "C to B + C - A")))
 
 
 def mine(g: G, _: Beside) -> Found:
