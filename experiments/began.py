@@ -71,7 +71,7 @@ def build(cfg):
     return autoencoder.Decoder(shape, cfg.width), autoencoder.Conv(cfg.code, cfg.width, norm=False), tx
 
 
-def noise(cfg, key, n):
+def latent(cfg, key, n):
     return rng.uniform(key, (n, cfg.z_dim), minval=-1)  # [b, z]
 
 
@@ -85,7 +85,7 @@ def init(cfg, key):
 def step(cfg, state, batch):
     G, D, tx = build(cfg)
     x = batch["x"]  # [b, ...]
-    z_d, z_g = (noise(cfg, rng.at(state.key, state.step, name), x.shape[0]) for name in ("z_d", "z_g"))
+    z_d, z_g = (latent(cfg, rng.at(state.key, state.step, name), x.shape[0]) for name in ("z_d", "z_g"))
 
     def error(d_params, x):  # L: []
         (again, _), _ = forward(D, d_params, state.d.stats, x)
@@ -111,10 +111,14 @@ def step(cfg, state, batch):
     return State(state.step + 1, state.key, descend(state.g, g_grads, tx), descend(state.d, d_grads, tx), k), metrics
 
 
-def sample(cfg, state, key, n):
+def generate(cfg, state, z):
     G, *_ = build(cfg)
-    x = forward(G, state.g.params, state.g.stats, noise(cfg, key, n), train=False)[0]
+    x = forward(G, state.g.params, state.g.stats, z, train=False)[0]
     return x if x.ndim == 2 else jnp.clip(x, -1, 1)
+
+
+def sample(cfg, state, key, n):
+    return generate(cfg, state, latent(cfg, key, n))
 
 
 def setup(cfg):

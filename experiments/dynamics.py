@@ -109,9 +109,17 @@ def step(cfg, state, batch):
     return State(state.step + 1, state.key, state.g._replace(params=g), state.d._replace(params=d), memory), metrics
 
 
-def sample(cfg, state, key, n):
+def latent(cfg, key, n):
+    return rng.normal(key, (n, cfg.z_dim))  # [n, z]
+
+
+def generate(cfg, state, z):
     G, *_ = build(cfg)
-    return forward(G, state.g.params, {}, rng.normal(key, (n, cfg.z_dim)), train=False)[0]
+    return forward(G, state.g.params, {}, z, train=False)[0]
+
+
+def sample(cfg, state, key, n):
+    return generate(cfg, state, latent(cfg, key, n))
 
 
 def setup(cfg):

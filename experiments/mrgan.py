@@ -124,9 +124,17 @@ def step(cfg, state, batch):
     return State(state.step + 1, state.key, g, e, descend(state.d, d_grads, d_tx, d_stats)), metrics
 
 
-def sample(cfg, state, key, n):
+def latent(cfg, key, n):
+    return rng.normal(key, (n, cfg.z_dim))  # [n, z]
+
+
+def generate(cfg, state, z):
     G, *_ = build(cfg)
-    return forward(G, state.g.params, state.g.stats, rng.normal(key, (n, cfg.z_dim)), train=False)[0]
+    return forward(G, state.g.params, state.g.stats, z, train=False)[0]
+
+
+def sample(cfg, state, key, n):
+    return generate(cfg, state, latent(cfg, key, n))
 
 
 def measure(cfg, state, key, train, test):

@@ -137,10 +137,18 @@ def step(cfg, state, batch):
     return State(state.step + 1, state.key, g, d, ema(state.g_ema, (g.params, g.stats), memory)), metrics
 
 
-def sample(cfg, state, key, n):
+def latent(cfg, key, n):
+    return rng.normal(key, (n, cfg.z_dim))  # [n, z]
+
+
+def generate(cfg, state, z):
     G, *_ = build(cfg, state.step)
-    x = forward(G, *state.g_ema, rng.normal(key, (n, cfg.z_dim)), train=False)[0]
+    x = forward(G, *state.g_ema, z, train=False)[0]
     return x if x.ndim == 2 else jnp.clip(x, -1, 1)
+
+
+def sample(cfg, state, key, n):
+    return generate(cfg, state, latent(cfg, key, n))
 
 
 def setup(cfg):

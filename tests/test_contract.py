@@ -37,6 +37,7 @@ from gan_jax.run.program import game
 from gan_jax.run.setup import Game
 
 NAMES = list(experiments.modules())
+LATENT = [n for n in NAMES if hasattr(importlib.import_module(experiments.modules()[n]), "generate")]
 MEASURED = [n for n in NAMES if getattr(importlib.import_module(experiments.modules()[n]), "measure", None)]
 NORMED = [*NAMES, "vanilla_dcgan"]  # the file to copy has statistics once other nets are put into it
 kept = functools.lru_cache(1)  # of one experiment at a time: their tests stand one after the other
@@ -340,6 +341,19 @@ def test_samples_are_what_the_field_says(name):
     for x in (one, other):
         check_range(x, field.kind, field.classes)
     assert not (one == other).all()
+
+
+@pytest.mark.parametrize("name", LATENT)
+def test_a_sample_is_what_g_makes_of_its_latent(name):
+    """`sample(key, n)` is the very program of `generate(latent(key, n))`; z is rows of numbers, others of another key."""
+    module, cfg, parts, _ = tiny(name)
+    state, key = jax.eval_shape(parts.init, jax.random.key(0)), jax.random.key(1)
+    made = lambda state, key: module.generate(cfg, state, module.latent(cfg, key, 8))
+    text = lambda f: re.sub("0x[0-9a-f]+", "", str(jax.make_jaxpr(f)(state, key)))
+    assert text(made) == text(lambda state, key: module.sample(cfg, state, key, 8))
+    one, other = (module.latent(cfg, jax.random.key(i), 8) for i in range(2))
+    one, other = (of["z"] if isinstance(of, dict) else of for of in (one, other))
+    assert one.ndim == 2 and len(one) == 8 and one.dtype == np.float32 and (one != other).all()
 
 
 def check_range(x, kind, classes=0):

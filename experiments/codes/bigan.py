@@ -79,7 +79,7 @@ def init(cfg, key):
     return State(jnp.int32(0), key, g, e, create(D, tx, rng.at(key, 0, "d"), x, z))
 
 
-def prior(cfg, key, n):
+def latent(cfg, key, n):
     shape = (n, cfg.z_dim)
     return rng.normal(key, shape) if cfg.stochastic else rng.uniform(key, shape, minval=-1)  # [n, z]
 
@@ -88,7 +88,7 @@ def step(cfg, state, batch):
     G, E, D, tx = build(cfg)
     loss = losses.non_saturating
     x = batch["x"]  # [b, ...]
-    z = prior(cfg, rng.at(state.key, state.step, "z"), x.shape[0])
+    z = latent(cfg, rng.at(state.key, state.step, "z"), x.shape[0])
     noise = rng.normal(rng.at(state.key, state.step, "noise"), z.shape)  # [b, z]
 
     def scores(d_params, fake, code):
@@ -120,9 +120,13 @@ def step(cfg, state, batch):
     return State(state.step + 1, state.key, g, e, descend(state.d, d_grads, tx, d_stats)), metrics
 
 
-def sample(cfg, state, key, n):
+def generate(cfg, state, z):
     G, *_ = build(cfg)
-    return forward(G, state.g.params, state.g.stats, prior(cfg, key, n), train=False)[0]
+    return forward(G, state.g.params, state.g.stats, z, train=False)[0]
+
+
+def sample(cfg, state, key, n):
+    return generate(cfg, state, latent(cfg, key, n))
 
 
 def encode(cfg, state, raw):

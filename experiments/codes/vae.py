@@ -103,11 +103,20 @@ def step(cfg, state, batch):
     return State(state.step + 1, state.key, descend(state.e, e_grads, tx), descend(state.g, g_grads, tx)), metrics
 
 
-def sample(cfg, state, key, n):
-    _, G, _ = build(cfg)
+def latent(cfg, key, n):
+    """Return the codes z [n, z], and the noise of points, which images do without."""
     z_key, x_key = jax.random.split(key)
-    x = expected(forward(G, state.g.params, {}, rng.normal(z_key, (n, cfg.z_dim)))[0])
-    return x if x.ndim > 2 else x + cfg.x_std * rng.normal(x_key, x.shape)
+    return {"z": rng.normal(z_key, (n, cfg.z_dim)), "x": rng.normal(x_key, (n, *data.load(cfg.dataset).shape))}
+
+
+def generate(cfg, state, z):
+    _, G, _ = build(cfg)
+    x = expected(forward(G, state.g.params, {}, z["z"])[0])
+    return x if x.ndim > 2 else x + cfg.x_std * z["x"]
+
+
+def sample(cfg, state, key, n):
+    return generate(cfg, state, latent(cfg, key, n))
 
 
 def measure(cfg, state, key, train, test):

@@ -103,10 +103,13 @@ def step(cfg, state, batch):
     return State(state.step + 1, state.key, g, d), metrics
 
 
-def draw(cfg, state, key, y):
+def generate(cfg, state, z):
     G, *_ = build(cfg)
-    z = rng.normal(key, (y.size, cfg.z_dim))
-    return forward(G, state.g.params, state.g.stats, z, y, train=False)[0]
+    return forward(G, state.g.params, state.g.stats, z["z"], z["y"], train=False)[0]
+
+
+def draw(cfg, state, key, y):
+    return generate(cfg, state, {"z": rng.normal(key, (y.size, cfg.z_dim)), "y": y})
 
 
 def labels(cfg, key, n):
@@ -114,8 +117,12 @@ def labels(cfg, key, n):
     return jax.random.randint(jax.random.split(key)[0], (n,), 0, data.load(cfg.dataset).classes)
 
 
+def latent(cfg, key, n):
+    return {"z": rng.normal(jax.random.split(key)[1], (n, cfg.z_dim)), "y": labels(cfg, key, n)}
+
+
 def sample(cfg, state, key, n):
-    return draw(cfg, state, jax.random.split(key)[1], labels(cfg, key, n))
+    return generate(cfg, state, latent(cfg, key, n))
 
 
 def measure(cfg, state, key, train, test):

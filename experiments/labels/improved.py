@@ -133,10 +133,17 @@ def step(cfg, state, batch):
     return State(state.step + 1, state.key, g, d, averaged, means), metrics | {"matching": matching}
 
 
-def sample(cfg, state, key, n):
+def latent(cfg, key, n):
+    return rng.uniform(key, (n, cfg.z_dim))  # [n, z]
+
+
+def generate(cfg, state, z):
     G, *_ = build(cfg)
-    z = rng.uniform(key, (n, cfg.z_dim))
     return forward(G, state.g.params, state.g.stats, z, reference_batch(cfg, state), train=False)[0]
+
+
+def sample(cfg, state, key, n):
+    return generate(cfg, state, latent(cfg, key, n))
 
 
 def measure(cfg, state, key, train, test):

@@ -71,17 +71,21 @@ def build(cfg):
 
 def init(cfg, key):
     G, D, g_tx, d_tx = build(cfg)
-    z, x = latent(cfg, key, 1)[0], jnp.zeros((1, *data.load(cfg.dataset).shape))
+    z, x = joined(latent(cfg, key, 1)), jnp.zeros((1, *data.load(cfg.dataset).shape))
     return State(jnp.int32(0), key, create(G, g_tx, rng.at(key, 0, "g"), z), create(D, d_tx, rng.at(key, 0, "d"), x))
 
 
 def latent(cfg, key, n):
-    """Return (all that G sees [n, z + categories + continuous], its last columns, the code)."""
+    """Return the noise z [n, z] and the code [n, categories + continuous]."""
     noise, which, where = jax.random.split(key, 3)
     drawn = jax.random.randint(which, (n,), 0, cfg.categories, jnp.int32)
     category = jax.nn.one_hot(drawn, cfg.categories, dtype=jnp.float32)  # [n, categories]
     code = jnp.concatenate([category, rng.uniform(where, (n, cfg.continuous), minval=-1)], 1)
-    return jnp.concatenate([rng.uniform(noise, (n, cfg.z_dim), minval=-1), code], 1), code
+    return {"z": rng.uniform(noise, (n, cfg.z_dim), minval=-1), "code": code}
+
+
+def joined(z):
+    return jnp.concatenate([z["z"], z["code"]], 1)  # all that G sees: [n, z + categories + continuous]
 
 
 def information(cfg, q, code):
@@ -96,7 +100,8 @@ def step(cfg, state, batch):
     G, D, g_tx, d_tx = build(cfg)
     loss = losses.non_saturating
     x = batch["x"]  # [b, ...]
-    z, code = latent(cfg, rng.at(state.key, state.step, "z"), x.shape[0])
+    drawn = latent(cfg, rng.at(state.key, state.step, "z"), x.shape[0])
+    z, code = joined(drawn), drawn["code"]
 
     def d_loss(d_params, fake):
         (real_score, _), stats = forward(D, d_params, state.d.stats, x)  # [b]
@@ -123,16 +128,20 @@ def step(cfg, state, batch):
     return State(state.step + 1, state.key, g, d), metrics
 
 
-def sample(cfg, state, key, n):
+def generate(cfg, state, z):
     G, *_ = build(cfg)
-    return forward(G, state.g.params, state.g.stats, latent(cfg, key, n)[0], train=False)[0]
+    return forward(G, state.g.params, state.g.stats, joined(z), train=False)[0]
+
+
+def sample(cfg, state, key, n):
+    return generate(cfg, state, latent(cfg, key, n))
 
 
 def measure(cfg, state, key, train, test):
     """Return how often the category is not the label's in the best assignment, and what each continuous code does."""
     G, D, *_ = build(cfg)
     found, columns = {}, 10
-    noise = jnp.tile(latent(cfg, key, 1)[0][:, : cfg.z_dim], (cfg.categories * columns, 1))
+    noise = jnp.tile(latent(cfg, key, 1)["z"], (cfg.categories * columns, 1))
     category = jnp.repeat(jnp.eye(cfg.categories, dtype=jnp.float32), columns, 0)
     for i in range(cfg.continuous):  # a row for each category, and the code from -2 to 2 along it
         moved = jnp.tile(jnp.linspace(-2, 2, columns, dtype=jnp.float32), cfg.categories)

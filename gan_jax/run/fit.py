@@ -51,7 +51,7 @@ def fit(run: Run, game: Game) -> tuple[Any, dict | None]:
     name where there are several seeds. Ctrl-C and SIGTERM save and exit (130, 143) within seconds, a second Ctrl-C
     stops at once. Raises UserError where the user can mend what is wrong, and where a metric is not finite.
     """
-    setup, init, step, sample, measure = game
+    setup, init, step, sample, measure, *_ = game
     run = paced(run, setup.steps)
     check_data(run, setup)
     mesh = sharding.make(setup.batch_size, run.seeds)

@@ -17,6 +17,7 @@ from gan_jax.run import config, rundir, states
 from gan_jax.run.checkpoint import Checkpoints
 
 AT_ONCE = 500  # samples that are drawn at a time
+NO_LATENT = "{} has no latent to look into: it defines no `latent` and `generate`."
 
 
 class Loaded(NamedTuple):
@@ -33,6 +34,20 @@ class Loaded(NamedTuple):
         """Return n samples [n, ...]; [seeds, n, ...] where several seeds were trained."""
         one = lambda state: self.experiment.sample(self.cfg, state, key, n)
         return one(self.state) if self.seeds == 1 else jax.lax.map(one, self.state)
+
+    def latent(self, key: jax.Array, n: int) -> Any:
+        """Return what `sample(key, n)` draws as latents: z [n, z], or {"z": z, ...}; UserError where it has none."""
+        return self._part("latent")(self.cfg, key, n)
+
+    def generate(self, z: Any) -> jax.Array:
+        """Return what G makes of latents as `latent` returns them: [n, ...], or [seeds, n, ...]."""
+        one = lambda state: self._part("generate")(self.cfg, state, z)
+        return one(self.state) if self.seeds == 1 else jax.lax.map(one, self.state)
+
+    def _part(self, name):
+        if not (hasattr(self.experiment, "latent") and hasattr(self.experiment, "generate")):
+            raise UserError(NO_LATENT.format(self.experiment.__name__))
+        return getattr(self.experiment, name)
 
     def drawn(self, seed: int, n: int) -> Iterator[np.ndarray]:
         """Yield n samples in parts [seeds, b, ...], on the host: the same first ones of a seed whatever n is.

@@ -38,8 +38,7 @@ def program(
 
 def game(experiment: ModuleType, cfg: Any) -> Game:
     """Return the experiment (a module) with this Config."""
-    parts = (getattr(experiment, name, None) for name in ("setup", "init", "step", "sample", "measure"))
-    return _bound(cfg, *parts)
+    return _bound(cfg, *(getattr(experiment, name, None) for name in Game._fields))
 
 
 def _bound(cfg, setup, *parts):

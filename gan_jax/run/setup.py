@@ -30,3 +30,9 @@ class Game(NamedTuple):
     # (state, key, train, test) -> {name: number, or what is drawn (`Picture`, or an array [rows, columns, ...])}; train
     # and test: the raw records of whole splits (`data.decode`), {} where they are not on the device
     measure: Callable | None
+    # of a G that has a latent: `sample(state, key, n)` is `generate(state, latent(key, n))`
+    latent: Callable | None = None  # (key, n) -> z [n, z], or {"z": it, what stays as it is: [n, ...] or a key}
+    generate: Callable | None = None  # (state, what `latent` returns) -> x [n, ...]
+    # of one that has styles: `generate(state, z)` is `synthesise(state, styles(state, z, psi), z)` for some psi
+    styles: Callable | None = None  # (state, z, psi) -> w [n, layers, w], psi times as far from the average style
+    synthesise: Callable | None = None  # (state, w, z) -> x [n, ...]

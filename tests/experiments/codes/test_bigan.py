@@ -76,7 +76,7 @@ def test_step_is_the_paper_s(stochastic, monkeypatch):
         def theirs(swapped):
             players = oracle.started(start.g, start.e, start.d)
             for t, x in enumerate(xs):
-                z = bigan.prior(cfg, rng.at(start.key, t, "z"), B)
+                z = bigan.latent(cfg, rng.at(start.key, t, "z"), B)
                 players = paper(*players, z, rng.normal(rng.at(start.key, t, "noise"), z.shape), x, swapped)
             return players
 

@@ -62,7 +62,8 @@ def test_step_is_the_paper_s(monkeypatch):
         def theirs(told):
             players = oracle.started(start.g, start.d)
             for t, x in enumerate(xs):
-                players = paper(*players, *infogan.latent(CFG, rng.at(start.key, t, "z"), 3), x, told)
+                z = infogan.latent(CFG, rng.at(start.key, t, "z"), 3)
+                players = paper(*players, infogan.joined(z), z["code"], x, told)
             return players
 
         oracle.same([end.g, end.d], theirs(1.0))
@@ -71,7 +72,8 @@ def test_step_is_the_paper_s(monkeypatch):
 
 def test_the_latent_is_noise_and_a_code():
     """One category a row, all of them equally likely, and uniform numbers around it."""
-    z, code = infogan.latent(CFG, jax.random.key(0), 3000)
+    drawn = infogan.latent(CFG, jax.random.key(0), 3000)
+    z, code = infogan.joined(drawn), drawn["code"]
     assert z.shape == (3000, 7) and (z[:, 2:] == code).all()
     assert (code[:, :3].sum(1) == 1).all() and set(np.unique(code[:, :3])) == {0, 1}
     assert np.abs(code[:, :3].mean(0) - 1 / 3).max() < 0.03
