@@ -1,5 +1,6 @@
 """What happens inside the compiled step: players, losses, penalties, unrolling, rules, randomness."""
 
+from gan_jax.game import augment as augment
 from gan_jax.game import losses as losses
 from gan_jax.game import penalties as penalties
 from gan_jax.game import rng as rng
