@@ -46,7 +46,7 @@ class ModulatedConv(nn.Module):
     def __call__(self, x, style):
         k, c = self.kernel_size, x.shape[-1]
         kernel = self.param("kernel", nn.initializers.normal(1.0), (k, k, c, self.features), jnp.float32)
-        kernel = kernel / math.sqrt(k * k * c)
+        kernel = kernel.astype(x.dtype) / math.sqrt(k * k * c)
         scale = Dense(c, gain=1.0, bias=1.0, name="style")(style)  # [b, c]
         x = x * scale[:, None, None]
         x = conv_up(x, kernel) if self.up else conv(x, kernel)
@@ -109,7 +109,7 @@ class Synthesis(nn.Module):
     def __call__(self, styles, key):
         (h, w, channels), (size, (first, *others)) = self.shape, levels(self.shape, self.width, self.most)
         of = lambda i: (styles[:, i], jax.random.fold_in(key, i))
-        const = self.param("const", nn.initializers.normal(1.0), (*size, first), jnp.float32)
+        const = self.param("const", nn.initializers.normal(1.0), (*size, first), jnp.float32).astype(styles.dtype)
         x = Layer(first)(jnp.broadcast_to(const, (len(styles), *const.shape)), *of(0))
         picture = ToRGB(channels)(x, styles[:, 1])
         for i, features in enumerate(others, 1):
@@ -122,8 +122,9 @@ class Synthesis(nn.Module):
 class G(nn.Module):
     """z [b, z], a key for the noise -> pictures [b, *shape], unbounded.
 
-    other: latents [b, z] whose styles come in place of those of z from layer `cut` on. shift: what is added to all
-    styles [b, layers, features]. train=False: styles keep that share `truncation` of their distance from their mean.
+    mixing: the share of batches in which the styles of other latents come in, from a layer on that is drawn, the same
+    one in all rows. shift: what is added to all styles [b, layers, features]. With train=False nothing is mixed, and
+    styles keep that share `truncation` of their distance from their mean.
     """
 
     shape: tuple[int, int, int]
@@ -131,6 +132,7 @@ class G(nn.Module):
     most: int = 512
     features: int = 512  # of a style
     depth: int = 8
+    mixing: float = 0.9
     truncation: float = 1.0
 
     @property
@@ -139,18 +141,32 @@ class G(nn.Module):
         return 2 * len(levels(self.shape, self.width, self.most)[1])
 
     @nn.compact
-    def __call__(self, z, key, other=None, cut=0, shift=0.0, train=True):
+    def __call__(self, z, key, shift=0.0, train=True):
         mapping = Mapping(self.features, self.depth)
         style = mapping(z)
         mean = self.variable("average", "style", jnp.zeros, (self.features,), jnp.float32)
         if train and not self.is_initializing():
             mean.value = 0.995 * mean.value + 0.005 * style.mean(0)
         styles = jnp.broadcast_to(style[:, None], (len(z), self.layers, self.features))
-        if other is not None:
-            styles = jnp.where((jnp.arange(self.layers) < cut)[None, :, None], styles, mapping(other)[:, None])
+        if train and self.mixing:
+            first = jax.random.randint(rng.at(key, 0, "first"), (), 1, self.layers, jnp.int32)
+            first = jnp.where(rng.uniform(rng.at(key, 0, "mixed")) < self.mixing, first, self.layers)
+            other = mapping(rng.normal(rng.at(key, 0, "other"), z.shape))
+            styles = jnp.where((jnp.arange(self.layers) < first)[None, :, None], styles, other[:, None])
         if not train:
             styles = mean.value[None, None] + self.truncation * (styles - mean.value[None, None])
         return Synthesis(self.shape, self.width, self.most)(styles + shift, key)
+
+
+def path_lengths(net, pictures, n, key):
+    """Return (|J^T y| [n] of n pictures, what else there is of them); J: their Jacobian in the styles.
+
+    net: G; pictures: shift of the styles [n, layers, features] -> (x [n, h, w, c], what else). y is normal, and so
+    small that J^T y does not grow with the pixels; the square is a mean over layers, as in the authors' code.
+    """
+    y = rng.normal(key, (n, *net.shape)) / math.sqrt(math.prod(net.shape[:2]))
+    _, back, others = jax.vjp(pictures, jnp.zeros((n, net.layers, net.features), y.dtype), has_aux=True)
+    return jnp.sqrt(jnp.square(back(y)[0]).sum(2).mean(1)), others
 
 
 class D(nn.Module):
