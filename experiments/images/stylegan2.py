@@ -95,7 +95,7 @@ def init(cfg, key):
 
 def drawn(cfg, state, params, name, n, shift=0.0):
     """Return (n pictures, G's new statistics) from latents and noise of this name; shift: added to the styles."""
-    z, noise = (rng.at(state.key, state.step, f"{name} {what}") for what in ("z", "noise"))
+    z, noise = jax.random.split(rng.at(state.key, state.step, name))
     return forward(build(cfg)[0], params, state.g.stats, rng.normal(z, (n, cfg.z_dim)), noise, shift)
 
 
@@ -154,8 +154,8 @@ def step(cfg, state, batch):
 
 
 def sample(cfg, state, key, n):
-    z, noise = rng.normal(rng.at(key, 0, "z"), (n, cfg.z_dim)), rng.at(key, 0, "noise")
-    return jnp.clip(forward(build(cfg)[0], *state.g_ema, z, noise, train=False)[0], -1, 1)
+    z, noise = jax.random.split(key)
+    return jnp.clip(forward(build(cfg)[0], *state.g_ema, rng.normal(z, (n, cfg.z_dim)), noise, train=False)[0], -1, 1)
 
 
 def measure(cfg, state, key, train, test):

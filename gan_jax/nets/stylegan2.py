@@ -99,16 +99,16 @@ class Mapping(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """Styles [b, layers, w], a key for the noise -> pictures [b, *shape], unbounded: the sum of those of all levels."""
+    """Styles [b, layers, w], keys [layers] of noise -> pictures [b, *shape], unbounded: a sum over the levels."""
 
     shape: tuple[int, int, int]
     width: int
     most: int
 
     @nn.compact
-    def __call__(self, styles, key):
+    def __call__(self, styles, keys):
         (h, w, channels), (size, (first, *others)) = self.shape, levels(self.shape, self.width, self.most)
-        of = lambda i: (styles[:, i], jax.random.fold_in(key, i))
+        of = lambda i: (styles[:, i], keys[i])
         const = self.param("const", nn.initializers.normal(1.0), (*size, first), jnp.float32).astype(styles.dtype)
         x = Layer(first)(jnp.broadcast_to(const, (len(styles), *const.shape)), *of(0))
         picture = ToRGB(channels)(x, styles[:, 1])
@@ -142,20 +142,23 @@ class G(nn.Module):
 
     @nn.compact
     def __call__(self, z, key, shift=0.0, train=True):
-        mapping = Mapping(self.features, self.depth)
+        mapping, (mixed, first, other, *noise) = (
+            Mapping(self.features, self.depth),
+            jax.random.split(key, 3 + self.layers),
+        )
         style = mapping(z)
         mean = self.variable("average", "style", jnp.zeros, (self.features,), jnp.float32)
         if train and not self.is_initializing():
             mean.value = 0.995 * mean.value + 0.005 * style.mean(0)
         styles = jnp.broadcast_to(style[:, None], (len(z), self.layers, self.features))
         if train and self.mixing:
-            first = jax.random.randint(rng.at(key, 0, "first"), (), 1, self.layers, jnp.int32)
-            first = jnp.where(rng.uniform(rng.at(key, 0, "mixed")) < self.mixing, first, self.layers)
-            other = mapping(rng.normal(rng.at(key, 0, "other"), z.shape))
+            first = jax.random.randint(first, (), 1, self.layers, jnp.int32)
+            first = jnp.where(rng.uniform(mixed) < self.mixing, first, self.layers)
+            other = mapping(rng.normal(other, z.shape))
             styles = jnp.where((jnp.arange(self.layers) < first)[None, :, None], styles, other[:, None])
         if not train:
             styles = mean.value[None, None] + self.truncation * (styles - mean.value[None, None])
-        return Synthesis(self.shape, self.width, self.most)(styles + shift, key)
+        return Synthesis(self.shape, self.width, self.most)(styles + shift, noise)
 
 
 def path_lengths(net, pictures, n, key):

@@ -91,7 +91,7 @@ def to_rgb(p, x, w):
 
 def synthesised(p, ws, key):
     """Two levels: pictures of 8x8 of styles [b, 4, w]."""
-    noise = lambda i, side: rng.normal(jax.random.fold_in(key, i), (len(ws), side, side, 1))
+    noise = lambda i, side: rng.normal(jax.random.split(key, 7)[3 + i], (len(ws), side, side, 1))
     x = layer(p["Layer_0"], jnp.stack([p["const"]] * len(ws)), ws[:, 0], noise(0, 4))
     small = to_rgb(p["ToRGB_0"], x, ws[:, 1])
     x = layer(p["Layer_1"], x, ws[:, 1], noise(1, 8), up=True)
@@ -110,9 +110,9 @@ def styled(w, stats, keys, n):
     """Return (styles [n, 4, w], the new mean style): in half of the batches two kinds, one after the other."""
     latent, noise = keys
     first = mapped(w["Mapping_0"], rng.normal(latent, (n, CFG.z_dim)))
-    second = mapped(w["Mapping_0"], rng.normal(rng.at(noise, 0, "other"), (n, CFG.z_dim)))
-    cut = jax.random.randint(rng.at(noise, 0, "first"), (), 1, 4, jnp.int32)
-    cut = jnp.where(rng.uniform(rng.at(noise, 0, "mixed")) < CFG.mixing, cut, 4)
+    mixed, cut, other = jax.random.split(noise, 7)[:3]
+    second = mapped(w["Mapping_0"], rng.normal(other, (n, CFG.z_dim)))
+    cut = jnp.where(rng.uniform(mixed) < CFG.mixing, jax.random.randint(cut, (), 1, 4, jnp.int32), 4)
     styles = jnp.stack([jnp.where(i < cut, first, second) for i in range(4)], 1)
     return styles, {"average": {"style": 0.995 * stats["average"]["style"] + 0.005 * first.mean(0)}}
 
@@ -202,7 +202,7 @@ def paper(start, batches, lazy=3.0):
     average, a, p, signs = g.params, 0.0, 0.0, []
     for t, x in enumerate(batches):
         at = lambda name, t=t: rng.at(start.key, t, name)
-        keys = lambda name: (at(f"{name} z"), at(f"{name} noise"))
+        keys = lambda name: jax.random.split(at(name))
         g = g_main(g, d, keys("g"), at("g ada"), p)
         if t % CFG.g_every == 0:
             g, a = g_reg(g, keys("path"), at("path y"), a)
