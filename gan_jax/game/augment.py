@@ -17,9 +17,11 @@ from gan_jax.game import rng
 
 # The low-pass filter of the wavelet "symlet 6" (Daubechies 1992), whose squares sum to 1.
 SYM6 = np.array(
-    [0.015404109327027373, 0.0034907120842174702, -0.11799011114819057, -0.048311742585633]
-    + [0.4910559419267466, 0.787641141030194, 0.3379294217276218, -0.07263752278646252]
-    + [-0.021060292512300564, 0.04472490177066578, 0.0017677118642428036, -0.007800708325034148]
+    [
+        *(0.015404109327027373, 0.0034907120842174702, -0.11799011114819057, -0.048311742585633),
+        *(0.4910559419267466, 0.787641141030194, 0.3379294217276218, -0.07263752278646252),
+        *(-0.021060292512300564, 0.04472490177066578, 0.0017677118642428036, -0.007800708325034148),
+    ]
 )
 
 
@@ -28,8 +30,9 @@ def ada(key, x, p):
 
     p: the probability of each of them, by itself, in the order of `draw`; a number or traced. As the authors' code has
     it, but that the image is mirrored at its sides without end (there: once a side, and 0 beyond), of which the margins
-    need not be measured. With p = 0 x comes back, but for rounding: the filter is orthogonal to its even shifts. A flip
-    or a turn is not exact to the pixel, since the filter is not quite symmetric. Raises UserError for other channels.
+    need not be measured. With p = 0 x comes back, but for rounding: the filter is orthogonal to its even shifts. Flips
+    and turns, as there, also move each axis that they reverse by 0.1 pixels, since the filter is not quite symmetric.
+    Raises UserError for other channels.
     """
     if x.shape[-1] not in (1, 3):
         raise UserError(f"ADA augments grey and RGB images; these have {x.shape[-1]} channels.")
@@ -43,29 +46,31 @@ def draw(key, b, p):
     Where an augmentation does not happen its number is neutral. Scales and contrasts are factors, angles radians,
     shifts shares of a side, `turns` quarters of a turn. Hue and saturation do nothing to grey.
     """
-    normal = lambda name, *shape: rng.normal(rng.at(key, 0, name), (b, *shape))
-    even = lambda name, *shape: rng.uniform(rng.at(key, 0, name), (b, *shape), -1)  # in [-1, 1)
-
-    def maybe(name, values, neutral, p=p):
-        happens = rng.uniform(rng.at(key, 1, name), (b, *[1] * (values.ndim - 1))) < p
-        return jnp.where(happens, values, neutral)
-
-    either = 1 - jnp.sqrt(jnp.clip(1 - p, 0, 1))  # of two rotations at least one has then probability p
-    return {
-        "flip": maybe("flip", jnp.where(even("flip") < 0, -1.0, 1.0), 1),
-        "turns": maybe("turns", jnp.floor(2 * even("turns") + 2), 0),
-        "shift": maybe("shift", 0.125 * even("shift", 2), 0),  # to whole pixels
-        "scale": maybe("scale", jnp.exp2(0.2 * normal("scale")), 1),
-        "before": maybe("before", math.pi * even("before"), 0, either),
-        "stretch": maybe("stretch", jnp.exp2(0.2 * normal("stretch")), 1),
-        "after": maybe("after", math.pi * even("after"), 0, either),
-        "move": maybe("move", 0.125 * normal("move", 2), 0),
-        "brightness": maybe("brightness", 0.2 * normal("brightness"), 0),
-        "contrast": maybe("contrast", jnp.exp2(0.5 * normal("contrast")), 1),
-        "luma": maybe("luma", jnp.where(even("luma") < 0, -1.0, 1.0), 1),
-        "hue": maybe("hue", math.pi * even("hue"), 0),
-        "saturation": maybe("saturation", jnp.exp2(normal("saturation")), 1),
+    of = lambda name: rng.at(key, 0, name)
+    flip, turns, right, down, before, after, luma, hue = rng.uniform(of("even"), (8, b), -1)  # in [-1, 1)
+    scale, stretch, *move, brightness, contrast, saturation = rng.normal(of("normal"), (7, b))
+    sign = lambda even: 1 - 2 * jnp.floor(even + 1)  # 1 or -1, from [-1, 1)
+    drawn = {  # name: (what it is where it happens, and where not)
+        "flip": (sign(flip), 1),
+        "turns": (jnp.floor(2 * turns + 2), 0),
+        "shift": (0.125 * jnp.stack([right, down], 1), 0),  # to whole pixels
+        "scale": (jnp.exp2(0.2 * scale), 1),
+        "before": (math.pi * before, 0),
+        "stretch": (jnp.exp2(0.2 * stretch), 1),
+        "after": (math.pi * after, 0),
+        "move": (0.125 * jnp.stack(move, 1), 0),
+        "brightness": (0.2 * brightness, 0),
+        "contrast": (jnp.exp2(0.5 * contrast), 1),
+        "luma": (sign(luma), 1),
+        "hue": (math.pi * hue, 0),
+        "saturation": (jnp.exp2(saturation), 1),
     }
+    either = 1 - jnp.sqrt(jnp.clip(1 - p, 0, 1))  # of two rotations at least one has then probability p
+    chances = rng.uniform(of("happens"), (len(drawn), b))
+    for (name, (values, neutral)), u in zip(drawn.items(), chances, strict=True):
+        happens = u < (either if name in ("before", "after") else p)
+        drawn[name] = jnp.where(happens.reshape(b, *[1] * (values.ndim - 1)), values, neutral)
+    return drawn
 
 
 def affine(drawn, h, w):
@@ -78,28 +83,26 @@ def affine(drawn, h, w):
     whole = product(scale(drawn["flip"], 1), rotate(math.pi / 2 * drawn["turns"]))
     stretch = scale(1 / drawn["stretch"], drawn["stretch"]) / drawn["scale"][:, None, None]
     free = product(product(rotate(drawn["before"]), stretch), rotate(drawn["after"]))
-    side = jnp.array([w, h], jnp.float32)
-    shift, move = (jnp.round(drawn["shift"] * side)[..., None], (drawn["move"] * side)[..., None])  # [b, 2, 1]
+    side = jnp.array([[w, h]], jnp.float32)
+    shift, move = jnp.round(drawn["shift"] * side)[..., None], (drawn["move"] * side)[..., None]  # [b, 2, 1]
     return product(whole, free), -product(whole, product(free, move) + shift)[..., 0]
 
 
 def warp(x, a, t):
     """Return x [b, h, w, c] moved by `affine`'s A and t: twice as large, bilinear samples of that, half as large."""
-    (up_y, down_y), (up_x, down_x) = map(_resampling, x.shape[1:3])
-    between = functools.partial(jnp.einsum, "ip,jq,bpqc->bijc", precision="highest", optimize="optimal")
-    h, w = x.shape[1:3]
-    # From the centre, in half pixels; the grid begins 5 before the first pixel, since the filter reaches as far.
-    y, x_ = (jnp.arange(-5, 2 * n + 5, dtype=jnp.float32) - (n - 1) for n in (h, w))
+    n = x.shape[1:3]
+    up, down = ([matrix.astype(x.dtype) for matrix in both] for both in zip(*map(_resampling, n), strict=True))
+    resample = functools.partial(jnp.einsum, "ip,jq,bpqc->bijc", precision="highest", optimize="optimal")
+    # In half pixels from the centre; the samples begin 5 before the first pixel, since the filter reaches as far.
+    y, x_ = (jnp.arange(-5, 2 * side + 5, dtype=jnp.float32) - (side - 1) for side in n)
+    x_, y = x_[None], y[:, None]
 
-    def sample(large, a, t):  # [4 (h - 1), 4 (w - 1)], periodic
-        at = [
-            row[0] * x_[None] + row[1] * y[:, None] + 2 * add + n - 1 for row, add, n in zip(a, t, (w, h), strict=True)
-        ]
-        return map_coordinates(large, at[::-1], order=1, mode="wrap")
+    def sample(large, a, t):  # large: [4 (h - 1), 4 (w - 1)], periodic
+        of = lambda i: a[i, 0] * x_ + a[i, 1] * y + 2 * t[i]
+        return map_coordinates(large, [of(1) + n[0] - 1, of(0) + n[1] - 1], order=1, mode="wrap")
 
-    over_channels = jax.vmap(sample, (-1, None, None), -1)
-    moved = jax.vmap(over_channels)(between(up_y.astype(x.dtype), up_x.astype(x.dtype), x), a, t)
-    return between(down_y.astype(x.dtype), down_x.astype(x.dtype), moved.astype(x.dtype))
+    moved = jax.vmap(jax.vmap(sample, (-1, None, None), -1))(resample(*up, x), a, t)
+    return resample(*down, moved.astype(x.dtype))
 
 
 @functools.cache
@@ -145,29 +148,39 @@ def controller(p, signs, real_score, step, target=0.6, every=4, images=500_000):
 
 
 def diff_augment(key, x):
-    """Return x [b, h, w, c] under DiffAugment's colour, translation and cutout (Zhao et al. 2020, arXiv 2006.10738).
+    """Return x [b, h, w, c] under DiffAugment's colour, translation and cutout (Zhao et al. 2020, arXiv 2006.10738)."""
+    return cutout(key, translate(key, recolour_evenly(key, x)))
 
-    Each row has its own: brightness +-0.5, saturation x 0 to 2, contrast x 0.5 to 1.5, a shift of up to an eighth of
-    each side with 0 beyond, and a square of half of each side set to 0, its centre anywhere.
-    """
-    b, h, w, c = x.shape
-    between = lambda name, low, high: rng.uniform(rng.at(key, 0, name), (b, 1, 1, 1), low, high)
-    around = lambda x, axes, factor: x.mean(axes, keepdims=True) * (1 - factor) + x * factor
-    y = x + between("brightness", -0.5, 0.5)
-    y = around(y, -1, between("saturation", 0, 2))
-    y = around(y, (1, 2, 3), between("contrast", 0.5, 1.5))
 
-    reach = h // 8, w // 8
-    start = [
-        jnp.floor(between(name, 0, 2 * r + 1)).astype(jnp.int32).ravel() for name, r in zip("yx", reach, strict=True)
-    ]
-    y = jnp.pad(y, [(0, 0), *((r, r) for r in reach), (0, 0)])
-    y = jax.vmap(lambda x, i, j: jax.lax.dynamic_slice(x, (i, j, 0), (h, w, c)))(y, *start)
+def recolour_evenly(key, x):
+    """Return x, each row brighter by up to +-0.5, its saturation times 0 to 2, its contrast times 0.5 to 1.5."""
+    between = lambda name, low, high: rng.uniform(rng.at(key, 0, name), (len(x), 1, 1, 1), low, high)
+    around = lambda x, axes, factor: (mean := x.mean(axes, keepdims=True)) + factor * (x - mean)
+    y = around(x + between("brightness", -0.5, 0.5), -1, between("saturation", 0, 2))
+    return around(y, (1, 2, 3), between("contrast", 0.5, 1.5)).astype(x.dtype)
 
-    def inside(name, n):  # the rows, or columns, of the square
-        size = n // 2
-        first = jnp.floor(between(name, 0, n + 1 - size % 2)).reshape(b, 1) - size // 2
-        return (jnp.arange(n) >= first) & (jnp.arange(n) < first + size)
 
-    cut = inside("cut y", h)[:, :, None, None] & inside("cut x", w)[:, None, :, None]
-    return jnp.where(cut, 0, y).astype(x.dtype)
+def translate(key, x):
+    """Return x, each row moved by whole pixels, by up to an eighth of each side, with 0 beyond."""
+    b, h, w, _ = x.shape
+
+    def start(name, reach):
+        return jnp.floor(rng.uniform(rng.at(key, 0, name), (b,), 0, 2 * reach + 1)).astype(jnp.int32)
+
+    padded = jnp.pad(x, [(0, 0), (h // 8, h // 8), (w // 8, w // 8), (0, 0)])
+    along = jax.lax.dynamic_slice_in_dim
+    cut = lambda x, i, j: along(along(x, i, h, 0), j, w, 1)
+    return jax.vmap(cut)(padded, start("down", h // 8), start("right", w // 8))
+
+
+def cutout(key, x):
+    """Return x, each row 0 in a rectangle of half of each side, whose centre is anywhere."""
+    b, h, w, _ = x.shape
+
+    def inside(name, side):
+        size, pixel = side // 2, jnp.arange(side)[None]
+        first = jnp.floor(rng.uniform(rng.at(key, 0, name), (b, 1), 0, side + 1 - size % 2)) - size // 2
+        return (pixel >= first) & (pixel < first + size)
+
+    rows, columns = inside("rows", h)[:, :, None, None], inside("columns", w)[:, None, :, None]
+    return jnp.where(rows & columns, 0, x)
