@@ -58,15 +58,11 @@ class Config:
 
 PRESETS = {
     "default": Config(),
-    "paper": Config(  # StyleGAN2's config F
-        "celeb_a_hq/1024", 781_250, batch_size=32, z_dim=512, depth=8, width=32, most=512, lr=2e-3, gamma=10.0,
-        ema=10_000.0, ramp=0.0, ada=False, ada_images=500_000,
-    ),
-    "cifar": Config(  # ADA's, unconditional
-        "cifar10", 1_562_500, batch_size=64, z_dim=512, width=512, most=512, residual=False, group=32, gamma=0.01,
-        path=0.0, mixing=0.0, ema=500_000.0, ada_images=500_000,
-    ),
-    "tiny": Config("digits", steps=6, batch_size=8, z_dim=4, depth=1, width=2, most=4, g_every=2, d_every=2, lr=1e-4),
+    "paper": Config("celeb_a_hq/1024", 781_250, 32, z_dim=512, depth=8, width=32, most=512, lr=2e-3, gamma=10.0,
+                    ema=10_000.0, ramp=0.0, ada=False, ada_images=500_000),  # StyleGAN2's config F
+    "cifar": Config("cifar10", 1_562_500, 64, z_dim=512, width=512, most=512, residual=False, group=32, gamma=0.01,
+                    path=0.0, mixing=0.0, ema=500_000.0, ada_images=500_000),  # ADA's, without labels
+    "tiny": Config("digits,size=4", 6, 8, z_dim=4, depth=1, width=2, most=4, lr=1e-4, d_every=2, g_every=2, mixing=0.0),
 }  # fmt: skip
 
 
@@ -99,10 +95,12 @@ def drawn(cfg, state, params, name, n, shift=0.0):
     return forward(build(cfg)[0], params, state.g.stats, rng.normal(z, (n, cfg.z_dim)), noise, shift)
 
 
-def score(cfg, state, params, name, x):
-    """Return D's scores [b] of x, augmented by noise of this name."""
-    seen = augment.ada(rng.at(state.key, state.step, name), x, state.ada[0]) if cfg.ada else x
-    return forward(build(cfg)[1], params, state.d.stats, seen)[0]
+def seen(cfg, state, name, x):
+    return augment.ada(rng.at(state.key, state.step, name), x, state.ada[0]) if cfg.ada else x  # as D sees x
+
+
+def score(cfg, state, params, x):
+    return forward(build(cfg)[1], params, state.d.stats, x)[0]  # [b]
 
 
 def g_regular(cfg, state):
@@ -121,7 +119,7 @@ def g_regular(cfg, state):
 
 def d_regular(cfg, state, x):
     """Return the state after D's update along R1, at x before augmentation; the rows of a group share their scores."""
-    critic = lambda params: lambda x: score(cfg, state, params, "r1 ada", x)
+    critic = lambda params: lambda x: score(cfg, state, params, seen(cfg, state, "r1 ada", x))
     penalty = lambda params: cfg.d_every * cfg.gamma / 2 * penalties.r1(critic(params), x, None, None).mean()
     return state._replace(d=descend(state.d, jax.grad(penalty)(state.d.params), build(cfg)[3]))
 
@@ -131,18 +129,20 @@ def step(cfg, state, batch):
 
     def g_loss(params):
         fake, stats = drawn(cfg, state, params, "g", n)
-        return losses.non_saturating.g(None, score(cfg, state, state.d.params, "g ada", fake)).mean(), stats
+        fake_score = score(cfg, state, state.d.params, seen(cfg, state, "g ada", fake))
+        return losses.non_saturating.g(None, fake_score).mean(), stats
 
     (g_value, stats), grads = jax.value_and_grad(g_loss, has_aux=True)(state.g.params)
     state = state._replace(g=descend(state.g, grads, g_tx, stats))
     state = jax.lax.cond((t % cfg.g_every == 0) & (cfg.path > 0), lambda s: g_regular(cfg, s), lambda s: s, state)
 
-    def d_loss(params, fake):
-        real_score, fake_score = score(cfg, state, params, "real ada", x), score(cfg, state, params, "fake ada", fake)
+    def d_loss(params, pictures):
+        real_score, fake_score = (score(cfg, state, params, x) for x in jnp.split(pictures, 2))
         return losses.non_saturating.d(real_score, fake_score).mean(), (real_score, fake_score)
 
     fake, stats = drawn(cfg, state, state.g.params, "d", n)
-    (d_value, (real_score, fake_score)), grads = jax.value_and_grad(d_loss, has_aux=True)(state.d.params, fake)
+    both = seen(cfg, state, "d ada", jnp.concatenate([x, fake]))
+    (d_value, (real_score, fake_score)), grads = jax.value_and_grad(d_loss, has_aux=True)(state.d.params, both)
     state = state._replace(g=state.g._replace(stats=stats), d=descend(state.d, grads, d_tx))
     state = jax.lax.cond(t % cfg.d_every == 0, lambda s: d_regular(cfg, s, x), lambda s: s, state)  # one branch runs
 
@@ -162,11 +162,11 @@ def measure(cfg, state, key, train, test):
     n = min(len(train["x"]), len(test["x"]), 500) // cfg.batch_size if test and train else 0
     if not n:
         return {}
-    x = {name: data.decode(raw)["x"][: n * cfg.batch_size] for name, raw in (("train", train), ("test", test))}
-    x |= {"fake": sample(cfg, state, key, n * cfg.batch_size)}
-    one = lambda given: score(cfg, state._replace(key=given[0]), state.d.params, "measure", given[1])
-    batches = lambda x: (jax.random.split(key, n), x.reshape(n, cfg.batch_size, *x.shape[1:]))
-    return {f"sign/{name}": jnp.sign(jax.lax.map(one, batches(x))).mean() for name, x in x.items()}
+    reals = (data.decode(raw)["x"][: n * cfg.batch_size] for raw in (train, test))
+    x = jnp.concatenate([*reals, sample(cfg, state, key, n * cfg.batch_size)])
+    one = lambda of: score(cfg, state, state.d.params, seen(cfg, state._replace(key=of[0]), "measure", of[1]))
+    scores = jax.lax.map(one, (jax.random.split(rng.at(key, 0, "ada"), 3 * n), x.reshape(3 * n, -1, *x.shape[1:])))
+    return dict(zip(("sign/train", "sign/test", "sign/fake"), jnp.sign(scores).reshape(3, -1).mean(1), strict=True))
 
 
 def setup(cfg):

@@ -174,12 +174,12 @@ def g_reg(g, keys, of_y, a):
 
 
 @jax.jit
-def d_main(g, d, keys, of_real, of_fake, p, x):
+def d_main(g, d, keys, see, p, x):
     ws, stats = styled(g.params, g.stats, keys, 4)
-    fake = synthesised(g.params["Synthesis_0"], ws, keys[1])
+    both = seen(see, jnp.concatenate([x, synthesised(g.params["Synthesis_0"], ws, keys[1])]), p)
 
     def loss(w):
-        real_scores, fake_scores = D(w, seen(of_real, x, p)), D(w, seen(of_fake, fake, p))
+        real_scores, fake_scores = D(w, both[:4]), D(w, both[4:])
         value = -(jnp.log(oracle.sigmoid(real_scores)) + jnp.log(oracle.sigmoid(-fake_scores))).mean()
         return value, ({}, jnp.sign(real_scores).mean())
 
@@ -206,7 +206,7 @@ def paper(start, batches, lazy=3.0):
         g = g_main(g, d, keys("g"), at("g ada"), p)
         if t % CFG.g_every == 0:
             g, a = g_reg(g, keys("path"), at("path y"), a)
-        g, d, sign = d_main(g, d, keys("d"), at("real ada"), at("fake ada"), p, x)
+        g, d, sign = d_main(g, d, keys("d"), at("d ada"), p, x)
         if t % CFG.d_every == 0:
             d = d_reg(d, at("r1 ada"), p, x, lazy)
         half_life = min(CFG.ema, CFG.ramp * 4 * t)
