@@ -5,6 +5,7 @@ their border as often. The finest level has `width` channels, each coarser one t
 published nets have 32 and 512 at 1024x1024 (config F). Rates are equalised, and all leaky ReLUs have the gain sqrt 2.
 """
 
+import itertools
 import math
 
 import flax.linen as nn
@@ -61,16 +62,16 @@ def _bias(layer, features):
 
 
 class Layer(nn.Module):
-    """x [b, h, w, c], style [b, w], a key for its noise -> [b, h, w, features]; up: twice as large."""
+    """x [b, h, w, c], style [b, w], noise [b, h, w, 1] of the new size -> [b, h, w, features]; up: twice as large."""
 
     features: int
     up: bool = False
 
     @nn.compact
-    def __call__(self, x, style, key):
+    def __call__(self, x, style, noise):
         x = ModulatedConv(self.features, up=self.up)(x, style)
         strength = self.param("strength", nn.initializers.zeros, (), jnp.float32)
-        x = x + strength * rng.normal(key, (*x.shape[:3], 1))
+        x = x + strength * noise
         return act(x + _bias(self, self.features))
 
 
@@ -99,16 +100,21 @@ class Mapping(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """Styles [b, layers, w], keys [layers] of noise -> pictures [b, *shape], unbounded: a sum over the levels."""
+    """Styles [b, layers, w], a key for the noise -> pictures [b, *shape], unbounded: a sum over the levels."""
 
     shape: tuple[int, int, int]
     width: int
     most: int
 
     @nn.compact
-    def __call__(self, styles, keys):
+    def __call__(self, styles, key):
         (h, w, channels), (size, (first, *others)) = self.shape, levels(self.shape, self.width, self.most)
-        of = lambda i: (styles[:, i], keys[i])
+        sides = [tuple(n * 2 ** ((i + 1) // 2) for n in size) for i in range(2 * len(others) + 1)]  # of each layer
+        ends = list(itertools.accumulate(math.prod(side) for side in sides))
+        noise = jnp.split(
+            rng.normal(key, (len(styles), ends[-1])), ends[:-1], 1
+        )  # drawn at once, which compiles sooner
+        of = lambda i: (styles[:, i], noise[i].reshape(-1, *sides[i], 1))
         const = self.param("const", nn.initializers.normal(1.0), (*size, first), jnp.float32).astype(styles.dtype)
         x = Layer(first)(jnp.broadcast_to(const, (len(styles), *const.shape)), *of(0))
         picture = ToRGB(channels)(x, styles[:, 1])
@@ -142,18 +148,15 @@ class G(nn.Module):
 
     @nn.compact
     def __call__(self, z, key, shift=0.0, train=True):
-        mapping, (mixed, first, other, *noise) = (
-            Mapping(self.features, self.depth),
-            jax.random.split(key, 3 + self.layers),
-        )
+        mapping, (mixed, other, noise) = Mapping(self.features, self.depth), jax.random.split(key, 3)
         style = mapping(z)
         mean = self.variable("average", "style", jnp.zeros, (self.features,), jnp.float32)
         if train and not self.is_initializing():
             mean.value = 0.995 * mean.value + 0.005 * style.mean(0)
         styles = jnp.broadcast_to(style[:, None], (len(z), self.layers, self.features))
         if train and self.mixing:
-            first = jax.random.randint(first, (), 1, self.layers, jnp.int32)
-            first = jnp.where(rng.uniform(mixed) < self.mixing, first, self.layers)
+            mixed, first = rng.uniform(mixed, (2,))
+            first = jnp.where(mixed < self.mixing, 1 + jnp.floor(first * (self.layers - 1)), self.layers)
             other = mapping(rng.normal(other, z.shape))
             styles = jnp.where((jnp.arange(self.layers) < first)[None, :, None], styles, other[:, None])
         if not train:

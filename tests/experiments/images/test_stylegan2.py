@@ -91,11 +91,12 @@ def to_rgb(p, x, w):
 
 def synthesised(p, ws, key):
     """Two levels: pictures of 8x8 of styles [b, 4, w]."""
-    noise = lambda i, side: rng.normal(jax.random.split(key, 7)[3 + i], (len(ws), side, side, 1))
+    drawn = rng.normal(jax.random.split(key, 3)[2], (len(ws), 16 + 64 + 64))
+    noise = lambda first, side: drawn[:, first : first + side**2].reshape(-1, side, side, 1)
     x = layer(p["Layer_0"], jnp.stack([p["const"]] * len(ws)), ws[:, 0], noise(0, 4))
     small = to_rgb(p["ToRGB_0"], x, ws[:, 1])
-    x = layer(p["Layer_1"], x, ws[:, 1], noise(1, 8), up=True)
-    x = layer(p["Layer_2"], x, ws[:, 2], noise(2, 8))
+    x = layer(p["Layer_1"], x, ws[:, 1], noise(16, 8), up=True)
+    x = layer(p["Layer_2"], x, ws[:, 2], noise(80, 8))
     return 4 * along_sides(band(8, 4, (1, 2, 2)), small) + to_rgb(p["ToRGB_1"], x, ws[:, 3])
 
 
@@ -110,9 +111,10 @@ def styled(w, stats, keys, n):
     """Return (styles [n, 4, w], the new mean style): in half of the batches two kinds, one after the other."""
     latent, noise = keys
     first = mapped(w["Mapping_0"], rng.normal(latent, (n, CFG.z_dim)))
-    mixed, cut, other = jax.random.split(noise, 7)[:3]
+    mixed, other, _ = jax.random.split(noise, 3)
+    whether, where = rng.uniform(mixed, (2,))
     second = mapped(w["Mapping_0"], rng.normal(other, (n, CFG.z_dim)))
-    cut = jnp.where(rng.uniform(mixed) < CFG.mixing, jax.random.randint(cut, (), 1, 4, jnp.int32), 4)
+    cut = jnp.where(whether < CFG.mixing, 1 + (where > 1 / 3) + (where > 2 / 3), 4)  # 1, 2 or 3
     styles = jnp.stack([jnp.where(i < cut, first, second) for i in range(4)], 1)
     return styles, {"average": {"style": 0.995 * stats["average"]["style"] + 0.005 * first.mean(0)}}
 
