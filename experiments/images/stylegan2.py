@@ -8,7 +8,7 @@ and Aila 2020, arXiv 2006.06676) augments reals and fakes for D, with a probabil
 reals are positive too often, and falls otherwise. `measure`: their mean sign, of held-out reals and of fakes, too.
 
 Differences from the papers and the authors' code:
-1. The default is narrower; its p moves 25 times as fast, since its run is short.
+1. The default is narrower; its p moves 50 times as fast, since its run is short.
 2. Of other sides than a power of two G cuts off, and D adds, what is too much or too little. There are no labels.
 3. The controller counts D's scores in D's main update alone (code: those under R1, too).
 4. Float32 throughout, without the code's bounds on activations and on gradients that are not finite.
@@ -33,7 +33,7 @@ from gan_jax.run import Count, Depth, Setup, Share, program, transferred
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "cmp_facades,x=photo,size=32"  # pictures
-    steps: Count = 2000  # main updates of G, and of D
+    steps: Count = 1000  # main updates of G, and of D
     batch_size: Count = 16  # pictures a step
     z_dim: Count = 64  # the latent, normal, and the style
     depth: Depth = 2  # layers of the mapping net
@@ -51,7 +51,7 @@ class Config:
     ramp: float = 0.05  # ... at most this share of the pictures so far; 0: without such a bound
     ada: bool = True  # augment
     target: float = 0.6  # mean sign of D's scores of reals above which p rises
-    ada_images: Count = 20_000  # pictures in which p would go from 0 to 1; ADA's code: 500,000, to begin with 100,000
+    ada_images: Count = 10_000  # pictures in which p would go from 0 to 1; ADA's code: 500,000, to begin with 100,000
     begin: str = ""  # the folder of a run whose nets, and averaged G, this one begins with
     truncation: float = 1.0  # of samples: the share of their distance from the mean style that styles keep
 
