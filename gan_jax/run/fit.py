@@ -61,7 +61,7 @@ def fit(run: Run, game: Game) -> tuple[Any, dict | None]:
         run = dataclasses.replace(run, out=str(folder))
         train_classifiers(run, setup)
         checkpoints = stack.enter_context(Checkpoints(folder / "checkpoints", run.keep))
-        state, keys = states.begun(run, start, checkpoints)
+        state, keys = states.begun(run, start, checkpoints, setup.begin)
         at = int(sharding.to_host(state.step).ravel()[0])
         if at > setup.steps:
             log.tell(f"{folder} is at step {at} already, past --steps {setup.steps}: nothing to do")

@@ -10,9 +10,11 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gan_jax.errors import UserError, first_line, printable
+from gan_jax.game import Player
 from gan_jax.run import config, rundir, states
 from gan_jax.run.checkpoint import Checkpoints
 
@@ -98,6 +100,29 @@ def load(
     if state is None:
         raise UserError(f"{printable(folder)} holds no checkpoint yet.")
     return Loaded(experiment, cfg, state, saved["seeds"], Path(folder), rundir.results(folder))
+
+
+def transferred(folder: str | os.PathLike, state: Any, names: tuple[str, ...]) -> Any:
+    """Return a new run's state with the parts of these names of the run in `folder`: of its first seed.
+
+    Players keep their new optimisers. Raises UserError where the run lacks such a part, or has it in another shape.
+    """
+    run = load(folder)
+    old = run.state if run.seeds == 1 else jax.tree.map(lambda a: a[0], run.state)
+    values = lambda part: part[:2] if isinstance(part, Player) else part  # params and stats
+    seeds = state.step.ndim  # axes in front of each leaf
+    parts = {}
+    for name in names:
+        new, was = values(getattr(state, name)), values(getattr(old, name, ()))
+        if jax.tree.map(lambda a: a.shape[seeds:], new) != jax.tree.map(np.shape, was):
+            raise UserError(
+                f"{printable(folder)} has no {name} that this run could begin with: it needs the nets of the same "
+                "experiment, with the flags that they were made with, for pictures of the same shape."
+            )
+        filled = jax.tree.map(lambda a, b: jnp.broadcast_to(b, a.shape), new, was)
+        own = getattr(state, name)
+        parts[name] = own._replace(params=filled[0], stats=filled[1]) if isinstance(own, Player) else filled
+    return state._replace(**parts)
 
 
 def _experiment(folder, name):

@@ -18,6 +18,7 @@ class Setup(NamedTuple):
     steps: int
     classifiers: tuple[data.Source, ...] = ()  # sets whose classifiers `measure` asks
     kinds: tuple[str, ...] = ("points", "image")  # of x, that the nets are made for
+    begin: Callable | None = None  # state -> state: what a new run begins with in place of what `init` made
 
 
 class Game(NamedTuple):

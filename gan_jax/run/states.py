@@ -82,17 +82,19 @@ def memory() -> int:
     return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", host)
 
 
-def begun(run: Run, start: tuple, checkpoints: Checkpoints) -> tuple[Any, jax.Array]:
+def begun(run: Run, start: tuple, checkpoints: Checkpoints, change: Callable | None = None) -> tuple[Any, jax.Array]:
     """Return (state, root keys): of the newest good checkpoint on --resume, else of a new run, which is saved.
 
-    start: what `starting` returned. The keys are the state's own, in memory of their own: a step takes that of the
-    state.
+    start: what `starting` returned; change: what the Setup has as `begin`. The keys are the state's own, in memory of
+    their own: a step takes that of the state.
     """
     begin, begin_keys, like = start
     state = checkpoints.restore(like) if run.resume else None
     if state is not None:  # with the key that it had, unless there is a new --rekey
         return state._replace(key=begin_keys()), begin_keys()
     state = begin()
+    if change:
+        state = jax.tree.map(lambda leaf, of: jax.device_put(leaf, of.sharding), change(state), like)
     checkpoints.save(0, state)
     checkpoints.try_out(0, like)
     return state, begin_keys()

@@ -1,0 +1,180 @@
+"""StyleGAN2 with ADA: styles scale G's convolutions, and D sees all pictures augmented, as often as it would overfit.
+
+Karras, Laine, Aittala, Hellsten, Lehtinen and Aila 2020, arXiv 1912.04958. A mapping net makes styles of latents; these
+scale convolutions, whose outputs are scaled back to a deviation of 1; a picture is the sum of those of all levels. Each
+update has latents of its own. At every 4th step G also descends the spread of its path lengths |J^T y|, y a picture of
+noise, at every 16th D descends R1; Adam is corrected for these updates. ADA (Karras, Aittala, Hellsten, Laine, Lehtinen
+and Aila 2020, arXiv 2006.06676) augments reals and fakes for D, with a probability p that rises while D's scores of
+reals are positive too often, and falls otherwise. `measure`: their mean sign, of held-out reals and of fakes, too.
+
+Differences from the papers and the authors' code:
+1. The default is narrower; its p moves 50 times as fast, since its run is short.
+2. Of other sides than a power of two G cuts off, and D adds, what is too much or too little. There are no labels.
+3. The controller counts D's scores in D's main update alone (code: those under R1, too).
+4. Float32 throughout, without the code's bounds on activations and on gradients that are not finite.
+5. Pictures are not mirrored at random (code: FFHQ's are); `paper` trains on another set. Samples are cut off at -1, 1.
+
+    python -m experiments stylegan2      400 photographs of facades; --no-ada; --begin RUN: with the nets of another run
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gan_jax import data
+from gan_jax.game import Player, augment, create, descend, ema, forward, losses, penalties, rng
+from gan_jax.nets import stylegan2
+from gan_jax.run import Count, Depth, Setup, Share, program, transferred
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    dataset: str = "cmp_facades,x=photo,size=32"  # pictures
+    steps: Count = 1000  # main updates of G, and of D
+    batch_size: Count = 16  # pictures a step
+    z_dim: Count = 64  # the latent, normal, and the style
+    depth: Depth = 2  # layers of the mapping net
+    width: Count = 16  # channels of the finest level; each coarser one has twice as many
+    most: Count = 64  # up to so many
+    residual: bool = True  # D with skips
+    group: Count = 4  # pictures whose deviation D sees
+    lr: float = 2.5e-3  # Adam's rate for both; its decays are 0 and 0.99
+    gamma: float = 0.0128  # weight of R1; ADA's code has 0.0002 pixels / batch by default
+    d_every: Count = 16  # steps between two updates along R1
+    path: float = 2.0  # weight of the path lengths; 0: none
+    g_every: Count = 4  # steps between two updates along them
+    mixing: Share = 0.9  # of the batches: those with a second style from some layer on
+    ema: float = 5000.0  # half-life of the averaged G, in pictures
+    ramp: float = 0.05  # ... at most this share of the pictures so far; 0: without such a bound
+    ada: bool = True  # augment
+    target: float = 0.6  # mean sign of D's scores of reals above which p rises
+    ada_images: Count = 10_000  # pictures in which p would go from 0 to 1; ADA's code: 500,000, to begin with 100,000
+    begin: str = ""  # the folder of a run whose nets, and averaged G, this one begins with
+    truncation: float = 1.0  # of samples: the share of their distance from the mean style that styles keep
+
+
+PRESETS = {
+    "default": Config(),
+    "paper": Config("celeb_a_hq/1024", 781_250, 32, z_dim=512, depth=8, width=32, most=512, lr=2e-3, gamma=10.0,
+                    ema=10_000.0, ramp=0.0, ada=False, ada_images=500_000),  # StyleGAN2's config F
+    "cifar": Config("cifar10", 1_562_500, 64, z_dim=512, width=512, most=512, residual=False, group=32, gamma=0.01,
+                    path=0.0, mixing=0.0, ema=500_000.0, ada_images=500_000),  # ADA's, without labels
+    "tiny": Config("digits,size=4", 6, 8, z_dim=4, depth=1, width=2, most=4, lr=1e-4, d_every=2, g_every=2, mixing=0.0),
+}  # fmt: skip
+
+
+class State(NamedTuple):
+    step: jax.Array
+    key: jax.Array  # the root of all the run's randomness
+    g: Player
+    d: Player
+    g_ema: tuple  # (averaged params, stats as they are) of G
+    path: jax.Array  # the running mean of G's path lengths
+    ada: tuple  # (the probability p of each augmentation, the sum of D's mean signs of reals since p was last moved)
+
+
+def build(cfg):
+    G = stylegan2.G(data.load(cfg.dataset).shape, cfg.width, cfg.most, cfg.z_dim, cfg.depth, cfg.mixing, cfg.truncation)
+    lazy = lambda k: optax.adam(cfg.lr * (k / (k + 1)), 0.0, 0.99 ** (k / (k + 1)))  # of k + 1 updates in k steps
+    return G, stylegan2.D(cfg.width, cfg.most, cfg.group, cfg.residual), lazy(cfg.g_every), lazy(cfg.d_every)
+
+
+def init(cfg, key):
+    G, D, g_tx, d_tx = build(cfg)
+    z, x = jnp.zeros((1, cfg.z_dim)), jnp.zeros((1, *G.shape))
+    g, d = create(G, g_tx, rng.at(key, 0, "g"), z, key), create(D, d_tx, rng.at(key, 0, "d"), x)
+    return State(jnp.int32(0), key, g, d, (g.params, g.stats), jnp.float32(0), (jnp.float32(0),) * 2)
+
+
+def drawn(cfg, state, params, name, n, shift=0.0):
+    """Return (n pictures, G's new statistics) from latents and noise of this name; shift: added to the styles."""
+    z, noise = jax.random.split(rng.at(state.key, state.step, name))
+    return forward(build(cfg)[0], params, state.g.stats, rng.normal(z, (n, cfg.z_dim)), noise, shift)
+
+
+def seen(cfg, state, name, x):
+    return augment.ada(rng.at(state.key, state.step, name), x, state.ada[0]) if cfg.ada else x  # as D sees x
+
+
+def score(cfg, state, params, x):
+    return forward(build(cfg)[1], params, state.d.stats, x)[0]  # [b]
+
+
+def g_regular(cfg, state):
+    """Return the state after G's update along (path length - its mean)^2, from half as many latents."""
+    (G, _, tx, _), n = build(cfg), max(cfg.batch_size // 2, 1)
+
+    def penalty(params):
+        pictures = lambda shift: drawn(cfg, state, params, "path", n, shift)
+        length, stats = stylegan2.path_lengths(G, pictures, n, rng.at(state.key, state.step, "path y"))  # [n]
+        mean = state.path + 0.01 * (length.mean() - state.path)  # differentiated, too, as in the authors' code
+        return cfg.g_every * cfg.path * jnp.square(length - mean).mean(), (stats, mean)
+
+    grads, (stats, mean) = jax.grad(penalty, has_aux=True)(state.g.params)
+    return state._replace(g=descend(state.g, grads, tx, stats), path=mean)
+
+
+def d_regular(cfg, state, x):
+    """Return the state after D's update along R1, at x before augmentation; the rows of a group share their scores."""
+    critic = lambda params: lambda x: score(cfg, state, params, seen(cfg, state, "r1 ada", x))
+    penalty = lambda params: cfg.d_every * cfg.gamma / 2 * penalties.r1(critic(params), x, None, None).mean()
+    return state._replace(d=descend(state.d, jax.grad(penalty)(state.d.params), build(cfg)[3]))
+
+
+def step(cfg, state, batch):
+    x, n, t, (*_, g_tx, d_tx) = batch["x"], len(batch["x"]), state.step, build(cfg)
+
+    def g_loss(params):
+        fake, stats = drawn(cfg, state, params, "g", n)
+        fake_score = score(cfg, state, state.d.params, seen(cfg, state, "g ada", fake))
+        return losses.non_saturating.g(None, fake_score).mean(), stats
+
+    (g_value, stats), grads = jax.value_and_grad(g_loss, has_aux=True)(state.g.params)
+    state = state._replace(g=descend(state.g, grads, g_tx, stats))
+    state = jax.lax.cond((t % cfg.g_every == 0) & (cfg.path > 0), lambda s: g_regular(cfg, s), lambda s: s, state)
+
+    def d_loss(params, pictures):
+        real_score, fake_score = (score(cfg, state, params, x) for x in jnp.split(pictures, 2))
+        return losses.non_saturating.d(real_score, fake_score).mean(), (real_score, fake_score)
+
+    fake, stats = drawn(cfg, state, state.g.params, "d", n)
+    both = seen(cfg, state, "d ada", jnp.concatenate([x, fake]))
+    (d_value, (real_score, fake_score)), grads = jax.value_and_grad(d_loss, has_aux=True)(state.d.params, both)
+    state = state._replace(g=state.g._replace(stats=stats), d=descend(state.d, grads, d_tx))
+    state = jax.lax.cond(t % cfg.d_every == 0, lambda s: d_regular(cfg, s, x), lambda s: s, state)  # one branch runs
+
+    half_life = jnp.minimum(cfg.ema, cfg.ramp * n * jnp.float32(t)) if cfg.ramp else cfg.ema
+    average = ema(state.g_ema[0], state.g.params, 0.5 ** (n / jnp.maximum(half_life, 1e-8))), state.g.stats
+    ada = augment.controller(*state.ada, real_score, t, cfg.target, images=cfg.ada_images) if cfg.ada else state.ada
+    metrics = {"loss/g": g_value, "loss/d": d_value, "score/real": real_score.mean(), "score/fake": fake_score.mean()}
+    return state._replace(step=t + 1, g_ema=average, ada=ada), metrics | {"path": state.path, "p": ada[0]}
+
+
+def sample(cfg, state, key, n):
+    z, noise = jax.random.split(key)
+    return jnp.clip(forward(build(cfg)[0], *state.g_ema, rng.normal(z, (n, cfg.z_dim)), noise, train=False)[0], -1, 1)
+
+
+def measure(cfg, state, key, train, test):
+    n = min(len(train["x"]), len(test["x"]), 500) // cfg.batch_size if test and train else 0
+    if not n:
+        return {}
+    reals = (data.decode(raw)["x"][: n * cfg.batch_size] for raw in (train, test))
+    x = jnp.concatenate([*reals, sample(cfg, state, key, n * cfg.batch_size)])
+    one = lambda of: score(cfg, state, state.d.params, seen(cfg, state._replace(key=of[0]), "measure", of[1]))
+    scores = jax.lax.map(one, (jax.random.split(rng.at(key, 0, "ada"), 3 * n), x.reshape(3 * n, -1, *x.shape[1:])))
+    return dict(zip(("sign/train", "sign/test", "sign/fake"), jnp.sign(scores).reshape(3, -1).mean(1), strict=True))
+
+
+def setup(cfg):
+    begin = (lambda state: transferred(cfg.begin, state, ("g", "d", "g_ema"))) if cfg.begin else None
+    return Setup(data.load(cfg.dataset), cfg.batch_size, cfg.steps, kinds=("image",), begin=begin)
+
+
+main = program(Config, PRESETS, setup, init, step, sample, measure)
+
+if __name__ == "__main__":
+    main()
