@@ -1,6 +1,17 @@
 """What is measured by the labels of records, of which some may have none (-1)."""
 
+import jax
+import jax.numpy as jnp
+
 
 def agreement(said, y):
     """Return the share of the records with a label y [n] for which said [n] is that label."""
     return ((said == y) & (y >= 0)).sum() / (y >= 0).sum()
+
+
+def within(x, y, classes):
+    """Return how much the records x [n, ...] of one label y [n] differ: their mean square from the label's mean."""
+    x = x.reshape(len(x), -1)
+    of = jax.nn.one_hot(y, classes)  # [n, classes]; of records without a label 0
+    mean = (of.T @ x) / jnp.maximum(of.sum(0), 1)[:, None]
+    return (((x - of @ mean) ** 2).mean(1) * (y >= 0)).sum() / (y >= 0).sum()
