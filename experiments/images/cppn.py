@@ -9,7 +9,7 @@ does, and D catches too few, D goes on until it catches enough; else a D that mi
 
 Differences from the paper, which is the author's code:
 1. The test split is held out (there: part of what is trained on).
-2. D's updates from data alone share their Adam with its others (there: one each).
+2. D's updates from data alone share their Adam with its others; no bias stands before a norm, which takes it away.
 3. Except in the preset `paper` G is wider and shallower, D and batches are smaller, and G's rate is higher.
 
     python -m experiments cppn        MNIST at 26x26; its test digits drawn again so, and at 104x104
@@ -59,7 +59,7 @@ class Config:
 
 
 PAPER = {"steps": 210_000, "batch_size": 1000, "width": 6, "depth": 24, "d_width": 32}
-TINY = {"steps": 6, "batch_size": 8, "z_dim": 4, "width": 3, "depth": 1, "d_width": 2}
+TINY = {"steps": 6, "batch_size": 8, "z_dim": 4, "width": 3, "depth": 1, "d_width": 2, "g_steps": 2, "d_steps": 2}
 PRESETS = {"default": Config(), "paper": Config(**PAPER, g_lr=1e-3), "tiny": Config("digits", **TINY)}
 
 
@@ -150,8 +150,7 @@ def measure(cfg, state, key, train, test):
     """Return how often a classifier reads the label of what is drawn, small and large, and how much that differs."""
     if "y" not in test:
         return {}
-    source, y = cut(cfg), test["y"]
-    h, w, c = source.shape
+    source, y, (h, w, c) = cut(cfg), test["y"], cut(cfg).shape
     x = source.test.make(test, key, 0, len(y))["x"]  # [n, h, w, c]
 
     def again(x, times):  # of the same latents, whatever their size

@@ -103,6 +103,6 @@ class D(nn.Module):
     def __call__(self, x, train=True):
         x = (x + 1) / 2
         for i in range(3):
-            x = Conv(2**i * self.width, 5, 2, kernel_init=nn.initializers.truncated_normal(0.02))(x)
+            x = Conv(2**i * self.width, 5, 2, use_bias=not i, kernel_init=nn.initializers.truncated_normal(0.02))(x)
             x = leaky(batch_norm(x, train) if i else x)
         return nn.Dense(self.classes + 1, kernel_init=normal)(x.reshape(x.shape[0], -1))
