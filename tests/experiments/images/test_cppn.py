@@ -189,7 +189,7 @@ def test_what_has_no_labels(monkeypatch):
     """It is refused in a line, as are points."""
     bare = dataclasses.replace(data.load("digits"), name="bare", fields={"x": data.load("digits").fields["x"]})
     monkeypatch.setitem(data.DATASETS, "bare", lambda name: bare)
-    for name, words in (("bare", "no labels"), ("ring8", "ring8")):
+    for name, words in (("bare", "bare has no classes"), ("ring8", "ring8")):
         with pytest.raises(UserError, match=words):
             cppn.setup(dataclasses.replace(CFG, dataset=name))
 
