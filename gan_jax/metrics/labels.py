@@ -16,3 +16,11 @@ def asked(draw, key, classes, n=2000):
     """
     keys = jax.random.split(key, max(10, n // classes))
     return jax.lax.map(lambda key: draw(key, jnp.arange(classes, dtype=jnp.int32)), keys).swapaxes(0, 1)
+
+
+def within(x, y, classes):
+    """Return how much the records x [n, ...] of one label y [n] differ: their mean square from the label's mean."""
+    x = x.reshape(len(x), -1)
+    of = jax.nn.one_hot(y, classes)  # [n, classes]; of records without a label 0
+    mean = (of.T @ x) / jnp.maximum(of.sum(0), 1)[:, None]
+    return (((x - of @ mean) ** 2).mean(1) * (y >= 0)).sum() / (y >= 0).sum()
