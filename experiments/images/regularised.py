@@ -86,7 +86,7 @@ def step(cfg, state, batch):
     G, D, tx = build(cfg)
     use, x, loss = set(cfg.use), batch["x"], losses.hinge
     key = lambda name: rng.at(state.key, state.step, name)
-    z = rng.normal(key("z"), (len(x), cfg.z_dim))  # [b, z]
+    z = latent(cfg, key("z"), len(x))  # [b, z]
     near = z + cfg.near * rng.normal(key("near"), z.shape)
     seen = lambda name, x: augment.diff_augment(key(name), x) if "diffaugment" in use else x
     moved = lambda name, x: augment.translate(key(name), x)
@@ -129,9 +129,17 @@ def step(cfg, state, batch):
     return State(state.step + 1, state.key, g, d, ema(state.means, said, 0.99)), metrics
 
 
-def sample(cfg, state, key, n):
+def latent(cfg, key, n):
+    return rng.normal(key, (n, cfg.z_dim))  # [n, z]
+
+
+def generate(cfg, state, z):
     G, *_ = build(cfg)
-    return forward(G, state.g.params, state.g.stats, rng.normal(key, (n, cfg.z_dim)), train=False)[0]
+    return forward(G, state.g.params, state.g.stats, z, train=False)[0]
+
+
+def sample(cfg, state, key, n):
+    return generate(cfg, state, latent(cfg, key, n))
 
 
 def setup(cfg):

@@ -79,7 +79,7 @@ def latent(cfg, key, n):
     """Return noise z [n, z] and labels y [n], all equally likely."""
     noise, which = jax.random.split(key)
     y = jax.random.randint(which, (n,), 0, data.load(cfg.dataset).classes, jnp.int32)
-    return rng.normal(noise, (n, cfg.z_dim)), y
+    return {"z": rng.normal(noise, (n, cfg.z_dim)), "y": y}
 
 
 def step(cfg, state, batch):
@@ -88,14 +88,14 @@ def step(cfg, state, batch):
     rows = lambda a: a.reshape(cfg.batch_size, cfg.d_steps, *a.shape[1:]).swapaxes(0, 1)  # [updates, b, ...]
     pairs = lambda a, b: jnp.stack([a, b], 1).reshape(-1, *a.shape[1:])  # [2 b, ...]: what D says of a row is its own
 
-    def generate(g_params, i):
-        z, y = latent(cfg, jax.random.fold_in(rng.at(state.key, state.step, "z"), i), cfg.batch_size)
-        fake, stats = forward(G, g_params, state.g.stats, z, y)
-        return fake, y, stats
+    def drawn(g_params, i):
+        z = latent(cfg, jax.random.fold_in(rng.at(state.key, state.step, "z"), i), cfg.batch_size)
+        fake, stats = forward(G, g_params, state.g.stats, z["z"], z["y"])
+        return fake, z["y"], stats
 
     def d_update(d, ixy):
         i, x, y = ixy
-        fake, asked, _ = generate(state.g.params, i)
+        fake, asked, _ = drawn(state.g.params, i)
 
         def d_loss(params):
             score, stats = forward(D, params, d.stats, pairs(x, fake), pairs(y, asked))
@@ -106,7 +106,7 @@ def step(cfg, state, batch):
         return descend(d, grads, d_tx, stats), (value, *scores)
 
     def g_loss(g_params, d):
-        fake, asked, stats = generate(g_params, cfg.d_steps)
+        fake, asked, stats = drawn(g_params, cfg.d_steps)
         fake_score, _ = forward(D, d.params, d.stats, fake, asked)
         return loss.g(None, fake_score).mean(), stats
 
@@ -118,19 +118,19 @@ def step(cfg, state, batch):
     return State(state.step + 1, state.key, g, d), {"loss/g": g_value} | metrics | gains
 
 
-def draw(cfg, state, z, y):
+def generate(cfg, state, z):
     G, *_ = build(cfg)
-    return forward(G, state.g.params, state.g.stats, z, y, train=False)[0]
+    return forward(G, state.g.params, state.g.stats, z["z"], z["y"], train=False)[0]
 
 
 def sample(cfg, state, key, n):
-    return draw(cfg, state, *latent(cfg, key, n))
+    return generate(cfg, state, latent(cfg, key, n))
 
 
 def measure(cfg, state, key, train, test):
     """Return how often the classifier sees the label that was asked for, and a picture with a row for each label."""
     source = data.load(cfg.dataset)
-    of = lambda key, y: draw(cfg, state, rng.normal(key, (y.size, cfg.z_dim)), y)
+    of = lambda key, y: generate(cfg, state, {"z": rng.normal(key, (y.size, cfg.z_dim)), "y": y})
     x = labels.asked(of, key, source.classes)  # [classes, n, h, w, c]
     found = {"each_label": Picture(x[:, :10], rows=source.row["y"].names or tuple(map(str, range(source.classes))))}
     if test:

@@ -3,7 +3,7 @@
 Karras, Laine and Aila 2019, arXiv 1812.04948. A mapping net makes w of z. After each convolution of G noise is added,
 each channel is normalised, then scaled and shifted as w says; in training the layers behind a random cut follow another
 w. D is PGGAN's, behind filters, with R1 at every step. The nets grow from 8x8. D moves first, then G against the new D.
-`measure` draws pictures whose coarse (4x4, 8x8) or fine styles are those of others, and w on its way from the mean.
+`python -m gan_jax.explore RUN` mixes coarse styles of one with fine ones of another, and pulls w towards the mean.
 
 Differences from the paper and the authors' code:
 1. Batches are as large at every level (there: 256 at 8x8 down to 32 from 64x64 on); coarse reals are not rounded.
@@ -25,7 +25,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, descend, ema, forward, growing, losses, penalties, rng
 from gan_jax.nets import stylegan
-from gan_jax.run import Count, Decay, Depth, Picture, Setup, Share, program
+from gan_jax.run import Count, Decay, Depth, Setup, Share, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,38 +135,34 @@ def step(cfg, state, batch):
     return State(state.step + 1, state.key, g, d, g_ema, w_mean), metrics | {"loss/g": value, "level": level + alpha}
 
 
+def latent(cfg, key, n):
+    return {"z": rng.normal(rng.at(key, 0, "z"), (n, cfg.z_dim)), "noise": key}
+
+
 def styles(cfg, state, z, psi):
-    """Return styles [n, layers, w] of z [n, z], by the averaged mapping net."""
+    """Return styles [n, layers, w] of latents, by the averaged mapping net, psi times as far from the average w."""
     G, *_, sides = build(cfg)
-    w, _ = forward(G.mapping, state.g_ema["mapping"], {}, z, train=False)
+    w, _ = forward(G.mapping, state.g_ema["mapping"], {}, z["z"], train=False)
     return stylegan.truncated(w, state.w_mean, psi, stylegan.layers(sides[-1]))
 
 
-def draw(cfg, state, w, key):
-    """Return pictures [n, h, w, c] of styles w [n, layers, w], by the averaged G."""
+def synthesise(cfg, state, w, z):
+    """Return pictures [n, h, w, c] of styles w [n, layers, w] and the latents' noise, by the averaged G."""
     (G, *_, sides), (level, alpha) = build(cfg), stage(cfg, state.step)
 
     def at(side):
-        x, _ = forward(G.synthesis, state.g_ema["synthesis"], {}, w, key, side, alpha, train=False)
+        x, _ = forward(G.synthesis, state.g_ema["synthesis"], {}, w, z["noise"], side, alpha, train=False)
         return jnp.clip(x.repeat(sides[-1] // side, 1).repeat(sides[-1] // side, 2), -1, 1)
 
     return jax.lax.switch(level, [functools.partial(at, side) for side in sides])
 
 
+def generate(cfg, state, z):
+    return synthesise(cfg, state, styles(cfg, state, z, cfg.psi), z)
+
+
 def sample(cfg, state, key, n):
-    return draw(cfg, state, styles(cfg, state, rng.normal(rng.at(key, 0, "z"), (n, cfg.z_dim)), cfg.psi), key)
-
-
-def measure(cfg, state, key, train, test):
-    alike = jax.vmap(jax.vmap(lambda w: draw(cfg, state, w[None], key)[0]))  # one noise for all
-    z, psis = rng.normal(rng.at(key, 0, "z"), (9, cfg.z_dim)), (0.0, 0.5, 0.7, 1.0)
-    pulled = jnp.stack([styles(cfg, state, z, psi) for psi in psis], 1)  # [z, psi, layers, w]
-    a, b = pulled[None, :5, -1], pulled[5:, -1:]
-    coarse = (jnp.arange(a.shape[2]) < 4).reshape(1, 1, -1, 1) == (jnp.arange(4) < 2).reshape(4, 1, 1, 1)
-    first, others = jnp.concatenate([pulled[:1, :1], b]), jnp.concatenate([a, jnp.where(coarse, a, b)])
-    x = alike(jnp.concatenate([first, others, pulled[:5]], 1))  # [rows, columns, h, w, c]
-    mixing = Picture(x[:, :6], rows=("", *["coarse"] * 2, *["fine"] * 2), columns=("", *["of this one"] * 5))
-    return {"mixing": mixing, "truncation": Picture(x[:, 6:], columns=tuple(f"psi = {psi}" for psi in psis))}
+    return generate(cfg, state, latent(cfg, key, n))
 
 
 def setup(cfg):
@@ -174,7 +170,7 @@ def setup(cfg):
     return Setup(source, cfg.batch_size, cfg.steps, kinds=("image",))
 
 
-main = program(Config, PRESETS, setup, init, step, sample, measure)
+main = program(Config, PRESETS, setup, init, step, sample)
 
 if __name__ == "__main__":
     main()

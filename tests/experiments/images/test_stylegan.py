@@ -253,20 +253,19 @@ def test_coarse_layers_are_truncated():
         assert (found[:, :8] == np.array(expected)[:, None]).all() and (found[:, 8:] == w).all()
 
 
-def test_pictures(monkeypatch):
-    """Beside what they are mixed from; of 8x8 all layers are coarse. Samples begin as large as their level is."""
+def test_styles_and_samples(monkeypatch):
+    """psi is how far styles are from the average; samples are of `psi`, and begin as large as their level is."""
     monkeypatch.setattr(data, "load", lambda name: type("Set", (), {"shape": (8, 8, 1)}))
     state = jax.jit(functools.partial(stylegan.init, CFG))(jax.random.key(0))
-    shown = jax.jit(functools.partial(stylegan.measure, CFG))(
-        state._replace(step=jnp.int32(3)), jax.random.key(1), {}, {}
-    )
-    mixing, pulled = shown["mixing"].x, shown["truncation"].x
-    assert mixing.shape == (5, 6, 8, 8, 1) and pulled.shape == (5, 4, 8, 8, 1)
+    state = state._replace(w_mean=jnp.arange(CFG.z_dim, dtype=jnp.float32))
+    z = stylegan.latent(CFG, jax.random.key(2), 3)
+    of = jax.jit(functools.partial(stylegan.styles, CFG))
+    whole, half, none = (np.asarray(of(state, z, psi)) for psi in (1.0, 0.5, 0.0))
     close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
-    close(mixing[1:3, 1:], jnp.stack([mixing[0, 1:]] * 2))  # the styles of the column
-    close(mixing[3:, 1:], jnp.stack([mixing[3:, 0]] * 5, 1))  # those of the row
-    close(pulled[:, 3], mixing[0, 1:])
-    close(pulled[:, 0], jnp.stack([mixing[0, 0]] * 5))  # all at the mean
-    assert np.abs(pulled[0, 3] - pulled[1, 3]).max() > 1e-3 and np.abs(mixing[1, 0] - mixing[2, 0]).max() > 1e-3
+    close(none, np.broadcast_to(state.w_mean, whole.shape))
+    close(half, (whole + none) / 2)
+    drawn = jax.jit(functools.partial(stylegan.synthesise, CFG))
     x = jax.jit(functools.partial(stylegan.sample, CFG), static_argnums=2)(state, jax.random.key(2), 3)
+    close(x, drawn(state, whole, z))
     close(x, doubled(halved(x)))
+    assert np.abs(x[0] - x[1]).max() > 1e-3 and np.abs(x - drawn(state, half, z)).max() > 1e-4
