@@ -4,16 +4,16 @@ Brock, Lim, Ritchie and Weston 2017, arXiv 1609.07093, the Neural Photo Editor. 
 features of D, x' = G(z), and s = G(prior), D descends the cross-entropies of x, x' and s as three classes. G and E
 descend those of x' and s as data, 3 times 2 |x' - x|, the squared distance between D's features of x' and x at all of
 its levels, and E the KL divergence, too. The filters of D and of G are held near orthogonal. A stroke edits a photo: z
-is moved so that G(z) has the stroke's level there. The photo takes over M times what changed in G(z), and gives up M
-times what its reconstruction missed; M is the change's size, blurred.
+is moved so that G(z) has that level there. The photo takes over M of what changed in G(z), and gives up M of what its
+reconstruction missed; M is the change's size, blurred.
 
 Differences from the paper and the authors' code:
 1. An orthogonal filter is one whose rows are so, as in the code; the paper has a matrix for each bank of filters.
 2. All players are updated at once, as in the paper; the code has a batch for G and E, and the next one for D and E.
-3. In the code a flow with random weights, never trained, stands before G; here only in `paper`. Its hidden units see
-   more and more numbers of z, as MADE's; in the code, by a fault of its masks, the first alone.
+3. In the code a flow with random weights, never trained, stands before G; here only in `paper`, with MADE's masks (by a
+   fault of those in the code, all hidden units see the first number of z alone).
 4. The logarithm of the deviation begins near -1 (there near 0, with a spread of 1).
-5. Kernels of minibatch discrimination have free lengths, and no bias, which D's last layer has in their place.
+5. Minibatch discrimination has kernels of free lengths, and its bias in D's last layer; norms before blocks have none.
 6. E's kernels alone decay; in the code the scales of its norms, too.
 7. A stroke is one bar, and moves z, before the flow, many times (there a small square, once a motion, behind the flow).
 8. The default is smaller, grey, and at a larger rate. There is no semi-supervised classifier.
@@ -107,7 +107,7 @@ def step(cfg, state, batch):
             "loss/g": entropy(again_logits, DATA) + entropy(made_logits, DATA),
             "pixels": 2 * jnp.abs(again - x).mean(),
             "features": sum(((a - b) ** 2).mean() for a, b in zip(found, seen, strict=True)) / len(seen),
-            "kl": 0.5 * (mean**2 + jnp.exp(2 * log_std) - 1 - 2 * log_std).mean(),  # of a number of the code
+            "kl": 0.5 * (mean**2 + jnp.exp(2 * log_std) - 1 - 2 * log_std).mean(),  # of one number of z
         }
         value = parts["loss/g"] + cfg.pixels * parts["pixels"] + cfg.features * parts["features"] + parts["kl"]
         value += cfg.weight_decay * sum((w**2).sum() for w in jax.tree.leaves(e_params) if w.ndim > 1)
@@ -121,8 +121,8 @@ def step(cfg, state, batch):
         right = sum((logits.argmax(1) == kind).mean() for logits, kind in of_kind) / 3
         return value + cfg.orthogonal * ian.orthogonality(params), (said[0][1], value, right)
 
-    found = jax.grad(eg_loss, (0, 1), has_aux=True)(state.e.params, state.g.params)
-    (e_grads, g_grads), (again, made, e_stats, g_stats, parts) = found
+    moves = jax.grad(eg_loss, (0, 1), has_aux=True)(state.e.params, state.g.params)
+    (e_grads, g_grads), (again, made, e_stats, g_stats, parts) = moves
     d_grads, (d_stats, value, right) = jax.grad(d_loss, has_aux=True)(state.d.params)
     e, g = descend(state.e, e_grads, tx, e_stats), descend(state.g, g_grads, tx, g_stats)
     metrics = parts | {"loss/d": value, "told apart": right}

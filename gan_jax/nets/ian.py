@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.linen.dtypes import promote_dtype
 
 from gan_jax.nets.conv import Conv, ConvTranspose, conv
 from gan_jax.nets.improved import MinibatchDiscrimination
@@ -30,10 +31,10 @@ def orthogonality(params):
     return total
 
 
-def norm(x, train, scale=1.0, bias=0.0):
+def norm(x, train, scale=1.0, bias=0.0, use_bias=True):
     """Return x normalised over all axes but the last; `scale` and `bias`: where these begin."""
     begin = {"scale_init": nn.initializers.constant(scale), "bias_init": nn.initializers.constant(bias)}
-    return nn.BatchNorm(not train, momentum=0.9, epsilon=1e-4, **begin)(x)
+    return nn.BatchNorm(not train, momentum=0.9, epsilon=1e-4, use_bias=use_bias, **begin)(x)
 
 
 class Multiscale(nn.Module):
@@ -57,7 +58,7 @@ class Multiscale(nn.Module):
             taps = weights[i].reshape(1, 1, 1, -1) * (kernel if scale else kernel.mean((0, 1), keepdims=True))
             wide = [(reach - scale, reach - scale, max(scale - 1, 0))] * 2 + [(0, 0, 0)] * 2
             total += jax.lax.pad(taps, jnp.zeros((), taps.dtype), wide)
-        return conv(x, total)
+        return conv(*promote_dtype(x, total))
 
 
 def block(x, scales, train):
@@ -126,7 +127,7 @@ class G(nn.Module):
         x = leaky(nn.Dense(h * w * c, kernel_init=normal)(z)).reshape(-1, h, w, c)
         for i in reversed(range(len(sizes) - 1)):
             up = {"padding": 2, "size": sizes[i], "use_bias": False, "kernel_init": normal}
-            x = norm(ConvTranspose(channels[i], 5, 2, **up)(x), train)
+            x = norm(ConvTranspose(channels[i], 5, 2, **up)(x), train, use_bias=not i)  # a block takes shifts out again
             x = block(x, (0, 2) if max(sizes[i]) <= 8 else (0, 2, 3), train) if i else leaky(x)
         return Colours(self.shape[2])(x)
 
