@@ -40,7 +40,7 @@ DATA, AGAIN, MADE = range(3)  # what D tells apart
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "cmu_faces,y=sunglasses,person=person,size=32"  # any image set
-    steps: Count = 2000  # joint updates of E, G and D
+    steps: Count = 1200  # joint updates of E, G and D
     batch_size: Count = 16  # rows of data, and of noise, a step
     z_dim: Count = 64  # the code
     width: Count = 16  # channels of G at full resolution, of D at half
@@ -51,11 +51,11 @@ class Config:
     features: float = 1.0  # weight of the distance in D's features
     orthogonal: float = 1e-3  # weight of |W W^T - I|, summed over the filters of D and of G
     weight_decay: float = 1e-5  # of E, on the sum of squares
-    lr: float = 5e-4  # Adam's rate for all three, at first
+    lr: float = 8e-4  # Adam's rate for all three, at first
     b1: Decay = 0.5  # Adam's decay of the first moment
-    stroke: tuple[Share, Share, Share, Share] = (0.25, 0.34, 0.31, 0.69)  # top, bottom, left, right, of the picture
+    stroke: tuple[Share, Share, Share, Share] = (0.3, 0.42, 0.31, 0.69)  # top, bottom, left, right, of the picture
     level: Share = 0.0  # of the stroke: 0 is black, 1 white
-    moves: Count = 100  # of z, for a stroke
+    moves: Count = 50  # of z, for a stroke
 
 
 PRESETS = {
@@ -156,7 +156,7 @@ def measure(cfg, state, key, train, test):
         return decode(mean + jnp.exp(log_std) * rng.normal(key, mean.shape))[0]
 
     again = jax.lax.map(of_one, (x, jax.random.split(key, len(x))), batch_size=500)
-    found, made = stroke.edited(decode, encoded(cfg, state, x[:200])[0], x[:200], cfg.stroke, cfg.level, cfg.moves)
+    found, made = stroke.edited(decode, encoded(cfg, state, x[:60])[0], x[:60], cfg.stroke, cfg.level, cfg.moves)
     rows = {"test": x, "again": again} | made
     found["edited"] = Picture(jnp.stack([x[:12] for x in rows.values()]), rows=tuple(rows))
     found["test/pixels"] = ((again - x) ** 2).mean()
