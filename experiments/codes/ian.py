@@ -51,7 +51,7 @@ class Config:
     features: float = 1.0  # weight of the distance in D's features
     orthogonal: float = 1e-3  # weight of |W W^T - I|, summed over the filters of D and of G
     weight_decay: float = 1e-5  # of E, on the sum of squares
-    lr: float = 8e-4  # Adam's rate for all three, at first
+    lr: float = 3e-4  # Adam's rate for all three, at first
     b1: Decay = 0.5  # Adam's decay of the first moment
     stroke: tuple[Share, Share, Share, Share] = (0.3, 0.42, 0.31, 0.69)  # top, bottom, left, right, of the picture
     level: Share = 0.0  # of the stroke: 0 is black, 1 white
