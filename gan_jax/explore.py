@@ -93,8 +93,9 @@ def interpolation(g: G, _: Beside) -> Found:
     z = np.stack([latents.lerp(a, b, t), latents.slerp(a, b, t)], 1).reshape(8, SHOWN, -1)  # [rows, columns, z]
     heads = tuple(f"{one:.2f}" for one in t.ravel())
     x = g.draw(z, np.arange(4).repeat(2)[:, None])
+    rows = tuple(f"{way} {i}" for i in range(1, 5) for way in ("lerp", "slerp"))
     says = "From one latent (left) to another (right), four times: along the line (lerp) and along the circle (slerp)"
-    return Found(says, plots.Picture(x, rows=("lerp", "slerp") * 4, columns=heads))
+    return Found(says, plots.Picture(x, rows=rows, columns=heads))
 
 
 def j_diagram(g: G, _: Beside) -> Found:

@@ -108,20 +108,30 @@ def path_lengths(generate, distance, a, b, t, step: float = 1e-4):
 
 
 def project(loss, z, updates: int = 300, rate: float = 0.1):
-    """Return the latents [n, z] to which so many updates of Adam bring z, descending loss(z) [n], and their losses [n].
+    """Return the best latents [n, z] on the way of so many updates of Adam from z, down loss(z) [n], and their losses.
 
     The rate falls to 0 along a cosine.
     """
     tx = optax.adam(optax.cosine_decay_schedule(rate, updates))
 
+    def total(z):
+        losses = loss(z)
+        return losses.sum(), losses
+
+    def better(best, z, losses):
+        less = losses < best[1]
+        return jnp.where(less[:, None], z, best[0]), jnp.where(less, losses, best[1])
+
     def update(carry, _):
-        z, memory = carry
-        moves, memory = tx.update(jax.grad(lambda z: loss(z).sum())(z), memory)
-        return (optax.apply_updates(z, moves), memory), None
+        z, memory, best = carry
+        grads, losses = jax.grad(total, has_aux=True)(z)
+        moves, memory = tx.update(grads, memory)
+        return (optax.apply_updates(z, moves), memory, better(best, z, losses)), None
 
     @jax.jit
     def found(z):
-        (z, _), _ = jax.lax.scan(update, (z, tx.init(z)), None, updates)
-        return z, loss(z)
+        begun = z, tx.init(z), (z, jnp.full(len(z), jnp.inf, jnp.float32))
+        (z, _, best), _ = jax.lax.scan(update, begun, None, updates)
+        return better(best, z, loss(z))
 
     return found(jnp.asarray(z, jnp.float32))

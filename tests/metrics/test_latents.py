@@ -139,3 +139,6 @@ def test_projection_finds_the_latent_that_made_a_picture(rows):
     np.testing.assert_allclose(found, z, atol=1e-2)
     assert losses.shape == (rows,) and losses.max() < 1e-5
     np.testing.assert_allclose(losses, loss(found), atol=1e-9)
+    away, losses = latents.project(loss, z + 0.01, 5, 10.0)  # steps that lead far away: what it began with is best
+    np.testing.assert_array_equal(away, z + 0.01)
+    np.testing.assert_allclose(losses, loss(away), atol=1e-9)
