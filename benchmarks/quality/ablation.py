@@ -39,7 +39,7 @@ def main(
         steps: updates of G [the preset's].
         seeds: runs of each, with seeds 0, 1, ...
         ks: K of the way `unrolled`, instead of the ways.
-        flags: more flags of every run, as one word: "--eval-every=500 --gpu".
+        flags: more flags of every run, as one word: --flags="--eval-every=500 --gpu".
         out: folder of ablation-DATASET.md, .jsonl and .png; of K, ablation-DATASET-k.md and so on.
         runs: folder of the runs.
     """

@@ -51,7 +51,7 @@ def main(
         size: of the images, 28 as MNIST's or 16 as those of USPS.
         seeds: runs of each, with seeds 0, 1, ...; each draws its images and its nets.
         alone: updates of the classifier on the source alone.
-        flags: more flags of every run, as one word: "--steps=10000 --gpu".
+        flags: more flags of every run, as one word: --flags="--steps=10000 --gpu".
         record: name of the record.
         out: folder of RECORD.md and RECORD.jsonl.
         runs: folder of the runs.

@@ -42,7 +42,7 @@ def main(
         steps: joint updates of G and D.
         seeds: runs of each, with seeds 0, 1, ...
         samples: of each seed, and of the data.
-        flags: more flags of every run, as one word: "--g-lr=1e-3 --gpu".
+        flags: more flags of every run, as one word: --flags="--g-lr=1e-3 --gpu".
         out: folder of colour_mnist.jsonl and .png.
         runs: folder of the runs.
     """

@@ -35,7 +35,7 @@ def main(
         steps: updates of G.
         seeds: runs of each, with seeds 0, 1, ...
         samples: images of each seed that are scored.
-        flags: more flags, each for the experiments that have it, as one word: "--width=16 --gpu".
+        flags: more flags, each for the experiments that have it, as one word: --flags="--width=16 --gpu".
         out: folder of compare-DATASET.md, .jsonl and .png.
         runs: folder of the runs.
     """

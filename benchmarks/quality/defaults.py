@@ -32,7 +32,7 @@ def main(
     Args:
         names: the experiments, by their files' names [all].
         seeds: runs of each, with seeds 0, 1, ...
-        flags: more flags, each for the experiments that have it, as one word: "--width=16 --gpu".
+        flags: more flags, each for the experiments that have it, as one word: --flags="--width=16 --gpu".
         record: name of the record; with another one, what they end with under other flags.
         out: folder of RECORD.md, .jsonl and .png, and of a folder RECORD with a picture of each and of each family.
         runs: folder of the runs [runs/RECORD].

@@ -40,7 +40,7 @@ def main(
         moments: how often, evenly, samples are looked at.
         samples: of each seed, each time.
         width: units of the LSTM.
-        flags: more flags of every run, as one word: "--g-lr=1e-3 --gpu".
+        flags: more flags of every run, as one word: --flags="--g-lr=1e-3 --gpu".
         out: folder of lstm_mnist.jsonl and lstm_DATASET.png.
         runs: folder of the runs.
     """

@@ -130,7 +130,7 @@ def main(
         size: which modes, and how wide D is.
         steps: updates of G [20,000; ring: 12,000; grid: 25,000].
         seeds: runs of each, with seeds 0, 1, ... [8; ring and grid: 10].
-        flags: more flags, each for the ways that have it, as one word: "--d-lr=2e-3 --gpu".
+        flags: more flags, each for the ways that have it, as one word: --flags="--d-lr=2e-3 --gpu".
         out: folder of mode_collapse-SIZE-STEPSxSEEDS.md, .jsonl, .png and -samples.png.
         runs: folder of the runs.
     """

@@ -54,7 +54,7 @@ def main(
         seeds: runs of each way, with seeds 0, 1, ...
         width: channels of the first layer of G and of D.
         perceptual: measure LPIPS between translations and photographs, too (pip install -e '.[perceptual]').
-        flags: more flags of every run, as one word: "--lr=1e-3 --gpu".
+        flags: more flags of every run, as one word: --flags="--lr=1e-3 --gpu".
         out: folder of pix2pix_ways.jsonl, .md and .png.
         runs: folder of the runs.
     """

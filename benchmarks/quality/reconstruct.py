@@ -51,7 +51,7 @@ def main(
         starts: random z from which L-BFGS begins; the best end counts.
         iterations: of L-BFGS.
         samples: of each seed, half as many pairs of them.
-        flags: more flags of every run, as one word: "--g-lr=1e-3 --gpu".
+        flags: more flags of every run, as one word: --flags="--g-lr=1e-3 --gpu".
         out: folder of reconstruct.jsonl and reconstruct-DATASET.png.
         runs: folder of the runs.
     """

@@ -36,7 +36,7 @@ def main(
         steps: updates of G.
         seeds: runs of each, with seeds 0, 1, ...
         samples: images of each seed that are scored.
-        flags: more flags of every run, as one word: "--width=32 --gpu".
+        flags: more flags of every run, as one word: --flags="--width=32 --gpu".
         out: folder of regularised.md and regularised.jsonl.
         runs: folder of the runs.
     """

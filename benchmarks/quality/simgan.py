@@ -29,7 +29,7 @@ def main(seeds: Count = 2, flags: str = "", out: str = "benchmarks/quality/resul
 
     Args:
         seeds: runs, with seeds 0, 1, ...
-        flags: more flags of the runs, as one word: "--regularise=0.5 --gpu".
+        flags: more flags of the runs, as one word: --flags="--regularise=0.5 --gpu".
         out: folder of simgan.jsonl and simgan.png.
         runs: folder of the runs: what `python -m benchmarks defaults simgan --seeds 2` trained is taken.
     """

@@ -42,7 +42,7 @@ def main(
     Args:
         iterations: updates of the picture that is optimised.
         repeats: pictures of G that are timed, one at a time.
-        flags: more flags of the run, as one word: "--preset=vgg16".
+        flags: more flags of the run, as one word: --flags="--preset=vgg16".
         record: name of the record.
         out: folder of RECORD.jsonl and RECORD.png.
         runs: folder of the run [runs/textures].

@@ -43,7 +43,7 @@ def main(
         steps: updates of G [the preset's].
         seeds: runs of each, with seeds 0, 1, ...
         samples: images of each seed that are scored.
-        flags: more flags of every run, as one word: "--width=16 --gpu".
+        flags: more flags of every run, as one word: --flags="--width=16 --gpu".
         out: folder of tips.md and tips.jsonl; with a base of tips-based.md and so on.
         runs: folder of the runs.
     """

@@ -147,7 +147,7 @@ def measure(cfg, state, key, train, test):
     again = jax.lax.map(of_one, (x, jax.random.split(key, len(x))), batch_size=500)
     pictures = Picture(jnp.stack([x[:16], again[:16]]), rows=("test", "again"))
     found = {"test/pixels": ((again - x) ** 2).mean(), "reconstructions": pictures}
-    if "y" in test:
+    if data.load(cfg.dataset).classes and "y" in test:
         judge = classifier.load(data.load(cfg.dataset))
         f, again_f = judge.features(x), judge.features(again)
         spread = ((f - f.mean(0, keepdims=True)) ** 2).mean()
