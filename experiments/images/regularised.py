@@ -38,10 +38,10 @@ USES = "diffaugment", "lecam", "cr", "bcr", "zcr", "topk"
 class Config:
     dataset: str = "digits"  # any image set
     records: int = 100  # of its pictures, those that are trained on; 0: all
-    use: tuple[str, ...] = ()  # of USES
+    use: tuple[str, ...] = ()  # of diffaugment, lecam, cr, bcr, zcr, topk
     steps: Count = 2000  # updates of D, and of G
-    batch_size: Count = 32
-    z_dim: Count = 32
+    batch_size: Count = 32  # pictures a step
+    z_dim: Count = 32  # the latent, standard normal
     width: Count = 16  # channels at full resolution
     lr: float = 5e-4  # Adam's rate for both
     b1: Decay = 0.5  # Adam's decay of the first moment

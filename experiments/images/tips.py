@@ -53,8 +53,8 @@ class Config:
     dataset: str = "digits"  # any TFDS image set, with labels for that tip
     tips: tuple[str, ...] = ("tanh", "nonsat", "gaussian", "split", "leaky")  # of TIPS; also as one word with commas
     steps: Count = 1500  # updates of G
-    batch_size: Count = 32
-    z_dim: Count = 32
+    batch_size: Count = 32  # pictures a step
+    z_dim: Count = 32  # the latent
     width: Count = 8  # channels of the finest hidden level
     g_lr: float = 1e-3  # Adam's rate
     d_lr: float = 1e-3  # likewise

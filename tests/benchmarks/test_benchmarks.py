@@ -293,7 +293,9 @@ def test_the_ways_are_flags_of_their_experiments(size, tfds_dir):
         module = harness.experiment(name)
         cfg = cli.parse(module.Config, module.PRESETS, flags)[1].config
         assert cfg["dataset"] == dataset and cfg["batch_size"] % cfg.get("pack", 1) == 0, way
-        assert dataset != "stacked_mnist" or name in ("r3gan", "unrolled_modes") or cfg["nets"] == "stacked"
+        assert (
+            dataset != "stacked_mnist" or name in ("r3gan", "unrolled_modes") or cfg["nets"] in ("stacked", "mnist1k")
+        )
 
 
 @pytest.mark.slow

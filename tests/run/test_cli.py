@@ -59,7 +59,9 @@ def test_help(name, monkeypatch, capsys):
     fields = [*dataclasses.fields(module.Config), *dataclasses.fields(cli.Run)]
     names = ["preset", *(f.name.replace("_", "-") for f in fields if f.name not in ("experiment", "config"))]
     for name, entry in zip(names, entries, strict=True):
-        assert re.match(rf"--{name}(, --no-{name})?( [A-Z]+| {{.*?}})? \w.{{7,}} \(default: ", entry), entry
+        assert re.match(
+            rf"--{name}(, --no-{name})?( [A-Z]+| \[[A-Z]+ \[[A-Z]+ \.\.\.\]\]| {{.*?}})? \w.{{7,}} \(default: ", entry
+        ), entry
 
 
 def test_help_of_sample(capsys):
