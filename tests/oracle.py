@@ -153,10 +153,11 @@ def played(module, cfg, batches):
 
 
 def same(found, expected, rtol=1e-9, atol=1e-12):
-    """Check that trees are equal; of players, parameters and statistics."""
+    """Check that trees are equal, and finite, since NaN equals NaN here; of players, parameters and statistics."""
     is_player = lambda p: hasattr(p, "params") and hasattr(p, "stats")
     of = lambda tree: jax.tree.map(lambda p: (p.params, p.stats) if is_player(p) else p, tree, is_leaf=is_player)
     chex.assert_trees_all_close(of(found), of(expected), rtol=rtol, atol=atol)
+    chex.assert_tree_all_finite(of(found))
 
 
 def differ(found, expected, **tolerance):

@@ -236,9 +236,21 @@ def test_three_steps(name):
 
 ONE_D = "ablation", "alternating", "bigan", "cgan", "cogan", "conditional_translation", "dcgan", "dynamics"
 ONE_D += "improved", "infogan", "mrgan", "novel_view", "pacgan", "pix2pix", "simgan", "tpgan", "triangle", "unit"
-ONE_D += "stylegan", "unrolled", "unrolled_lstm", "unrolled_modes", "vaegan", "vanilla", "veegan"
-NO_PROBABILITIES = "began", "catgan", "cppn", "cyclegan", "dtn", "ebgan", "genegan", "icgan", "lsgan", "r3gan"
-NO_PROBABILITIES += "ian", "intrinsic", "progressive", "residual_attribute", "textures", "vae", "wgan", "wgan_gp"
+ONE_D += "stylegan", "stylegan2", "tips", "unrolled", "unrolled_lstm", "unrolled_modes", "vaegan", "vanilla", "veegan"
+NO_PROBABILITIES = "began", "biggan", "catgan", "cppn", "cyclegan", "dtn", "ebgan", "genegan", "icgan", "lsgan", "r3gan"
+NO_PROBABILITIES += (
+    "ian",
+    "intrinsic",
+    "progressive",
+    "regularised",
+    "residual_attribute",
+    "sagan",
+    "sngan",
+    "textures",
+    "vae",
+    "wgan",
+    "wgan_gp",
+)
 ANSWERS = dict.fromkeys(ONE_D, ("",)) | {"discogan": (" a", " b")} | dict.fromkeys(NO_PROBABILITIES, ())
 
 

@@ -135,7 +135,7 @@ def step(cfg, state, batch):
     (g_value, (g_stats, penalty)), g_grads = jax.value_and_grad(g_loss, has_aux=True)(state.g.params, d)
     g = descend(state.g, g_grads, g_tx, g_stats)
     g_ema = ema(state.g_ema, (g.params, g.stats), jnp.where(state.step < cfg.ema_start, 0.0, cfg.ema))
-    metrics = dict(zip(("loss/d", "score/real", "score/fake"), (a[-1] for a in said), strict=True))
+    metrics = dict(zip(("loss/d", "mean/real", "mean/fake"), (a[-1] for a in said), strict=True))
     return State(state.step + 1, state.key, g, d, g_ema), metrics | {"loss/g": g_value, "orthogonality": penalty}
 
 

@@ -112,7 +112,7 @@ def step(cfg, state, batch):
 
     d, said = jax.lax.scan(d_update, state.d, (jnp.arange(cfg.d_steps), rows(batch["x"]), rows(batch["y"])))
     (g_value, g_stats), g_grads = jax.value_and_grad(g_loss, has_aux=True)(state.g.params, d)
-    metrics = dict(zip(("loss/d", "score/real", "score/fake"), (a[-1] for a in said), strict=True))
+    metrics = dict(zip(("loss/d", "mean/real", "mean/fake"), (a[-1] for a in said), strict=True))
     g = descend(state.g, g_grads, g_tx, g_stats)
     gains = {f"gain/{name}": player.params["Attention_0"]["gain"] for name, player in (("g", g), ("d", d))}
     return State(state.step + 1, state.key, g, d), {"loss/g": g_value} | metrics | gains

@@ -136,7 +136,7 @@ def step(cfg, state, batch):
     d = descend(state.d, d_grads, tx, d_stats)
     slopes, (style, rough) = jax.grad(g_loss, (0, 1), has_aux=True)(fake, seen)
     g = descend(state.g, *back(slopes), tx, g_stats)
-    metrics = {"loss/g": style, "loss/d": d_value, "variation": rough, "score/real": on_real, "score/fake": on_fake}
+    metrics = {"loss/g": style, "loss/d": d_value, "variation": rough, "mean/real": on_real, "mean/fake": on_fake}
     return State(state.step + 1, state.key, g, d), metrics
 
 

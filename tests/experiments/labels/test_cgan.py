@@ -118,7 +118,7 @@ def test_measure_asks_for_every_label(monkeypatch):
 def test_the_labels_of_samples(monkeypatch):
     """`labels` gives what `sample` asked G for with the same key, all of them in the long run."""
     cfg = cgan.PRESETS["images"]
-    monkeypatch.setattr(cgan, "draw", lambda cfg, state, key, y: y)
+    monkeypatch.setattr(cgan, "generate", lambda cfg, state, z: z["y"])
     key = jax.random.key(3)
     y = cgan.labels(cfg, key, 200)
     np.testing.assert_array_equal(cgan.sample(cfg, None, key, 200), y)
