@@ -26,10 +26,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gan_jax import data
-from gan_jax.errors import UserError
-from gan_jax.game import Player, create, descend, forward, losses, rng
-from gan_jax.game.player import ema
+from gan_jax import UserError, data
+from gan_jax.game import Player, create, descend, ema, forward, losses, rng
 from gan_jax.metrics import classifier, labels
 from gan_jax.nets import biggan, layers
 from gan_jax.run import Count, Decay, Picture, Setup, program
@@ -80,9 +78,9 @@ def build(cfg):
 
 def init(cfg, key):
     G, D, g_tx, d_tx = build(cfg)
-    g = create(G, g_tx, rng.at(key, 0, "g"), *latent(cfg, key, 1))
-    x, y = jnp.zeros((1, *data.load(cfg.dataset).shape)), jnp.zeros(1, jnp.int32)
-    return State(jnp.int32(0), key, g, create(D, d_tx, rng.at(key, 0, "d"), x, y), (g.params, g.stats))
+    z, x = latent(cfg, key, 1, train=True), jnp.zeros((1, *data.load(cfg.dataset).shape))
+    g, d = create(G, g_tx, rng.at(key, 0, "g"), z["z"], z["y"]), create(D, d_tx, rng.at(key, 0, "d"), x, z["y"])
+    return State(jnp.int32(0), key, g, d, (g.params, g.stats))
 
 
 def noise(cfg, key, n, cut=0.0):
@@ -91,9 +89,10 @@ def noise(cfg, key, n, cut=0.0):
     return rng.truncated(key, shape, cut) if cut else rng.normal(key, shape)
 
 
-def latent(cfg, key, n, cut=0.0):  # z [n, z] and labels y [n], all equally likely
+def latent(cfg, key, n, train=False):  # z [n, z], of samples truncated, and labels y [n], all equally likely
     of_z, which = jax.random.split(key)
-    return noise(cfg, of_z, n, cut), jax.random.randint(which, (n,), 0, data.load(cfg.dataset).classes, jnp.int32)
+    z, classes = noise(cfg, of_z, n, 0.0 if train else cfg.truncation), data.load(cfg.dataset).classes
+    return {"z": z, "y": jax.random.randint(which, (n,), 0, classes, jnp.int32)}
 
 
 def orthogonality(params):
@@ -108,14 +107,14 @@ def step(cfg, state, batch):
     rows = lambda a: a.reshape(cfg.batch_size, cfg.d_steps, *a.shape[1:]).swapaxes(0, 1)  # [updates, b, ...]
     pairs = lambda a, b: jnp.stack([a, b], 1).reshape(-1, *a.shape[1:])  # [2 b, ...]: what D says of a row is its own
 
-    def generate(g_params, i):
-        z, y = latent(cfg, jax.random.fold_in(rng.at(state.key, state.step, "z"), i), cfg.batch_size)
-        fake, stats = forward(G, g_params, state.g.stats, z, y)
-        return fake, y, stats
+    def drawn(g_params, i):
+        z = latent(cfg, jax.random.fold_in(rng.at(state.key, state.step, "z"), i), cfg.batch_size, train=True)
+        fake, stats = forward(G, g_params, state.g.stats, z["z"], z["y"])
+        return fake, z["y"], stats
 
     def d_update(d, ixy):
         i, x, y = ixy
-        fake, asked, _ = generate(state.g.params, i)
+        fake, asked, _ = drawn(state.g.params, i)
 
         def d_loss(params):
             score, stats = forward(D, params, d.stats, pairs(x, fake), pairs(y, asked))
@@ -126,7 +125,7 @@ def step(cfg, state, batch):
         return descend(d, grads, d_tx, stats), (value, *scores)
 
     def g_loss(g_params, d):
-        fake, asked, stats = generate(g_params, cfg.d_steps)
+        fake, asked, stats = drawn(g_params, cfg.d_steps)
         fake_score, _ = forward(D, d.params, d.stats, fake, asked)
         penalty = orthogonality(g_params)
         return losses.hinge.g(None, fake_score).mean() + cfg.ortho * penalty, (stats, penalty)
@@ -139,13 +138,12 @@ def step(cfg, state, batch):
     return State(state.step + 1, state.key, g, d, g_ema), metrics | {"loss/g": g_value, "orthogonality": penalty}
 
 
-def draw(cfg, state, z, y):
-    G, *_ = build(cfg)
-    return forward(G, *state.g_ema, z, y, train=False)[0]
+def generate(cfg, state, z):
+    return forward(build(cfg)[0], *state.g_ema, z["z"], z["y"], train=False)[0]
 
 
 def sample(cfg, state, key, n):
-    return draw(cfg, state, *latent(cfg, key, n, cfg.truncation))
+    return generate(cfg, state, latent(cfg, key, n))
 
 
 def measure(cfg, state, key, train, test):
@@ -154,7 +152,8 @@ def measure(cfg, state, key, train, test):
     source, found, shown = data.load(cfg.dataset), {}, []
     y = jnp.arange(source.classes)[:, None]
     for cut in cuts:
-        x = labels.asked(lambda key, y, cut=cut: draw(cfg, state, noise(cfg, key, y.size, cut), y), key, len(y))
+        of = lambda key, y, cut=cut: generate(cfg, state, {"z": noise(cfg, key, y.size, cut), "y": y})
+        x = labels.asked(of, key, len(y))
         end = f"/{cut}" if cut else ""
         found[f"deviation{end}"] = x.std(1).mean()  # of a pixel, among samples of one label
         if test:
@@ -162,16 +161,16 @@ def measure(cfg, state, key, train, test):
             found[f"agreement{end}"] = labels.agreement(said, jnp.repeat(y, x.shape[1]))
         shown.append(x[:, :4])
     columns = tuple(f"|z| < {cut}" if cut else "any z" for cut in cuts for _ in range(4))
-    rows = source.row["y"].names or tuple(map(str, range(len(y))))
-    return found | {"each_label": Picture(jnp.concatenate(shown, 1), rows=rows, columns=columns)}
+    names = source.row["y"].names or tuple(map(str, range(len(y))))
+    return found | {"each_label": Picture(jnp.concatenate(shown, 1), rows=names, columns=columns)}
 
 
 def setup(cfg):
     source = data.load(cfg.dataset)
     if not source.classes:
         raise UserError(f"{cfg.dataset} has no labels; choose a set that has.")
-    judges = (source,) if source.test else ()
-    return Setup(data.labelled(source), cfg.batch_size * cfg.d_steps, cfg.steps, judges, ("image",))
+    b, judges = cfg.batch_size * cfg.d_steps, (source,) if source.test else ()
+    return Setup(data.labelled(source), b, cfg.steps, judges, ("image",))
 
 
 main = program(Config, PRESETS, setup, init, step, sample, measure)

@@ -25,8 +25,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gan_jax import data
-from gan_jax.errors import UserError
+from gan_jax import UserError, data
 from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.metrics import classifier, labels
 from gan_jax.nets import biggan

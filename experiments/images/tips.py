@@ -100,12 +100,12 @@ def build(cfg):
 
 def init(cfg, key):
     G, D, g_tx, d_tx = build(cfg)
-    x, (z, _) = jnp.zeros((2, *data.load(cfg.dataset).shape), jnp.float32), latent(cfg, key, 2)
+    x, (z, _) = jnp.zeros((2, *data.load(cfg.dataset).shape), jnp.float32), asked(cfg, key, 2)
     g, d = create(G, g_tx, rng.at(key, 0, "g"), z, key), create(D, d_tx, rng.at(key, 0, "d"), x)
     return State(jnp.int32(0), key, g, d, x[:1].repeat(cfg.history if "replay" in chosen(cfg) else 1, 0))
 
 
-def latent(cfg, key, n):
+def asked(cfg, key, n):
     """Return (what G is given [n, ...], the classes in it [n])."""
     (z_key, y_key), shape, classes = jax.random.split(key), (n, cfg.z_dim), data.load(cfg.dataset).classes
     z = rng.normal(z_key, shape) if "gaussian" in chosen(cfg) else rng.uniform(z_key, shape, minval=-1)
@@ -133,7 +133,7 @@ def step(cfg, state, batch):
 
     def move_d(d, old, turn):
         key = lambda name: jax.random.fold_in(rng.at(state.key, state.step, name), turn)
-        z, y = latent(cfg, key("z"), b)
+        z, y = asked(cfg, key("z"), b)
         fake, to_g, g_stats = jax.vjp(lambda p: forward(G, p, state.g.stats, z, key("g")), state.g.params, has_aux=True)
         before = (state.step * turns + turn) * b  # fakes
         shown, old = pool.query(key("old"), old, before, fake) if "replay" in tips else (fake, old)
@@ -163,7 +163,7 @@ def step(cfg, state, batch):
 
 def sample(cfg, state, key, n):
     G, *_ = build(cfg)
-    x, _ = forward(G, state.g.params, state.g.stats, latent(cfg, key, n)[0], rng.at(key, 0, "g"), train=False)
+    x, _ = forward(G, state.g.params, state.g.stats, asked(cfg, key, n)[0], rng.at(key, 0, "g"), train=False)
     return jnp.clip(x, -1, 1)  # without tanh it may lie beyond
 
 

@@ -17,16 +17,16 @@ from gan_jax.nets.conv import conv, conv_transpose
 SQRT2 = math.sqrt(2)  # the gain in front of a (leaky) ReLU; 1 where nothing follows
 
 
-def _weight(layer, shape):
+def _weight(layer, shape, rate=1.0):
     """Return the layer's kernel as it is used; all axes but the last are inputs."""
-    kernel = layer.param("kernel", nn.initializers.normal(1 / layer.rate), shape, jnp.float32)
-    return kernel * (layer.gain * layer.rate / math.sqrt(math.prod(shape[:-1])))
+    kernel = layer.param("kernel", nn.initializers.normal(1 / rate), shape, jnp.float32)
+    return kernel * (layer.gain * rate / math.sqrt(math.prod(shape[:-1])))
 
 
-def _bias(layer, ndim):
+def _bias(layer, ndim, rate=1.0):
     """Return the layer's bias as it is used, for an x of `ndim` axes."""
-    bias = layer.param("bias", nn.initializers.constant(layer.bias / layer.rate), (layer.features,), jnp.float32)
-    return bias.reshape(*[1] * (ndim - 1), -1) * layer.rate
+    bias = layer.param("bias", nn.initializers.constant(layer.bias / rate), (layer.features,), jnp.float32)
+    return bias.reshape(*[1] * (ndim - 1), -1) * rate
 
 
 class Dense(nn.Module):
@@ -39,8 +39,8 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        x = x @ _weight(self, (x.shape[-1], self.features)).astype(x.dtype)
-        return x if self.bias is None else x + _bias(self, x.ndim).astype(x.dtype)
+        x = x @ _weight(self, (x.shape[-1], self.features), self.rate).astype(x.dtype)
+        return x if self.bias is None else x + _bias(self, x.ndim, self.rate).astype(x.dtype)
 
 
 class Conv(nn.Module):
@@ -53,7 +53,6 @@ class Conv(nn.Module):
     features: int
     kernel_size: int = 3
     gain: float = SQRT2
-    rate: float = 1.0
     bias: float | None = 0.0
     up: bool = False
     down: bool = False
@@ -105,12 +104,6 @@ def upsample(x, taps=(1, 3, 3, 1)):
     x = jnp.pad(x[:, :, None, :, None], [(0, 0), (0, 0), (0, 1), (0, 0), (0, 1), (0, 0)]).reshape(b, 2 * h, 2 * w, c)
     k = len(taps)
     return 4 * fir(x, taps, ((k + 1) // 2, (k - 2) // 2))
-
-
-def downsample(x, taps=(1, 3, 3, 1)):
-    """Return x [b, h, w, c] half as large: the filter, then every second pixel; (1, 1): the mean of 2x2."""
-    k = len(taps)
-    return fir(x, taps, ((k - 1) // 2, (k - 2) // 2))[:, ::2, ::2]
 
 
 def conv_up(x, kernel, taps=(1, 3, 3, 1)):

@@ -119,11 +119,12 @@ def test_filters_that_are_orthogonal():
 
 def test_samples_are_drawn_within_the_truncation(small):
     """All of the noise, of each part, is nearer to 0 than `truncation`, and without one it is as in training."""
-    z, y = biggan.latent(CFG, jax.random.key(0), 200, 0.5)
+    cut = dataclasses.replace(CFG, truncation=0.5)
+    z, y = (biggan.latent(cut, jax.random.key(0), 200)[name] for name in "zy")
     assert z.shape == (200, 2 * CFG.part) and 0.45 < jnp.abs(z).max() <= 0.5 and set(y.tolist()) == {0, 1, 2}
     seen = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(biggan, "draw", lambda cfg, state, z, y: seen.append(z))
+        patch.setattr(biggan, "generate", lambda cfg, state, z: seen.append(z["z"]))
         for cut in (0.0, 0.1):
             biggan.sample(dataclasses.replace(CFG, truncation=cut), None, jax.random.key(0), 200)
     assert jnp.abs(seen[0]).max() > 2 and jnp.abs(seen[1]).max() <= 0.1
@@ -131,10 +132,10 @@ def test_samples_are_drawn_within_the_truncation(small):
 
 def test_measure_tries_every_cut(monkeypatch):
     """With a G that writes its label unless its noise is far from 0, the judge agrees the more the more is cut."""
-    written = lambda cfg, state, z, y: jnp.broadcast_to(
-        (jnp.where(jnp.abs(z).max(1) > 0.9, 0, y) / 10 + 0 * z[:, 0])[:, None, None, None], (y.size, 8, 8, 1)
+    written = lambda cfg, state, z: jnp.broadcast_to(
+        (jnp.where(jnp.abs(z["z"]).max(1) > 0.9, 0, z["y"]) / 10)[:, None, None, None], (z["y"].size, 8, 8, 1)
     )
-    monkeypatch.setattr(biggan, "draw", written)
+    monkeypatch.setattr(biggan, "generate", written)
     read = lambda x: jax.nn.one_hot(jnp.round(x[:, 0, 0, 0] * 10).astype(int), 10)
     monkeypatch.setattr(biggan.classifier, "load", lambda name: read)
     found = biggan.measure(biggan.PRESETS["tiny"], None, jax.random.key(0), {}, {"y": jnp.arange(10)})

@@ -94,8 +94,8 @@ def test_the_preset_paper(monkeypatch):
 def test_measure_asks_for_every_label(monkeypatch):
     """With a G that writes its label and a judge that reads it all agree; a judge that is wrong about one says so."""
     cfg = sngan.PRESETS["tiny"]
-    written = lambda cfg, state, z, y: jnp.broadcast_to(y[:, None, None, None] / 10, (y.size, 8, 8, 1))
-    monkeypatch.setattr(sngan, "draw", written)
+    written = lambda cfg, state, z: jnp.broadcast_to(z["y"][:, None, None, None] / 10, (z["y"].size, 8, 8, 1))
+    monkeypatch.setattr(sngan, "generate", written)
     read = lambda x: jax.nn.one_hot(jnp.round(x[:, 0, 0, 0] * 10).astype(int), 10)
     for judge, agreement in ((read, 1.0), (lambda x: read(x).at[:, 7].set(0), 0.9)):
         monkeypatch.setattr(sngan.classifier, "load", lambda name: judge)
