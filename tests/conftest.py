@@ -15,7 +15,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 
 import jax
 import pytest
-from selection import experiment, few
+from selection import FEW, experiment
 from xdist.scheduler import LoadScopeScheduling
 
 # Nothing here runs long enough to be worth optimising: compiling is most of a test's time, and this quarters it.
@@ -44,6 +44,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes long; runs with --slow only")
+    config.addinivalue_line("markers", "long: takes many seconds; runs with --all, or by its name")
     config.addinivalue_line("markers", "each: takes a second; runs for every experiment without --all, too")
 
 
@@ -55,7 +56,7 @@ def scope(nodeid):
 
 def named(config):
     """Return whether the command line says which tests to run."""
-    return bool(config.option.keyword) or any("experiments" in a or "contract" in a or "::" in a for a in config.args)
+    return bool(config.option.keyword) or any("experiments" in a or ".py" in a for a in config.args)
 
 
 class Scheduling(LoadScopeScheduling):
@@ -77,10 +78,12 @@ def pytest_collection_modifyitems(config, items):
             if "slow" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="slow: give --slow"))
     if not (config.getoption("--all") or named(config)):
-        chosen = few() | {"", "vanilla_dcgan"}
+        chosen = {*FEW, "", "vanilla_dcgan"}
         for item in items:
             if experiment(item.nodeid) not in chosen and "each" not in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="an experiment of many: give --all, or name its tests"))
+            elif "long" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="long: give --all, or name it"))
 
 
 @pytest.fixture(scope="module", autouse=True)

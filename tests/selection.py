@@ -2,17 +2,13 @@
 
 import re
 
-from experiments.__main__ import families
+FEW = "unrolled", "vanilla", "dcgan", "cgan", "bigan", "dtn"  # what a family has in common, and cheap to compile
 
 
 def experiment(nodeid):
-    """Return the name of the experiment that a test is of: of the contract, or of its own file; "" where of none."""
+    """Return the name of the experiment that a test is of: of the contract, its own file or that of its nets; or ""."""
     file, _, test = nodeid.partition("::")
     found = re.search(r"\[(\w+)", test) if file.endswith("test_contract.py") else None
     found = found or re.search(r"experiments/(?:.*/)?test_(\w+)\.py$", file)
+    found = found or re.search(r"nets/test_(\w+)_nets\.py$", file)
     return found[1] if found else ""
-
-
-def few():
-    """Return the names of some experiments, at most two of a family: their tests take minutes, however many there are."""
-    return {"unrolled", "vanilla"} | {min(stems) for stems in families().values()}

@@ -179,7 +179,6 @@ def doubles(jaxpr):
     return sorted({str(eqn.primitive) for eqn in equations(jaxpr) if any(map(is_double, eqn.outvars))})
 
 
-@pytest.mark.each
 @pytest.mark.parametrize("name", NAMES)
 def test_float32_under_x64(name):
     """With JAX_ENABLE_X64 a state is what it is without: weights, noise, statistics and metrics are in float32."""

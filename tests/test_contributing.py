@@ -115,6 +115,7 @@ def test_a_net_is_two_files_and_a_gan_one_and_its_test(edits):
     assert list(gan) == ["experiments/images/mine.py", "tests/experiments/images/test_mine.py"]
 
 
+@pytest.mark.long
 def test_a_new_loss_passes(copy, edits):
     """Its tests find it by themselves."""
     passes(copy, "tests/game/test_losses.py")

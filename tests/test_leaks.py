@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from experiments.labels import catgan
 from gan_jax import data
@@ -28,6 +29,7 @@ def quarters(n, shift, test=None):
     )
 
 
+@pytest.mark.long
 def test_the_classifier_learns_from_the_training_split(monkeypatch):
     """Where the held-out records have other labels than the training records, it is right on none of them."""
     monkeypatch.setattr(classifier, "LEAST_STEPS", 50)

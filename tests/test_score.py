@@ -78,6 +78,7 @@ def of_digits(folder):
     return found
 
 
+@pytest.mark.long
 def test_pictures(folder, of_digits, judge):
     """The numbers are those of the samples that `gan_jax.sample` gives away, against the test split, by its classifier."""
     found, rows, best = of_digits

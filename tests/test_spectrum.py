@@ -98,6 +98,7 @@ def double(tree):
     return jax.tree.map(lambda a: a.astype("float64") if a.dtype == jnp.float32 else a, tree)
 
 
+@pytest.mark.long
 def test_a_gan_by_finite_differences():
     """The eigenvalues of a small unrolled GAN's update are those of the matrix of its central differences."""
     cfg = unrolled.Config(batch_size=16, width=6, z_dim=2, unroll=2, g_lr=1e-2, d_lr=3e-2)

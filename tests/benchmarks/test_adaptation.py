@@ -36,6 +36,7 @@ def test_the_whole_setting_holds_nothing_back():
     assert adaptation.flags_of("mnist-usps", "whole", 16)[:2] == ["--source=mnist,size=16", "--dataset=usps"]
 
 
+@pytest.mark.long
 def test_a_classifier_alone_learns_the_source():
     """Where both sets are one, 150 updates read most of its test split, whatever the target's records are."""
     cfg = dataclasses.replace(cogan.PRESETS["tiny"], batch_size=32, d_width=4, source_images=0, lr=3e-3)

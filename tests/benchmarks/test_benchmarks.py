@@ -30,6 +30,7 @@ def no_training(monkeypatch):
     monkeypatch.setattr(sys.modules["gan_jax.run.program"], "trained", lambda *_: pytest.fail("trained again"))
 
 
+@pytest.mark.long
 def test_step_time(tmp_path, capsys):
     """One experiment, four seeds at once beside one, outside the loop too: a table, a line in the file, a chart."""
     step_time.main(("vanilla",), "ring", seeds=(1, 4), steps=2, repeats=3, alone=True, out=str(tmp_path))
@@ -114,6 +115,7 @@ def test_compare(tmp_path, monkeypatch, capsys):
         compare.main(("nosuch",), **given)
 
 
+@pytest.mark.long
 def test_defaults(tmp_path, capsys):
     """A row and a panel for each experiment, with all that health says of it, in a record of its own."""
     given = {"out": str(tmp_path), "runs": str(tmp_path / "runs"), "flags": "--steps=2 --width=8 --batch-size=8"}
@@ -159,6 +161,7 @@ def test_flags_go_to_those_that_have_them():
         harness.taken(modules, "--wdith=16")
 
 
+@pytest.mark.long
 def test_health(tmp_path, monkeypatch, capsys):
     """Looks are kept whole and judged anew with what mode_collapse recorded; the table counts by criterion and words."""
     games = {"at a loss": ("vanilla", "--preset=ring --batch-size=8 --width=8 --steps=10")}

@@ -4,11 +4,13 @@ import json
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from sklearn.svm import LinearSVC
 
 from benchmarks.quality import dcgan_features
 
 
+@pytest.mark.long
 def test_it_runs(tmp_path, capsys):
     """Three kinds of features on the digits, all far above chance, a line in the file."""
     dcgan_features.main(("digits",), steps=2, width=8, batch_size=8, rows=300, iterations=20, out=str(tmp_path))

@@ -62,6 +62,7 @@ def test_ablation(tmp_path, monkeypatch):
     assert "jax" not in line and "cpu" not in line and "commit" not in line and line["flax"] == plain["trained"]["flax"]
 
 
+@pytest.mark.long
 def test_ablation_over_k(tmp_path):
     """A row for each K in files of their own, of the way `unrolled`."""
     runs = tmp_path / "runs"

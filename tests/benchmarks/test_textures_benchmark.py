@@ -26,6 +26,7 @@ def small(monkeypatch):
     return net
 
 
+@pytest.mark.long
 def test_a_picture_is_optimised_against_a_d_that_learns(small):
     """One update by hand: D first, on a crop and on the picture; then the picture against the new D, by its gradient."""
     key = jax.random.key(2)

@@ -165,6 +165,7 @@ def test_a_relative_cache_is_none(tmp_path):
     assert python(program, XDG_CACHE_HOME="cache", TMPDIR=str(tmp_path)) == "True"
 
 
+@pytest.mark.long
 def test_a_run_needs_no_cache(tmp_path):
     """XDG_CACHE_HOME on a file: a run of the digits ends well, says nothing of it and leaves nothing elsewhere."""
     (tmp_path / "file").write_text("")

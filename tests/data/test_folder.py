@@ -812,6 +812,7 @@ def test_flags_choose_and_are_kept(tmp_path, monkeypatch):
         data.load(of("--dataset=ring8", "--size=4", "--preset=default"))
 
 
+@pytest.mark.long
 def test_a_run_keeps_to_its_data(tmp_path, monkeypatch):
     """It goes on from another folder; where a picture changed it is refused in a line, and nothing is written."""
     for i in range(5):

@@ -158,6 +158,7 @@ def test_clips_are_drawn_anew_out_of_the_training_records():
     assert (raw["x"][:, 0] != raw["x"][:, 1]).any((1, 2, 3)).sum() > 20
 
 
+@pytest.mark.long
 def test_held_out_clips_are_of_held_out_digits_and_always_the_same():
     """One for each record of the test split, with another record beside it, whatever the key, the number and the batch."""
     test = SOURCE.test

@@ -79,6 +79,7 @@ def test_step_is_the_paper_s():
                 chex.assert_trees_all_close(run(dataclasses.replace(CFG, **wrong)), expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.long
 def test_sharded_step_equals_pmap():
     """Two steps over a mesh of four devices equal `jax.pmap` with a pmean on every gradient, those ahead included."""
     with jax.enable_x64(True):
@@ -146,6 +147,7 @@ def before(tmp_path_factory):
     return aged
 
 
+@pytest.mark.long
 def test_a_run_of_before_on_these_nets_goes_on(before):
     """Fields that are gone, with the values that this file still has, don't matter."""
     state, _ = unrolled.main(["--resume", f"--out={before()}", "--steps=4"])

@@ -27,6 +27,7 @@ def loaded():
     return classifier._load(data.load("digits"), lambda steps: classifier.Silent())
 
 
+@pytest.mark.long
 def test_accuracy_is_that_of_the_held_out_digits(digits):
     """At least nine of ten of the 300 are right, counted here row by row; the features have 128 numbers."""
     judge, _ = digits
@@ -39,6 +40,7 @@ def test_accuracy_is_that_of_the_held_out_digits(digits):
     assert judge.features(x[:3]).shape == (3, 128) and (np.asarray(judge.features(x)) >= 0).all()
 
 
+@pytest.mark.long
 def test_it_is_kept(digits, monkeypatch):
     """The second time nothing is trained, and it is the same; a copy cut short is trained anew."""
     judge, cache = digits
@@ -56,6 +58,7 @@ def test_it_is_kept(digits, monkeypatch):
     assert loaded().digest != judge.digest
 
 
+@pytest.mark.long
 def test_a_training_that_is_cut_short_goes_on(digits, monkeypatch, tmp_path):
     """What was done is kept, and taken up to the same parameters; what is kept of another training is not."""
     judge, _ = digits

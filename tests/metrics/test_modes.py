@@ -211,6 +211,7 @@ def test_closest_pairs():
     np.testing.assert_allclose(distances, apart[best], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.long
 def test_the_data_s_own_score(monkeypatch, capsys):
     """Of stacks: those of the images, each colour classified by itself; of a mixture: the shares of theory."""
     source, weights = data.load("stacked_digits"), np.random.default_rng(0).normal(size=(64, 10)).astype(np.float32)

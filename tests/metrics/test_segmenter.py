@@ -32,6 +32,7 @@ def brief(monkeypatch, tmp_path):
     return tmp_path
 
 
+@pytest.mark.long
 def test_it_learns_what_is_labelled_and_is_kept(brief, monkeypatch):
     """Nearly all pixels of two labels are right; the third one, unlabelled, is never said; again nothing is trained."""
     source = blobs()
@@ -56,6 +57,7 @@ def test_scores_are_counts():
     assert segmenter.scores(y, y, 5) == {"per_pixel": 1, "per_class": 1, "iou": 1}
 
 
+@pytest.mark.long
 def test_a_training_is_the_same_twice(brief):
     """A function of the data alone, bit for bit."""
     one, other = (segmenter._train(segmenter.Net(3, 4), blobs(), -1, lambda n: classifier.Silent()) for _ in range(2))

@@ -118,6 +118,7 @@ def test_a_state_may_be_donated_at_once(tmp_path):
     same(restored(tmp_path), made(1))
 
 
+@pytest.mark.long
 @leftovers
 @pytest.mark.parametrize("spoil", [flip, truncate, lose, lose_digests])
 def test_a_bad_checkpoint_is_set_aside(tmp_path, capfd, collected, spoil):

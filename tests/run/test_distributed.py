@@ -69,6 +69,7 @@ def ring(tmp_path_factory):
     return out / "two", out / "one", at, stopped, ended
 
 
+@pytest.mark.long
 def test_a_signal_to_one_stops_both(ring):
     """They stop after the same step with exit code 143, and the first one says how to go on."""
     folder, _, at, stopped, _ = ring
@@ -95,6 +96,7 @@ def test_two_processes_are_one_run(ring):
         assert ours == pytest.approx(theirs, abs=1e-6)
 
 
+@pytest.mark.long
 def test_one_process_goes_on(ring):
     """A run of two processes is resumed by one with four devices, to the state of the run of one (1e-6)."""
     states = [train(folder, "--steps=8", "--resume")[0] for folder in ring[:2]]
@@ -135,6 +137,7 @@ def test_a_process_that_is_killed(tmp_path, killed):
     assert at >= 20 and train(tmp_path / "run", f"--steps={at + 2}", "--resume")[0].step == at + 2
 
 
+@pytest.mark.long
 def test_processes_that_were_started_differently(tmp_path):
     """Before anything is made, each ends with exit code 2 and names the flags that differ, the folder among them."""
     others = "--g-lr=0.01", "--seed=3", f"--out={tmp_path / 'other'}"

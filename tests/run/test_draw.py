@@ -418,6 +418,7 @@ def test_nothing_is_drawn_without_a_test_split(tmp_path):
     assert results["sets"] == 0 and (tmp_path / "run" / "samples" / "walks-final.png").exists()
 
 
+@pytest.mark.long
 def test_a_streamed_set_is_not_measured(tmp_path):
     """Where the training split is streamed, the test split is there, and the other way the numbers are the same."""
     measure = lambda cfg, *given: given_splits(*given)
@@ -427,6 +428,7 @@ def test_a_streamed_set_is_not_measured(tmp_path):
     assert opened(tmp_path / "a/samples/walks-final.png").std() > 1
 
 
+@pytest.mark.long
 def test_the_last_evaluation_is_made_twice(tmp_path, monkeypatch):
     """Where --eval-every divides --steps, "final" is the last one: one call, the same files, the scores of its row."""
     calls, score = [], evaluate.Evaluator.__call__

@@ -59,6 +59,7 @@ def test_a_short_run_is_evaluated_five_times(asked, steps, every):
     assert fit.paced(cli.Run(eval_every=asked), steps).eval_every == every
 
 
+@pytest.mark.long
 def test_scan_fit_is_the_same_loop(whole):
     """The run inside one jit ends at the same state (1e-6) by way of the same metrics."""
     cfg, key, source = gan_jax.load(whole[0]).cfg, jax.random.key(0), data.load("ring8")
@@ -104,6 +105,7 @@ def test_what_an_experiment_measures(tmp_path, seeds):
         np.testing.assert_array_equal(np.asarray(picture), np.squeeze(expected))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("flags", [[], ["--dataset=digits", "--stream"]], ids=["a toy", "streamed"])
 def test_what_is_not_on_the_device_is_not_measured(tmp_path, flags):
     """`measure` is handed {} for the records of a toy, and for those that are read ahead."""
@@ -143,6 +145,7 @@ def counting(cfg, state, batch):
 # Streams
 
 
+@pytest.mark.long
 def test_streamed_and_resident_runs_are_the_same(tmp_path):
     """Both ways end at the same state bit for bit, and a resident run goes on as a streamed one."""
     tiny = ["--batch-size=8", "--width=8", "--log-every=2", "--save-every=2", "--eval-every=0"]
@@ -183,6 +186,7 @@ def labels(cfg, state, batch):
 # Seeds
 
 
+@pytest.mark.long
 def test_two_seeds_are_two_runs(whole, tmp_path):
     """--seeds 2 gives the states and rows of --seed 0 and --seed 1 (1e-6)."""
     both, results = train(tmp_path / "both", "--steps=7", "--seeds=2")

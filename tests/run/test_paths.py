@@ -108,6 +108,7 @@ def test_a_reader_renames_nothing(tmp_path, capsys):
     assert "checkpoint 2 is bad" in capsys.readouterr().err and steps(tmp_path) == ["1", "2"]
 
 
+@pytest.mark.long
 def test_a_reader_beside_a_trainer_always_finds_a_state(tmp_path):
     """While checkpoints come and go, a reader restores one at every try, and the trainer is not disturbed."""
     folder, done = tmp_path / "checkpoints", threading.Event()

@@ -30,6 +30,7 @@ def test_a_run_from_a_notebook_is_that_of_the_command_line(tmp_path):
     np.testing.assert_allclose(drawn, again, atol=1e-6)  # on four devices, and on one
 
 
+@pytest.mark.long
 def test_a_resumed_run_has_its_own_config_and_pace(tmp_path):
     """Without a Config `resume` goes on with that of the run, not with the first preset."""
     whole = gan_jax.fit(unrolled, TINY, steps=6, out=tmp_path / "whole", **PACE)

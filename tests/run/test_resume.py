@@ -71,6 +71,7 @@ def test_resume_in_a_new_process_is_exact(whole, interrupted, tmp_path):
     same_run(out, whole[0])
 
 
+@pytest.mark.long
 def test_more_steps_are_exact(whole, tmp_path):
     """A finished run resumed with more steps is the longer run."""
     train(tmp_path / "short", "--steps=3")
@@ -101,6 +102,7 @@ def test_seconds_add_up(interrupted, tmp_path):
     assert 0 < json.loads((out / "results.json").read_text())["seconds"] < 500
 
 
+@pytest.mark.long
 def test_the_clock_does_not_matter(whole, tmp_path, monkeypatch):
     """A wall clock that is days off at each look, before or behind, changes no byte."""
     draw, now, week = random.Random(0), time.time, 7 * 24 * 3600
@@ -166,6 +168,7 @@ def test_one_process_a_folder(whole, tmp_path):
     train(out, "--resume", "--steps=7")
 
 
+@pytest.mark.long
 def test_rekey(whole, tmp_path):
     """With --rekey a run goes on from its checkpoint with other noise and rates, says so, and then is one of its own."""
     train(tmp_path / "run", "--steps=4")

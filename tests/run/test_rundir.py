@@ -42,6 +42,7 @@ def test_numbers_that_other_readers_refuse(tmp_path):
     assert row["a"] != row["a"] and row["b"][0] == 1 and row["b"][1] != row["b"][1] and row["d"] == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lost", ["config.json", "checkpoints", "metrics.jsonl"])
 def test_a_folder_of_which_a_part_is_missing(tmp_path, lost):
     """It is refused, with and without --resume, and nothing in it is changed."""
@@ -56,6 +57,7 @@ def test_a_folder_of_which_a_part_is_missing(tmp_path, lost):
     assert train(tmp_path / "run", "--steps=6", "--resume")[0].step == 6
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["lock", ".config.json.new", "config.json", "samples", "checkpoints", "metrics.jsonl"])
 def test_a_link_out_of_the_folder(tmp_path, name):
     """A run whose files are links to elsewhere is refused, and what they point at stays as it is."""
@@ -71,6 +73,7 @@ def test_a_link_out_of_the_folder(tmp_path, name):
     assert list(target.iterdir()) == [] if target.is_dir() else target.read_text() == "mine"
 
 
+@pytest.mark.long
 def test_a_resumed_run_keeps_its_own_pace(tmp_path):
     """Without flags --resume logs, saves and keeps as the run was started."""
     train(tmp_path / "run", "--steps=4", "--log-every=1", "--save-every=1", "--keep=100")
@@ -81,6 +84,7 @@ def test_a_resumed_run_keeps_its_own_pace(tmp_path):
     assert {f.name for f in (tmp_path / "run" / "checkpoints").iterdir()} == set("0123456")
 
 
+@pytest.mark.long
 def test_fewer_steps_than_are_done(tmp_path, capsys):
     """The run is as it was, the exit code 0: a scheduler that starts it again and again comes to an end."""
     _, results = train(tmp_path / "run", "--steps=6")
@@ -115,6 +119,7 @@ def test_the_newest_run_is_the_last_by_time(tmp_path, monkeypatch):
     assert rundir.newest("experiments.x").name == "20260101-000000"
 
 
+@pytest.mark.long
 def test_a_reader_that_is_gone(tmp_path):
     """Training goes on to its end though nobody reads stdout or stderr any more."""
     process = start_training(tmp_path / "run", "--steps=6")
@@ -123,6 +128,7 @@ def test_a_reader_that_is_gone(tmp_path):
     assert process.wait(150) == 0 and (tmp_path / "run" / "results.json").exists()
 
 
+@pytest.mark.long
 def test_an_encoding_that_lacks_a_letter(tmp_path):
     """Help and results are said all the same."""
     for flags in (["--help"], ["--steps=2", "--seeds=2", f"--out={tmp_path / 'run'}"]):

@@ -64,6 +64,7 @@ def outside(run):
     return {f for f in run.parents[1].rglob("*") if run not in f.parents}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name", ["../../x", "os", "experiments.nothing", "experiments.__init__", "experiments.x.y", "/x"]
 )

@@ -107,6 +107,7 @@ def sample(cfg, state, key, n):
     return jnp.full((n, *data.load(cfg.dataset).shape), jnp.sin(of(key)) * state.w.sum())
 
 
+@pytest.mark.long
 def test_the_state_does_not_depend_on_what_is_divided(tmp_path):
     """Four seeds one to a device, streamed or not, three with their rows divided, one with its rows divided: the same."""
     parts = {"init": init, "step": step, "sample": sample}

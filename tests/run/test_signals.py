@@ -78,6 +78,7 @@ def test_a_second_signal_stops_at_once(signalled):
     assert train(out, "--resume", "--steps=2")[0].step == 2
 
 
+@pytest.mark.long
 def test_killed_and_stopped_runs_resume_exactly(signalled, tmp_path):
     """After SIGINT, SIGTERM and kill -9 alike the run goes on to the same bytes."""
     assert signalled["kill"][1] == -signal.SIGKILL
@@ -138,6 +139,7 @@ def busy(tmp_path_factory):
     return light, busy, out
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "place, at",
     [("compiling", 0), ("step 1", 1), ("batch 2", 2), ("evaluation 3", 3), ("evaluation 6", 6), ("evaluation 8", 8)],
@@ -186,6 +188,7 @@ cli.run(program(unrolled.Config, unrolled.PRESETS, **parts))
 """
 
 
+@pytest.mark.long
 def test_a_process_does_not_wait_for_what_it_does(tmp_path):
     """SIGTERM is heard within 5 seconds: in training, in an evaluation or a compilation of many minutes, while loading.
 

@@ -86,6 +86,7 @@ def check(out, seeds=1):
     return pictures
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_a_number_is_missing(tmp_path, seeds):
     """All rows and pictures are there: the very ones of metrics.jsonl and samples/, of each seed under its name."""
@@ -97,6 +98,7 @@ def test_a_number_is_missing(tmp_path, seeds):
             np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
 
 
+@pytest.mark.long
 def test_a_resumed_run_repeats_steps(tmp_path, monkeypatch):
     """Ctrl-C closes the file; a run that was killed after its checkpoint goes on, unasked, without a step twice."""
     out = tmp_path / "run"
@@ -113,6 +115,7 @@ def test_a_resumed_run_repeats_steps(tmp_path, monkeypatch):
     assert len(list((out / "tensorboard").iterdir())) == 3
 
 
+@pytest.mark.long
 def test_an_evaluation_that_was_cut_short(tmp_path, monkeypatch):
     """The row of its step is written anew with the scores, and the one without is taken back."""
     out, whole = tmp_path / "run", tmp_path / "whole"

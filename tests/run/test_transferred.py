@@ -44,6 +44,7 @@ def test_a_run_begins_with_the_nets_of_another(first, tmp_path):
     assert state.step == 4
 
 
+@pytest.mark.long
 def test_every_seed_begins_with_them(first, tmp_path):
     """Those of the first seed of the other run."""
     train(tmp_path / "run", "--steps=2", "--seeds=2", "--keep=9", **begin(first, "g", "d"))

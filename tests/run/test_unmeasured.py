@@ -23,6 +23,7 @@ def measured(cfg, state, key, train, test):
     return {"found": state.step}
 
 
+@pytest.mark.long
 def test_without_measure(tmp_path, monkeypatch):
     """With --no-measure no classifier is trained and nothing measured; a resumed run keeps to that until it is told."""
     monkeypatch.setattr(classifier, "load", lambda *_: pytest.fail("a classifier was asked for"))
@@ -44,6 +45,7 @@ def test_modes_that_a_classifier_counts(capsys):
     assert "the coverage of the modes is left out" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_signal_while_a_classifier_trains(tmp_path, monkeypatch, capsys):
     """The folder is there, how to go on is said, and that command begins the run."""
 
