@@ -3,7 +3,11 @@
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
+
+COMPUTE = None  # the type in which nets compute, where it is not that of their params: `--precision bf16`. Read while
+# tracing: what is already compiled stays as it is.
 
 
 class Player(NamedTuple):
@@ -24,11 +28,20 @@ def create(net, tx, key, *inputs) -> Player:
 def forward(net, params, stats, *inputs, train=True):
     """Return (the net's output, its new stats); with train=False the stats are used, and come back as they are.
 
-    Keep the stats of the reals where D scores reals and fakes apart: D is used on data afterwards.
+    Keep the stats of the reals where D scores reals and fakes apart: D is used on data afterwards. With COMPUTE the net
+    sees params and inputs in that type; its output, the stats and all gradients are float32 again.
     """
+    variables, inputs = {"params": _cast(params, COMPUTE), **stats}, _cast(inputs, COMPUTE)
     if not train:
-        return net.apply({"params": params, **stats}, *inputs, train=False), stats
-    return net.apply({"params": params, **stats}, *inputs, train=True, mutable=list(stats))
+        return _cast(net.apply(variables, *inputs, train=False), COMPUTE and jnp.float32), stats
+    output, new = net.apply(variables, *inputs, train=True, mutable=list(stats))
+    return _cast((output, new), COMPUTE and jnp.float32)
+
+
+def _cast(tree, dtype):
+    """Return the tree with its arrays of floating point in this type, if there is one; whole numbers stay."""
+    floating = lambda a: hasattr(a, "dtype") and jnp.issubdtype(a.dtype, jnp.floating)
+    return jax.tree.map(lambda a: a.astype(dtype) if floating(a) else a, tree) if dtype else tree
 
 
 def descend(player: Player, grads, tx, stats=None) -> Player:

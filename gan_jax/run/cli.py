@@ -15,11 +15,13 @@ from types import ModuleType
 from typing import Annotated, Any, Literal
 
 import jax
+import jax.numpy as jnp
 import tyro
 
 from gan_jax import data
 from gan_jax.data import cache
 from gan_jax.errors import UserError, first_line
+from gan_jax.game import player
 from gan_jax.run import config, processes, programs, rundir, sharding, states
 from gan_jax.run.options import Run
 
@@ -116,7 +118,8 @@ def settled(cfg: Any, run: Run, experiment: str) -> Run:
     platforms = [p for p in ("cpu", "gpu", "tpu") if getattr(run, p)]
     if len(platforms) > 1:
         raise UserError(f"choose one of --{' and --'.join(platforms)}.")
-    jax.config.update("jax_default_matmul_precision", run.precision)
+    player.COMPUTE = jnp.bfloat16 if run.precision == "bf16" else None
+    jax.config.update("jax_default_matmul_precision", "default" if player.COMPUTE else run.precision)
     if run.deterministic:  # read when the backend starts
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true"
     sharding.choose(platforms[0] if platforms else None, run.distributed, run.seeds)

@@ -27,7 +27,7 @@ class Run:
     tensorboard: bool = False  # write rows and pictures for TensorBoard, too, into the run's folder
     stream: bool = False  # read records ahead on the host even where the set fits on the device
     rekey: int = 0  # with --resume, a new number: go on with other noise and data, and with other rates if you like
-    precision: Literal["default", "high", "highest"] = "default"  # of float32 products on GPU and TPU
+    precision: Literal["default", "high", "highest", "bf16"] = "default"  # of products on GPU, TPU; bf16: of all nets
     deterministic: bool = False  # on GPUs, use only operations that give the same bits every time
     cpu: bool = False  # run on the CPU
     gpu: bool = False  # run on the GPUs

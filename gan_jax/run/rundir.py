@@ -41,7 +41,7 @@ class Kept(Pace):
     seeds: Count
     rekey: int
     deterministic: bool
-    precision: Literal["default", "high", "highest"]
+    precision: Literal["default", "high", "highest", "bf16"]
 
 
 KEPT = get_type_hints(Kept)
