@@ -1,7 +1,8 @@
-"""Sources that are made of others: side by side, of few records or labels, larger, of three at a time, in colours."""
+"""Sources that are made of others: side by side, of few records or labels, larger, bits, three at a time, coloured."""
 
 import dataclasses
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -260,6 +261,25 @@ def enlarged(name: str, base: Source, times: int) -> Source:
         test=base.test and enlarged(name, base.test, times),
         fingerprint=base.fingerprint and f"{base.fingerprint}-{times}x",
         nbytes=base.nbytes + base.n * h * w * c * (times**2 - 1),
+    )
+
+
+def bits(name: str, base: Source) -> Source:
+    """Return the source of the same images as rows of numbers, 1 where a pixel is brighter than half, and else 0."""
+
+    def rows(raw):
+        return raw | {"x": (raw["x"] > 127).astype(np.float32).reshape(*raw["x"].shape[:-3], -1)}
+
+    size = math.prod(base.shape)
+    return dataclasses.replace(
+        base,
+        name=name,
+        fields=base.fields | {"x": Field((size,), "row")},
+        read=lambda indices: rows(base.read(indices)),
+        whole=lambda: rows(base.whole()),
+        test=base.test and bits(name, base.test),
+        fingerprint=base.fingerprint and f"{base.fingerprint}-bits",
+        nbytes=base.nbytes + base.n * size * 3,
     )
 
 
