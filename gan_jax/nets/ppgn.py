@@ -31,7 +31,8 @@ class E(nn.Module):
         for channels in levels(x.shape[1:], self.width)[1]:
             x = nn.relu(Conv(channels, 4, 2, kernel_init=he)(x))
         h = nn.relu(nn.Dense(self.features, kernel_init=he)(x.reshape(x.shape[0], -1)))
-        return x, h, nn.Dense(self.classes)(nn.relu(nn.Dense(self.features, kernel_init=he)(h)))
+        last = nn.relu(nn.Dense(self.features, kernel_init=he)(h))
+        return x, h, nn.Dense(self.classes)(last)
 
 
 class G(nn.Module):

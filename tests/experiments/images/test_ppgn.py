@@ -13,12 +13,12 @@ from gan_jax import UserError, data
 from gan_jax.nets import ppgn as nets
 
 B, SHAPE, CLASSES = 3, (9, 7, 1), 3
-CFG = dataclasses.replace(ppgn.PRESETS["tiny"], dataset="small", batch_size=B, pretrain=2, features=5, width=1, lr=3e-2)
+CFG = dataclasses.replace(ppgn.PRESETS["tiny"], dataset="small", batch_size=B, pretrain=2, features=5, width=2, lr=0.06)
 CFG = dataclasses.replace(
     CFG, pixel=2.0, feature=3.0, adversarial=0.5, iterations=6, rate=0.4, prior=0.3, condition=2.0
 )
 CFG = dataclasses.replace(CFG, noise=0.2, most=1.2)
-REST_D, REST_G = 1.0, 2.0  # so that each rests once
+REST_D, REST_G = 1.95, 2.02  # so that each rests once
 
 
 @pytest.fixture
@@ -60,9 +60,9 @@ def drawn(p, h):
     """G: three layers, then 3x2, 5x4 (and once more, with twice the channels), 9x7 pixels."""
     for i in range(3):
         h = leaky(oracle.dense(p[f"Dense_{i}"], h))
-    x = leaky(unconv(p["ConvTranspose_0"]["kernel"], h.reshape(len(h), 3, 2, 2), (5, 4)))
+    x = leaky(unconv(p["ConvTranspose_0"]["kernel"], h.reshape(len(h), 3, 2, 4), (5, 4)))
     x = leaky(conv(p["Conv_0"]["kernel"], x, 1))
-    assert x.shape[3] == 2
+    assert x.shape[3] == 4
     return jnp.tanh(unconv(p["ConvTranspose_1"]["kernel"], x, (9, 7)))
 
 
@@ -117,12 +117,12 @@ def paper(start, batches, feature=CFG.feature):
 
 
 def test_step_is_the_paper_s(small, monkeypatch):
-    """Six steps equal the paper's in float64, with a rest of D's and of G's; with less of E's maps they would not."""
+    """Eight steps equal the paper's in float64, with a rest of D's and of G's; with less of E's maps they would not."""
     monkeypatch.setattr(ppgn, "REST_D", REST_D)
     monkeypatch.setattr(ppgn, "REST_G", REST_G)
     with jax.enable_x64(True):
         random = np.random.default_rng(0)
-        batches = [(random.uniform(-1, 1, (B, *SHAPE)), random.integers(0, CLASSES, B)) for _ in range(6)]
+        batches = [(random.uniform(-1, 1, (B, *SHAPE)), random.integers(0, CLASSES, B)) for _ in range(8)]
         start, end, _ = oracle.played(ppgn, CFG, [{"x": x, "y": y} for x, y in batches])
         players, rested = paper(start, batches)
         assert {(False, False), (True, False), (False, True)} <= set(rested), rested
@@ -130,45 +130,51 @@ def test_step_is_the_paper_s(small, monkeypatch):
         oracle.differ([end.e, end.g, end.d], paper(start, batches, CFG.feature / 2)[0])
 
 
-def climbed(e, g, start, y, noises, first):
+@jax.jit
+def terms(e, g, h, y):
+    """Where E would have the code instead, and in which direction the class becomes likelier."""
+    slope = jax.grad(lambda h: jnp.log(encoded(e, drawn(g, h[None]))[2][0, y]))(h)
+    return encoded(e, drawn(g, h[None]))[1][0], slope
+
+
+def climbed(e, g, start, y, noises, first=True):
     """Equation 11 and the authors' loop, of one code; first: whether noise counts before d is divided by its mean."""
     h, seen = start, set()
-    slope = jax.jit(jax.grad(lambda h: jnp.log(encoded(e, drawn(g, h[None]))[2][0, y])))
-    code = jax.jit(lambda h: encoded(e, drawn(g, h[None]))[1][0])
     for noise in noises:
-        d = CFG.prior * (code(h) - h) + CFG.condition * slope(h)
+        code, slope = terms(e, g, h, y)
+        d = CFG.prior * (code - h) + CFG.condition * slope
         n = CFG.noise * noise
         d = (d + n) / jnp.abs(d + n).mean() if first else d / jnp.abs(d).mean() + n
         h = h + CFG.rate * d
-        seen |= {0} if h.min() < 0 else set()
-        seen |= {1} if h.max() > CFG.most else set()
+        seen |= {end for end, beyond in ((0, h.min() < 0), (1, h.max() > CFG.most)) if beyond}
         h = jnp.maximum(jnp.minimum(h, CFG.most), 0)
-    return drawn(g, h[None])[0], seen
+    return h, seen
 
 
 def test_codes_climb_as_the_paper_has_it(small, monkeypatch):
-    """Pictures of three codes, that meet both ends of their range; with noise after the division they would differ."""
+    """Three codes that meet both ends of their range; with noise after the division they differ; without terms they stay.
+
+    d is 0 then, and no picture NaN.
+    """
     with jax.enable_x64(True):
-        normal = lambda key, shape: jax.random.normal(key, shape, jnp.float32).astype(jnp.float64)
-        monkeypatch.setattr(ppgn.rng, "normal", normal)
-        state = oracle.double(ppgn.init(CFG, jax.random.key(1)))
-        y, key = jnp.arange(CLASSES), jax.random.key(2)
-        found = jax.jit(lambda state: ppgn.asked(CFG, state, key, y))(state)
-        start, *moves = (normal(k, (CLASSES, CFG.features)) for k in jax.random.split(key, CFG.iterations + 1))
-        theirs = lambda i, first: climbed(state.e.params, state.g.params, start[i], y[i], [m[i] for m in moves], first)
-        pictures, ends = zip(*(theirs(i, True) for i in range(CLASSES)), strict=True)
+        monkeypatch.setattr(ppgn.rng, "normal", lambda key, shape: jax.random.normal(key, shape, jnp.float64))
+        state = oracle.double(jax.jit(lambda key: ppgn.init(CFG, key))(jax.random.key(1)))
+        y, key, e, g = jnp.arange(CLASSES), jax.random.key(2), state.e.params, state.g.params
+
+        @jax.jit
+        def asked(prior, condition, noise):
+            return ppgn.asked(dataclasses.replace(CFG, prior=prior, condition=condition, noise=noise), state, key, y)
+
+        keys = jax.random.split(key, CFG.iterations + 1)
+        start, *moves = jax.vmap(lambda key: jax.random.normal(key, (CLASSES, CFG.features), jnp.float64))(keys)
+        codes, ends = zip(*(climbed(e, g, start[i], y[i], [m[i] for m in moves]) for i in y), strict=True)
+        pictures = jax.jit(drawn)
         assert set.union(*ends) == {0, 1}
-        oracle.same(found, jnp.stack(pictures))
-        oracle.differ(found[0], theirs(0, False)[0])
-
-
-def test_a_code_that_nothing_moves_stays(small):
-    """Without any term d is 0, and the picture is that of the code where it began, clipped; not NaN."""
-    cfg = dataclasses.replace(CFG, prior=0.0, condition=0.0, noise=0.0)
-    state, key, y = ppgn.init(cfg, jax.random.key(1)), jax.random.key(2), jnp.arange(CLASSES)
-    start = jax.random.normal(jax.random.split(key, cfg.iterations + 1)[0], (CLASSES, cfg.features))
-    stays = drawn(state.g.params, jnp.clip(start, 0, cfg.most))
-    np.testing.assert_allclose(ppgn.asked(cfg, state, key, y), stays, atol=1e-5)
+        found = asked(CFG.prior, CFG.condition, CFG.noise)
+        oracle.same(found, pictures(g, jnp.stack(codes)))
+        others = jnp.stack([climbed(e, g, start[i], y[i], [m[i] for m in moves], False)[0] for i in y])
+        oracle.differ(found, pictures(g, others))
+        oracle.same(asked(0.0, 0.0, 0.0), pictures(g, jnp.clip(start, 0, CFG.most)))
 
 
 def size(net, *given):
