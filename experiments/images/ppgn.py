@@ -42,7 +42,7 @@ class Config:
     dataset: str = "usps"  # any TFDS image set with labels by name
     steps: Count = 2500  # updates, those of E first, then joint ones of G and D
     pretrain: int = 500  # updates of E
-    batch_size: Count = 64  # pictures a step
+    batch_size: Count = 32  # pictures a step
     pixel: float = 1.0  # weight of the squared distance of pictures
     feature: float = 1.0  # weight of the squared distance of E's last maps
     adversarial: float = 0.01  # weight of -log D
@@ -51,9 +51,9 @@ class Config:
     blocks: Depth = 1  # convolutions of G between its transposed ones
     iterations: Count = 100  # moves of a code
     rate: float = 0.1  # the mean size of a move, over the features
-    prior: float = 1e-2  # epsilon 1
+    prior: float = 0.03  # epsilon 1
     condition: float = 1.0  # epsilon 2
-    noise: float = 1e-3  # epsilon 3
+    noise: float = 0.03  # epsilon 3
     most: float = 10.0  # the largest number of a code
     lr: float = 1e-3  # Adam's rate for all three
     b1: Decay = 0.5  # Adam's decay of the first moment
@@ -61,8 +61,8 @@ class Config:
 
 PRESETS = {
     "default": Config(),
-    "paper": Config("imagenet2012,size=256", 10**6, 10**5, features=4096, width=32, blocks=3, iterations=200, rate=1.0,
-                    prior=1e-5, noise=1e-17, most=30.0, lr=2e-4),
+    "paper": Config("imagenet2012,size=256", 10**6, 10**5, 64, features=4096, width=32, blocks=3, iterations=200,
+                    rate=1.0, prior=1e-5, noise=1e-17, most=30.0, lr=2e-4),
     "tiny": Config("digits", steps=6, pretrain=1, batch_size=4, features=6, width=2, iterations=2),
 }  # fmt: skip
 
