@@ -46,7 +46,6 @@ class Flags:
     loss: losses.Name = "minimax"  # what D thinks, as the loss of a G: minimax is log(1 - D)
     start: Literal["latent", "normal"] = "latent"  # where latents begin: as the run draws them, or standard normal
     clip: float | None = None  # latents stay in [-clip, clip]; 0: anywhere [1 where those of the run do, else 0]
-    blend: bool = True  # with --no-blend, what G makes is put into the hole as it is
     seed: int = 0  # latents are a function of it
     step: int | None = None  # of the checkpoint [the newest]
 
