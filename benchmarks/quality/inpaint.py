@@ -36,7 +36,7 @@ HEAD = ("data", "hole", "weights", "G in the hole", "blended", "the rim alone")
 def main(
     datasets: tuple[str, ...] = tuple(SETS),
     holes: tuple[str, ...] = ("centre", "half", "pixels"),
-    pictures: Count = 32,
+    pictures: Count = 64,
     starts: Count = 2,
     updates: Count = 500,
     flags: str = "",
