@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 
 from gan_jax.metrics import poisson
 
@@ -59,3 +60,73 @@ def test_it_is_the_least_squares_of_all_pairs():
             solved = np.linalg.lstsq(np.array(rows), np.array(right), rcond=None)[0]
             np.testing.assert_allclose(found[i, ..., c][hole], solved, atol=1e-5)
             np.testing.assert_array_equal(found[i, ..., c][~hole], known[i, ..., c][~hole])
+
+
+def pairs(shape):
+    """Yield (axis, p, q) of all neighbours of pictures of this shape: q below p, or to its right."""
+    for p in np.ndindex(*shape):
+        for axis, q in enumerate(((p[0] + 1, p[1]), (p[0], p[1] + 1))):
+            if q[axis] < shape[axis]:
+                yield axis, p, q
+
+
+def blur_row(p, shape, sigma):
+    """Return how much each pixel gives to the blurred pixel p: a Gaussian of 3x3, mirrored at the border."""
+    row, side = np.zeros(shape), np.exp(-0.5 / sigma**2)
+    for dy, dx in np.ndindex(3, 3):
+        at = tuple(min(max(i + d - 1, 0), n - 1) for i, d, n in zip(p, (dy, dx), shape, strict=True))
+        row[at] += side ** (abs(dy - 1) + abs(dx - 1))
+    return row / row.sum()
+
+
+def least_squares(slopes, colours, weight, sigma):
+    """Return the picture [h, w] of these slopes {(p, q): value} and, blurred, these colours: a dense system."""
+    shape, rows, right = colours.shape, [], []
+    for (p, q), value in slopes.items():
+        row = np.zeros(shape)
+        row[q], row[p] = 1, -1
+        rows.append(row)
+        right.append(value)
+    for p in np.ndindex(*shape):
+        rows.append(np.sqrt(weight) * blur_row(p, shape, sigma))
+        right.append(np.sqrt(weight) * colours[p])
+    return np.linalg.lstsq(np.array(rows).reshape(len(rows), -1), np.array(right), rcond=None)[0].reshape(shape)
+
+
+@pytest.mark.parametrize("weight, sigma", [(1.0, 0.5), (0.3, 1.1)])
+def test_gradients_and_blurred_colours(weight, sigma):
+    """The Gaussian-Poisson equation is the least squares of what gradients and colours lack, each channel by itself."""
+    down, right, colours = pictures(1)[:, :-1], pictures(1)[:, :, :-1], pictures(1)
+    found = poisson.of_gradients(down, right, colours, weight, sigma)
+    for c in range(2):
+        wanted = {(p, q): (down, right)[axis][0][p][c] for axis, p, q in pairs((H, W))}
+        solved = least_squares(wanted, colours[0, ..., c], weight, sigma)
+        np.testing.assert_allclose(found[0, ..., c], solved, atol=2e-5)
+
+
+def test_a_pyramid_level_by_level():
+    """Small first: slopes of either picture, at the rim their mean; each level's colours are those of the one before."""
+    shape = 8, 12
+    inside, outside = (RNG.uniform(-0.4, 0.4, (1, *shape, 1)).astype(np.float32) for _ in range(2))
+    mask = np.zeros((1, *shape, 1), np.float32)
+    mask[:, 2:6, 4:8] = 1
+    colours = RNG.uniform(-0.3, 0.3, (1, 4, 6, 1)).astype(np.float32)
+    found = poisson.over_pyramid(inside, outside, mask, colours, 0.7, 0.6)
+    at = colours
+    for factor in (2, 1):
+        smaller = lambda a: a[0, ..., 0].reshape(8 // factor, factor, 12 // factor, factor).mean((1, 3))
+        a, b, m = map(smaller, (inside, outside, mask))
+        at = np.asarray(jax.image.resize(at, (1, *a.shape, 1), "cubic")) if factor == 1 else at
+        share = lambda p, q: (m[p] + m[q]) / 2
+        wanted = {(p, q): share(p, q) * (a[q] - a[p]) + (1 - share(p, q)) * (b[q] - b[p]) for _, p, q in pairs(a.shape)}
+        at = least_squares(wanted, at[0, ..., 0], 0.7, 0.6)[None, ..., None]
+    np.testing.assert_allclose(found, at, atol=2e-5)
+    assert np.abs(found).max() < 1
+
+
+def test_a_pyramid_stays_in_range():
+    """Colours beyond [-1, 1] are cut; even pictures become even ones of the colours that were asked for."""
+    even = np.zeros((1, 8, 8, 1), np.float32)
+    for wanted, expected in ((0.3, 0.3), (1.4, 1.0)):
+        found = poisson.over_pyramid(even + 0.9, even - 0.9, even, np.full((1, 4, 4, 1), wanted, np.float32))
+        np.testing.assert_allclose(found, np.full_like(even, expected), atol=1e-5)
