@@ -1,6 +1,9 @@
 """The Poisson equation: closed forms, and the least squares that it stands for, set up pair by pair."""
 
+import functools
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -97,7 +100,7 @@ def least_squares(slopes, colours, weight, sigma):
 def test_gradients_and_blurred_colours(weight, sigma):
     """The Gaussian-Poisson equation is the least squares of what gradients and colours lack, each channel by itself."""
     down, right, colours = pictures(1)[:, :-1], pictures(1)[:, :, :-1], pictures(1)
-    found = poisson.of_gradients(down, right, colours, weight, sigma)
+    found = jax.jit(functools.partial(poisson.of_gradients, weight=weight, sigma=sigma))(down, right, colours)
     for c in range(2):
         wanted = {(p, q): (down, right)[axis][0][p][c] for axis, p, q in pairs((H, W))}
         solved = least_squares(wanted, colours[0, ..., c], weight, sigma)
@@ -111,7 +114,7 @@ def test_a_pyramid_level_by_level():
     mask = np.zeros((1, *shape, 1), np.float32)
     mask[:, 2:6, 4:8] = 1
     colours = RNG.uniform(-0.3, 0.3, (1, 4, 6, 1)).astype(np.float32)
-    found = poisson.over_pyramid(inside, outside, mask, colours, 0.7, 0.6)
+    found = jax.jit(functools.partial(poisson.over_pyramid, weight=0.7, sigma=0.6))(inside, outside, mask, colours)
     at = colours
     for factor in (2, 1):
         smaller = lambda a: a[0, ..., 0].reshape(8 // factor, factor, 12 // factor, factor).mean((1, 3))
@@ -127,6 +130,7 @@ def test_a_pyramid_level_by_level():
 def test_a_pyramid_stays_in_range():
     """Colours beyond [-1, 1] are cut; even pictures become even ones of the colours that were asked for."""
     even = np.zeros((1, 8, 8, 1), np.float32)
+    blend = jax.jit(lambda wanted: poisson.over_pyramid(even + 0.9, even - 0.9, even, jnp.full((1, 4, 4, 1), wanted)))
     for wanted, expected in ((0.3, 0.3), (1.4, 1.0)):
-        found = poisson.over_pyramid(even + 0.9, even - 0.9, even, np.full((1, 4, 4, 1), wanted, np.float32))
+        found = blend(np.float32(wanted))
         np.testing.assert_allclose(found, np.full_like(even, expected), atol=1e-5)
