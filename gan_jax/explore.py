@@ -286,7 +286,7 @@ def source_of(run) -> data.Source:
     while source.part:  # joined sets: the one that is called x
         source = source.part
     if source.kind not in ("points", "image"):
-        raise UserError(f"{run.folder} draws {source.kind}; gan_jax.explore looks at points and pictures.")
+        raise UserError(f"{run.folder} draws {source.kind}; points and pictures alone can be looked at.")
     return source
 
 

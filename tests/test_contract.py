@@ -267,6 +267,7 @@ ONE_D = (
 NO_PROBABILITIES = (
     "began",
     "biggan",
+    "blending",
     "catgan",
     "cppn",
     "cyclegan",

@@ -111,6 +111,12 @@ def sample(cfg, state, key, n):
     return generate(cfg, state, latent(cfg, key, n))
 
 
+def discriminate(cfg, state, x):
+    """Return D's score [b] of x [b, ...], by the running statistics."""
+    _, D, _ = build(cfg)
+    return forward(D, state.d.params, state.d.stats, x, train=False)[0]
+
+
 def measure(cfg, state, key, train, test):
     draw = functools.partial(generate, cfg, state)
     z = latent(cfg, key, 256)

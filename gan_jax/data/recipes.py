@@ -31,15 +31,16 @@ PICTURES = "image", "video"  # what has pixels: [..., h, w, c]
 
 @functools.cache
 def masked(
-    source: Source, hole: Literal["centre", "box", "pixels"] = "centre", part: float = 0.5, least: float = 0
+    source: Source, hole: Literal["centre", "box", "half", "pixels"] = "centre", part: float = 0.5, least: float = 0
 ) -> Source:
     """Return the source for in-painting: `source` is x with a hole of 0, mid-grey; `mask` [h, w, 1] is 1 there.
 
-    hole: a box in the middle, a box anywhere, or single pixels. part: of each side that a box takes away, in (0, 1); of
-    pixels, their probability. least: the sides of a box that is anywhere are drawn evenly from `least` to `part`, each
-    on its own; by default all are `part`. Context encoders (Pathak et al. 2016, arXiv 1604.07379) have ("centre", 0.5),
-    GLCIC (Iizuka et al. 2017) ("box", 0.5, 0.375), semantic in-painting (Yeh et al. 2017, arXiv 1607.07539) ("pixels",
-    0.8), too. Raises UserError where there are no images, or the hole is none.
+    hole: a box in the middle, a box anywhere, the left half, or single pixels. part: of each side that a box takes, of
+    the width that the half does, in (0, 1); of pixels, their probability. least: the sides of a box that is anywhere
+    are drawn evenly from `least` to `part`, each on its own; by default all are `part`. Context encoders (Pathak et al.
+    2016, arXiv 1604.07379) have ("centre", 0.5), GLCIC (Iizuka et al. 2017) ("box", 0.5, 0.375), semantic in-painting
+    (Yeh et al. 2017, arXiv 1607.07539) ("half", 0.5) and ("pixels", 0.8), too. Raises UserError where there are no
+    images, or the hole is none.
     """
     _suit(source, "masked", ("image",), "source", "mask")
     least = least or part
@@ -56,6 +57,12 @@ def masked(
     return _wrapped(source, "masked", fields, change)
 
 
+def holes(x: jax.Array, hole: str = "centre", part: float = 0.5) -> jax.Array:
+    """Return the holes [b, h, w, 1], 1 inside, that `masked` makes in pictures x [b, h, w, c] that are held out."""
+    missing = HOLES[hole](chance.of_records("masked", colours.levels(x)), *x.shape[1:3], part, part)
+    return jnp.broadcast_to(missing[..., None], (*x.shape[:3], 1)).astype(np.float32)
+
+
 def _centre(uniform, h, w, least, part):
     sides = _sides(h, w, part)
     return _inside((np.array([h, w]) - sides) // 2, sides, h, w)
@@ -65,6 +72,10 @@ def _box(uniform, h, w, least, part):
     u, low, high = uniform(4), _sides(h, w, least), _sides(h, w, part)
     sides = low + chance.below(u[:, :2], high - low + 1)
     return _inside(chance.below(u[:, 2:], np.array([[h, w]]) - sides + 1), sides, h, w)
+
+
+def _half(uniform, h, w, least, part):
+    return _inside(np.zeros((1, 2), int), np.array([[h, max(1, round(part * w))]]), h, w)
 
 
 def _pixels(uniform, h, w, least, part):
@@ -83,7 +94,8 @@ def _inside(starts, sides, h, w):
     return along(0, h)[:, :, None] & along(1, w)[:, None]
 
 
-HOLES = {"centre": _centre, "box": _box, "pixels": _pixels}  # (uniform, h, w, least, part) -> [b or 1, h, w]
+# (uniform, h, w, least, part) -> [b or 1, h, w]
+HOLES = {"centre": _centre, "box": _box, "half": _half, "pixels": _pixels}
 
 
 @functools.cache

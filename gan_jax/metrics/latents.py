@@ -112,7 +112,14 @@ def project(loss, z, updates: int = 300, rate: float = 0.1):
 
     The rate falls to 0 along a cosine.
     """
-    tx = optax.adam(optax.cosine_decay_schedule(rate, updates))
+    return search(loss, z, optax.adam(optax.cosine_decay_schedule(rate, updates)), updates)
+
+
+def search(loss, z, tx, updates: int, keep=lambda z: z):
+    """Return the best latents [n, z] on the way of so many updates of `tx` from z, down loss(z) [n], and their losses.
+
+    keep: takes each latent back to where it may be, as by `jnp.clip`, after each update.
+    """
 
     def total(z):
         losses = loss(z)
@@ -126,7 +133,7 @@ def project(loss, z, updates: int = 300, rate: float = 0.1):
         z, memory, best = carry
         grads, losses = jax.grad(total, has_aux=True)(z)
         moves, memory = tx.update(grads, memory)
-        return (optax.apply_updates(z, moves), memory, better(best, z, losses)), None
+        return (keep(optax.apply_updates(z, moves)), memory, better(best, z, losses)), None
 
     @jax.jit
     def found(z):
@@ -134,4 +141,4 @@ def project(loss, z, updates: int = 300, rate: float = 0.1):
         (z, _, best), _ = jax.lax.scan(update, begun, None, updates)
         return better(best, z, loss(z))
 
-    return found(jnp.asarray(z, jnp.float32))
+    return found(keep(jnp.asarray(z, jnp.float32)))

@@ -37,3 +37,5 @@ class Game(NamedTuple):
     # of one that has styles: `generate(state, z)` is `synthesise(state, styles(state, z, psi), z)` for some psi
     styles: Callable | None = None  # (state, z, psi) -> w [n, layers, w], psi times as far from the average style
     synthesise: Callable | None = None  # (state, w, z) -> x [n, ...]
+    # of one whose D looks at x alone
+    discriminate: Callable | None = None  # (state, x [n, ...]) -> its score [n], more the more real x looks

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from gan_jax import data
-from gan_jax.data import chance, colours, filters
+from gan_jax.data import chance, colours, filters, recipes
 from gan_jax.errors import UserError
 from gan_jax.game import rng
 from gan_jax.metrics import classifier
@@ -145,7 +145,9 @@ def test_recipes_under_x64(name):
 # Holes
 
 
-@pytest.mark.parametrize("hole, part, least", [("centre", 0.5, 0), ("box", 0.6, 0.2), ("pixels", 0.8, 0)])
+@pytest.mark.parametrize(
+    "hole, part, least", [("centre", 0.5, 0), ("box", 0.6, 0.2), ("half", 0.5, 0), ("pixels", 0.8, 0)]
+)
 def test_holes_are_where_the_mask_says(hole, part, least):
     """`source` is x, and 0 where the mask is 1; the mask is 0 or 1, there is some of both, and x is whole."""
     source = data.masked(pictures(12, 16, 3), hole, part, least)
@@ -167,6 +169,20 @@ def test_the_hole_in_the_middle():
     inside = np.zeros((7, 5))
     inside[2:5, 1:3] = 1
     assert (mask == inside).all()
+
+
+def test_the_left_half():
+    """The columns on the left, all rows of them; of five, two are a half."""
+    for (h, w), part, columns in (((12, 16), 0.5, 8), ((4, 5), 0.4, 2), ((4, 5), 0.9, 4)):
+        mask = made(data.masked(pictures(h, w, 3), "half", part))["mask"][..., 0]
+        assert (mask == (np.arange(w) < columns)).all()
+
+
+@pytest.mark.parametrize("hole, part", [("box", 0.6), ("pixels", 0.8)])
+def test_holes_of_pictures_are_those_of_the_held_out_ones(hole, part):
+    """`holes` makes of a picture what `masked` makes of it where it is held out."""
+    batch = made(data.masked(pictures(12, 16, 3), hole, part).test)
+    np.testing.assert_array_equal(recipes.holes(jnp.asarray(batch["x"]), hole, part), batch["mask"])
 
 
 def test_a_hole_that_is_anywhere_is_a_box_and_gets_everywhere():

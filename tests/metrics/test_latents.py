@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from gan_jax.metrics import latents
@@ -142,3 +143,23 @@ def test_projection_finds_the_latent_that_made_a_picture(rows):
     away, losses = latents.project(loss, z + 0.01, 5, 10.0)  # steps that lead far away: what it began with is best
     np.testing.assert_array_equal(away, z + 0.01)
     np.testing.assert_allclose(losses, loss(away), atol=1e-9)
+
+
+def test_a_search_is_momentum_with_latents_cut():
+    """The loop of Yeh et al.'s code, v' = 0.9 v - lr g, z += v' + 0.9 (v' - v), clipped; the best on the way counts."""
+    A, target = RNG.normal(size=(3, 5)), 2 * RNG.normal(size=5)
+    loss = lambda z: (jnp.abs(z @ jnp.asarray(A, jnp.float32) - jnp.asarray(target[None], jnp.float32))).sum(1)
+    z, v, rate, seen = RNG.uniform(-1, 1, (2, 3)), 0.0, 0.05, []
+    begin = jnp.asarray(z, jnp.float32)
+    for _ in range(13):
+        seen.append((np.abs(z @ A - target).sum(1), z))
+        slope, before = np.sign(z @ A - target) @ A.T, v
+        v = 0.9 * v - rate * slope
+        z = np.clip(z + v + 0.9 * (v - before), -1, 1)
+    values, places = (np.stack(part) for part in zip(*seen, strict=True))
+    best = values.argmin(0)
+    assert (np.abs(places[1:]) == 1).any() and (best > 0).all()
+    tx = optax.sgd(rate, 0.9, nesterov=True)
+    found, least = latents.search(loss, begin, tx, 12, lambda z: jnp.clip(z, -1, 1))
+    np.testing.assert_allclose(found, places[best, np.arange(2)], atol=1e-5)
+    np.testing.assert_allclose(least, values.min(0), atol=1e-4)
