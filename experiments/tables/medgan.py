@@ -164,9 +164,9 @@ def measure(cfg, state, key, train, test):
         away = tables.nearest(x, train["x"])
         found |= {f"{name}/away": away.mean(), f"{name}/copies": (away == 0).mean()}
     found = {name: jnp.nan_to_num(value) for name, value in found.items()}
-    points = lambda of, by: jnp.stack([by, of], 1)[None]
-    found["probability"] = Picture(points(made["g"].mean(0), real.mean(0)), kind="points")
-    return found | {"prediction": Picture(points(each["g"], each["train"]), kind="points")}
+    points = lambda of, by, *said: Picture(jnp.stack([by, of], 1)[None], kind="points", rows=said)
+    found["probability"] = points(made["g"].mean(0), real.mean(0), "up: share in samples; across: held out")
+    return found | {"prediction": points(each["g"], each["train"], "up: F1 by samples; across: by data")}
 
 
 def setup(cfg):
