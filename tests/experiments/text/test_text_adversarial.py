@@ -19,7 +19,7 @@ CFG = dataclasses.replace(
     TINY, batch_size=2, dim=3, width=2, hidden=3, adversarial=0.7, virtual=0.4, lr=1e-2, lr_decay=0.8, clip=0.05
 )
 PAD, END, LENGTH, WORDS = 0, 2, 4, 22
-LENGTHS = 3, LENGTH  # of the two rows of a batch, up to the end or the cut
+LENGTHS = {"labelled": (3, LENGTH), "x": (LENGTH, 3)}  # of the rows of a batch, up to the end or the cut
 
 
 def sentences_of(generator):
@@ -31,8 +31,8 @@ def sentences_of(generator):
 
 def batches():
     generator = np.random.default_rng(0)
-    rows = lambda: {"x": sentences_of(generator), "y": np.int32([1, 0])}
-    return [{"x": rows(), "labelled": rows()} for _ in range(2)]
+    rows = lambda order: {"x": sentences_of(generator)[order], "y": np.int32([1, 0])}
+    return [{"labelled": rows([0, 1]), "x": rows([1, 0])} for _ in range(2)]
 
 
 def said(c, s):
@@ -53,14 +53,14 @@ def along(gradient, norm):
     return norm * gradient / (most * jnp.sqrt(((gradient / most) ** 2).sum() + 1e-6))
 
 
-def words(e_params, rows, kept):
+def words(e_params, rows, lengths, kept):
     """Return the vectors of each row's words [t, d], normalised as in section 3, of which dropout took some numbers."""
     counts = np.bincount(data.load("phrases").whole()["x"].ravel(), minlength=WORDS) * (np.arange(WORDS) != PAD)
     f, table = np.float32(counts) / np.float32(counts.sum()), e_params["table"]
     mean = f @ table
     vectors = (table - mean[None]) / jnp.sqrt(1e-6 + f @ (table - mean[None]) ** 2)[None]
     scale = kept / (1 - CFG.dropout)  # [b, 1, d]
-    return [jnp.stack([vectors[k] * one[0] for k in row[:n]]) for row, n, one in zip(rows, LENGTHS, scale, strict=True)]
+    return [jnp.stack([vectors[k] * one[0] for k in row[:n]]) for row, n, one in zip(rows, lengths, scale, strict=True)]
 
 
 error = jax.jit(jax.grad(lambda c, s, y: -said(c, s)[y], (0, 1)))
@@ -69,15 +69,15 @@ divergence = jax.jit(jax.grad(lambda c, s, log_p: (jnp.exp(log_p) * (log_p - sai
 
 def paper(e, c, average, batch, kept, noise, t, eps=CFG.eps, spared=1):
     """One update by equations (2) to (8), a sentence at a time; a deviation: another eps, or noise on the last word."""
-    of = lambda rows, kept: jax.vjp(lambda params: words(params, rows, kept), e.params)
-    (labelled, to_e), (every, every_to_e) = of(batch["labelled"]["x"], kept[0]), of(batch["x"]["x"], kept[1])
+    of = lambda name, kept: jax.vjp(lambda params: words(params, batch[name]["x"], LENGTHS[name], kept), e.params)
+    (labelled, to_e), (every, every_to_e) = of("labelled", kept[0]), of("x", kept[1])
     c_grads, to_labelled, to_every = [], [], []
     for s, y in zip(labelled, batch["labelled"]["y"], strict=True):
         plain = error(c.params, s, y)
         moved = error(c.params, s + along(plain[1], eps), y)
         both = jax.tree.map(lambda g, a: (g + CFG.adversarial * a) / 2, plain, moved)
         c_grads, to_labelled = [*c_grads, both[0]], [*to_labelled, both[1]]
-    for s, d, n in zip(every, noise, LENGTHS, strict=True):
+    for s, d, n in zip(every, noise, LENGTHS["x"], strict=True):
         log_p = said(c.params, s)
         d = along(d[:n] * (jnp.arange(n) < n - spared)[:, None], CFG.xi)
         r = along(divergence(c.params, s + d, log_p)[1], CFG.eps)
