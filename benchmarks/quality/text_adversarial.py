@@ -51,7 +51,7 @@ def main(
     for name in sets:
         for way in ways:
             folder = Path(runs, name, way)
-            given = [f"--preset={SETS[name]}", f"--seeds={seeds}", *WAYS[way], *harness.words(flags)]
+            given = [f"--preset={SETS[name]}", f"--seeds={seeds}", "--eval-every=0", *WAYS[way], *harness.words(flags)]
             results = harness.trained(text_adversarial, given, folder)
             cfg = text_adversarial.Config(**rundir.read(folder)["config"])
             row = {"set": name, "way": way, "seeds": seeds, "steps": results["steps"], "seconds": results["seconds"]}

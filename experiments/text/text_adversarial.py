@@ -40,28 +40,28 @@ class Config:
     dataset: str = "rt_polarity,level=word,length=40"  # text with a label y (-1: none)
     labels: Count = 200  # records whose label is known, equally many a class
     vectors: str = "glove50d10k"  # a set of words and their vectors, with which the embedding begins; "": random
-    steps: Count = 1000
+    steps: Count = 400
     batch_size: Count = 32  # labelled rows a step, and as many of all rows
     adversarial: float = 1.0  # weight of AT
     virtual: float = 1.0  # weight of VAT
-    eps: float = 5.0  # norm of a sentence's perturbation
+    eps: float = 0.5  # norm of a sentence's perturbation
     xi: float = 0.1  # norm of the noise of which VAT takes the gradient
     shift: float = 40.0  # norm of the perturbation of samples
     dim: Count = 50  # numbers of a word's vector
     width: Count = 64  # units of the LSTM
     hidden: Count = 30  # units of the layer above it
     dropout: Share = 0.5  # share of the vectors' numbers that a row loses
-    lr: float = 1e-3  # Adam's rate, multiplied each step by `lr_decay`
+    lr: float = 3e-3  # Adam's rate, multiplied each step by `lr_decay`
     lr_decay: Decay = 0.9998
     clip: float = 1.0  # most norm of the gradient of all parameters but the vectors
-    ema: Decay = 0.999  # decay of the average that is tested, after t steps at most (1 + t) / (10 + t)
+    ema: Decay = 0.99  # decay of the average that is tested, after t steps at most (1 + t) / (10 + t)
 
 
-REVIEWS = "split=train+unsupervised,level=word,length=400"
+IMDB = "imdb_reviews,split=train+unsupervised,level=word,length=400"
 PRESETS = {
     "default": Config(),
     "sentences": Config("sentiment_sentences,level=word,length=30"),
-    "paper": Config(f"imdb_reviews,{REVIEWS}", 25_000, "", 15_000, 64, 0.0, dim=256, width=1024, lr=5e-4),
+    "paper": Config(IMDB, 25_000, "", 15_000, 64, 0.0, 1.0, 5.0, dim=256, width=1024, lr=5e-4, ema=0.999),
     "tiny": Config("phrases", 20, "", steps=6, batch_size=8, dim=4, width=4, hidden=4),
 }
 
