@@ -60,7 +60,7 @@ class Config:
 IMDB = "imdb_reviews,split=train+unsupervised,level=word,length=400"
 PRESETS = {
     "default": Config(),
-    "sentences": Config("sentiment_sentences,level=word,length=30"),
+    "sentences": Config("sentiment_sentences,level=word,length=30", steps=250),
     "paper": Config(IMDB, 25_000, "", 15_000, 64, 0.0, 1.0, 5.0, dim=256, width=1024, lr=5e-4, ema=0.999),
     "tiny": Config("phrases", 20, "", steps=6, batch_size=8, dim=4, width=4, hidden=4),
 }
