@@ -40,7 +40,7 @@ class Config:
     dataset: str = "rt_polarity,level=word,length=40"  # text with a label y (-1: none)
     labels: Count = 200  # records whose label is known, equally many a class
     vectors: str = "glove50d10k"  # a set of words and their vectors, with which the embedding begins; "": random
-    steps: Count = 400
+    steps: Count = 250
     batch_size: Count = 32  # labelled rows a step, and as many of all rows
     adversarial: float = 1.0  # weight of AT
     virtual: float = 1.0  # weight of VAT
@@ -60,7 +60,7 @@ class Config:
 IMDB = "imdb_reviews,split=train+unsupervised,level=word,length=400"
 PRESETS = {
     "default": Config(),
-    "sentences": Config("sentiment_sentences,level=word,length=30", steps=250),
+    "sentences": Config("sentiment_sentences,level=word,length=30"),
     "paper": Config(IMDB, 25_000, "", 15_000, 64, 0.0, 1.0, 5.0, dim=256, width=1024, lr=5e-4, ema=0.999),
     "tiny": Config("phrases", 20, "", steps=6, batch_size=8, dim=4, width=4, hidden=4),
 }
