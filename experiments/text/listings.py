@@ -34,8 +34,8 @@ NAMES = "airbnb_antwerp,x=name,y=,level=word,length=8,numbers=review_scores_rati
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = f"{NAMES},split=train[:60%],test=train[60%:]+test"  # text; `numbers`, or a label y: 1 is wanted
-    steps: Count = 1200  # updates
-    mle: int = 900  # first updates, by likelihood alone
+    steps: Count = 800  # updates
+    mle: int = 600  # first updates, by likelihood alone
     batch_size: Count = 32  # rows a step
     rating: float = 4.75  # of 5, from which on a place is rated well
     reviews: float = 5.0  # in the last year, from which on it is booked

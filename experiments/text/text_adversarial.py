@@ -46,7 +46,7 @@ class Config:
     virtual: float = 1.0  # weight of VAT
     eps: float = 0.5  # norm of a sentence's perturbation
     xi: float = 0.1  # norm of the noise of which VAT takes the gradient
-    shift: float = 40.0  # norm of the perturbation of samples
+    shift: float = 20.0  # norm of the perturbation of samples
     dim: Count = 50  # numbers of a word's vector
     width: Count = 64  # units of the LSTM
     hidden: Count = 30  # units of the layer above it
