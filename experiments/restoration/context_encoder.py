@@ -44,7 +44,7 @@ class Config:
     overlap: int = 1  # width of the rim of a hole in the middle that G draws and sees, too
     border: float = 10.0  # weight of errors in what G sees, beside 1 in what is hidden
     adversarial: Share = 0.001  # weight of -log D in G's loss, that of the squared error being the rest
-    steps: Count = 2500  # updates of D, each followed by one of G
+    steps: Count = 2000  # updates of D, each followed by one of G
     batch_size: Count = 64  # pictures a step
     width: Count = 32  # channels of the finest level
     bottleneck: int = 0  # numbers between encoder and decoder; 0: a channel-wise fully connected layer
