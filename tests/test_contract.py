@@ -234,8 +234,8 @@ def test_three_steps(name):
     assert metrics and all(rows.shape == (3,) and np.isfinite(rows).all() for rows in metrics.values())
 
 
-ONE_D = "ablation", "alternating", "bigan", "cgan", "cogan", "conditional_translation", "context_encoder", "dcgan"
-ONE_D += ("dynamics",)
+ONE_D = "ablation", "alternating", "bigan", "ccgan", "cgan", "cogan", "conditional_translation", "context_encoder"
+ONE_D += "dcgan", "dynamics"
 ONE_D += "improved", "infogan", "mrgan", "novel_view", "pacgan", "pix2pix", "simgan", "tpgan", "triangle", "unit"
 ONE_D += "stylegan", "stylegan2", "tips", "unrolled", "unrolled_lstm", "unrolled_modes", "vaegan", "vanilla", "veegan"
 NO_PROBABILITIES = "began", "biggan", "catgan", "cppn", "cyclegan", "dtn", "ebgan", "genegan", "icgan", "lsgan", "r3gan"
