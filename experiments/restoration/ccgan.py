@@ -56,7 +56,7 @@ class Config:
 PRESETS = {
     "default": Config(),
     "paper": Config("stl10", whole=True, smooth=0.0, steps=100_000, batch_size=100, width=64, levels=4, lr=2e-4),
-    "tiny": Config("digits", 20, whole=True, steps=6, batch_size=8, width=2, levels=2),
+    "tiny": Config("digits", 20, steps=6, batch_size=8, width=2, levels=1),
 }
 
 

@@ -15,7 +15,7 @@ from experiments.restoration import ccgan
 from gan_jax.game import rng
 from gan_jax.nets import ccgan as nets
 
-CFG = dataclasses.replace(ccgan.PRESETS["tiny"], batch_size=3, width=4, levels=1, smooth=0.2, naming=0.7, lr=0.01)
+CFG = dataclasses.replace(ccgan.PRESETS["tiny"], batch_size=3, whole=True, width=4, smooth=0.2, naming=0.7, lr=0.01)
 leaky = lambda x: jnp.where(x > 0, x, 0.2 * x)
 
 
