@@ -198,3 +198,18 @@ def test_errors_are_those_of_hidden_pixels():
     np.testing.assert_array_equal(seen, ours)
     np.testing.assert_allclose(truth, batch["x"], atol=1e-6)
     np.testing.assert_allclose(seen, batch["x"] * (1 - batch["mask"]), atol=1e-6)
+
+
+def test_presets_find_their_sets(tfds_dir):
+    """Squares of each preset's size, whose hole G draws; the paper's rim is 4 of 128 pixels, the default's 1 of 32."""
+    found = {}
+    for name, cfg in context_encoder.PRESETS.items():
+        shape = context_encoder.pictures(cfg).shape
+        state = jax.eval_shape(functools.partial(context_encoder.init, cfg), jax.random.key(0))
+        G, _, *_ = context_encoder.build(cfg)
+        x = jax.ShapeDtypeStruct((2, *shape), np.float32)
+        drawn = jax.eval_shape(lambda s, x, G=G: G.apply({"params": s.params} | s.stats, x, train=False), state.g, x)
+        found[name] = shape, drawn.shape[1], cfg.overlap * 32 / cfg.crop
+    colours = {"default": (32, 16), "facades": (64, 32), "random": (32, 32), "paper": (128, 64)}
+    expected = {name: ((side, side, 3), drawn, 1) for name, (side, drawn) in colours.items()}
+    assert found == expected | {"faces": ((32, 32, 1), 16, 1), "tiny": ((16, 16, 1), 16, 2)}
