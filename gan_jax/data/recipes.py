@@ -31,14 +31,18 @@ PICTURES = "image", "video"  # what has pixels: [..., h, w, c]
 
 @functools.cache
 def masked(
-    source: Source, hole: Literal["centre", "box", "half", "pixels"] = "centre", part: float = 0.5, least: float = 0
+    source: Source,
+    hole: Literal["centre", "box", "half", "pixels", "region"] = "centre",
+    part: float = 0.5,
+    least: float = 0,
 ) -> Source:
     """Return the source for in-painting: `source` is x with a hole of 0, mid-grey; `mask` [h, w, 1] is 1 there.
 
-    hole: a box in the middle, a box anywhere, the left half, or single pixels. part: of each side that a box takes, of
-    the width that the half does, in (0, 1); of pixels, their probability. least: the sides of a box that is anywhere
-    are drawn evenly from `least` to `part`, each on its own; by default all are `part`. Context encoders (Pathak et al.
-    2016, arXiv 1604.07379) have ("centre", 0.5), GLCIC (Iizuka et al. 2017) ("box", 0.5, 0.375), semantic in-painting
+    hole: a box in the middle, a box anywhere, the left half, single pixels, or a region of blobs anywhere. part: of each
+    side that a box takes, of the width that the half does, in (0, 1); of pixels, their probability; of all pixels, what
+    a region takes. least: the sides of a box that is anywhere are drawn evenly from `least` to `part`, each on its own,
+    and so is what a region takes; by default all are `part`. Context encoders (Pathak et al. 2016, arXiv 1604.07379)
+    have ("centre", 0.5) and ("region", 0.3, 0.2), GLCIC (Iizuka et al. 2017) ("box", 0.5, 0.375), semantic in-painting
     (Yeh et al. 2017, arXiv 1607.07539) ("half", 0.5) and ("pixels", 0.8), too. Raises UserError where there are no
     images, or the hole is none.
     """
@@ -82,6 +86,21 @@ def _pixels(uniform, h, w, least, part):
     return uniform(h, w) < part
 
 
+def _region(uniform, h, w, least, part):
+    """The lowest places of a landscape, of which a window with eight hills a side is seen: at most `part` of them."""
+    n, high, wide = HILLS + 2, *(max(HILLS + 2, -(-(HILLS + 2) * side // HILLS)) for side in (h, w))
+    u = uniform(n * n + 3)
+    land = filters.enlarged(chance.below(u[:, 3:], 256).reshape(-1, n, n, 1), (high, wide))[..., 0]
+    starts = chance.below(u[:, :2], np.array([[high - h + 1, wide - w + 1]]))
+    seen = jax.vmap(lambda one, at: jax.lax.dynamic_slice(one, at, (h, w)))(land, starts)
+    fewest, most = (max(1, round(share * h * w)) for share in (least, part))
+    room, shore = fewest + chance.below(u[:, 2], most - fewest + 1)[:, None, None], 0
+    for bit in (128, 64, 32, 16, 8, 4, 2, 1):  # the highest shore below which there is no more than that
+        below = (seen < shore + bit).sum((1, 2), keepdims=True)
+        shore = jnp.where(below <= room, shore + bit, shore)
+    return seen < shore
+
+
 def _sides(h, w, part):
     return np.array([[max(1, round(part * h)), max(1, round(part * w))]])
 
@@ -94,8 +113,9 @@ def _inside(starts, sides, h, w):
     return along(0, h)[:, :, None] & along(1, w)[:, None]
 
 
+HILLS = 8  # of a landscape, a side
 # (uniform, h, w, least, part) -> [b or 1, h, w]
-HOLES = {"centre": _centre, "box": _box, "half": _half, "pixels": _pixels}
+HOLES = {"centre": _centre, "box": _box, "half": _half, "pixels": _pixels, "region": _region}
 
 
 @functools.cache

@@ -96,6 +96,7 @@ RECIPES = {
     "masked": lambda: data.masked(pictures(12, 16, 3)),
     "masked box": lambda: data.masked(pictures(12, 16, 3), "box", 0.6, 0.2),
     "masked pixels": lambda: data.masked(pictures(12, 16, 3), "pixels", 0.8),
+    "masked region": lambda: data.masked(pictures(12, 16, 3), "region", 0.3, 0.2),
     "shrunk": lambda: data.shrunk(pictures(12, 16, 3), 4),
     "shrunk bicubic": lambda: data.shrunk(pictures(2, 12, 16, 3, kind="video"), 2, "bicubic"),
     "grey": lambda: data.grey(pictures(12, 16, 3)),
@@ -145,9 +146,10 @@ def test_recipes_under_x64(name):
 # Holes
 
 
-@pytest.mark.parametrize(
-    "hole, part, least", [("centre", 0.5, 0), ("box", 0.6, 0.2), ("half", 0.5, 0), ("pixels", 0.8, 0)]
-)
+HOLES = [("centre", 0.5, 0), ("box", 0.6, 0.2), ("half", 0.5, 0), ("pixels", 0.8, 0), ("region", 0.3, 0.2)]
+
+
+@pytest.mark.parametrize("hole, part, least", HOLES)
 def test_holes_are_where_the_mask_says(hole, part, least):
     """`source` is x, and 0 where the mask is 1; the mask is 0 or 1, there is some of both, and x is whole."""
     source = data.masked(pictures(12, 16, 3), hole, part, least)
@@ -209,7 +211,20 @@ def test_missing_pixels_are_as_many_as_asked_for():
     assert abs(masks.mean((1, 2)).std() / math.sqrt(0.16 / 192) - 1) < 0.2
 
 
-@pytest.mark.parametrize("name, field", [("masked box", "mask"), ("masked pixels", "mask"), ("dequantised", "x")])
+def test_a_region_is_blobs_of_the_size_that_was_asked_for():
+    """From 20 to 30 % of the pixels, ties apart, by chance; neighbours mostly share their fate; no place is spared."""
+    masks = made(data.masked(pictures(32, 24, 1), "region", 0.3, 0.2), np.zeros(400, int))["mask"][..., 0]
+    shares = masks.mean((1, 2))
+    assert 0.18 < shares.min() < 0.21 and 0.29 < shares.max() <= 0.3 and abs(shares.mean() - 0.25) < 0.01
+    alike = (masks[:, 1:] == masks[:, :-1]).mean(), (masks[:, :, 1:] == masks[:, :, :-1]).mean()
+    assert min(alike) > 0.85  # of pixels on their own, 0.62
+    assert abs(masks.mean(0) - 0.25).max() < 0.12 and len(np.unique(masks.reshape(400, -1), axis=0)) == 400
+
+
+HELD_OUT = [("masked box", "mask"), ("masked pixels", "mask"), ("masked region", "mask"), ("dequantised", "x")]
+
+
+@pytest.mark.parametrize("name, field", HELD_OUT)
 def test_what_is_held_out_never_changes(name, field):
     """A record that is held out is made the same with any key, any number, in any batch; two of them differ."""
     source = RECIPES[name]().test
