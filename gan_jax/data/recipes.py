@@ -38,7 +38,7 @@ def masked(
 ) -> Source:
     """Return the source for in-painting: `source` is x with a hole of 0, mid-grey; `mask` [h, w, 1] is 1 there.
 
-    hole: a box in the middle, a box anywhere, the left half, single pixels, or a region of blobs anywhere. part: of each
+    hole: a box in the middle, a box anywhere, the left half, single pixels, or a region of blobs. part: of each
     side that a box takes, of the width that the half does, in (0, 1); of pixels, their probability; of all pixels, what
     a region takes. least: the sides of a box that is anywhere are drawn evenly from `least` to `part`, each on its own,
     and so is what a region takes; by default all are `part`. Context encoders (Pathak et al. 2016, arXiv 1604.07379)
