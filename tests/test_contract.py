@@ -239,6 +239,7 @@ ONE_D += "improved", "infogan", "mrgan", "novel_view", "pacgan", "pix2pix", "sim
 ONE_D += "stylegan", "stylegan2", "tips", "unrolled", "unrolled_lstm", "unrolled_modes", "vaegan", "vanilla", "veegan"
 NO_PROBABILITIES = "began", "biggan", "catgan", "cppn", "cyclegan", "dtn", "ebgan", "genegan", "icgan", "lsgan", "r3gan"
 NO_PROBABILITIES += (
+    "gat",
     "ian",
     "intrinsic",
     "progressive",
