@@ -64,7 +64,7 @@ PRESETS = {
     "l": dataclasses.replace(_xl, width=1024, depth=24),
     "b": dataclasses.replace(_xl, width=768, depth=12, heads=12),
     "s": dataclasses.replace(_xl, width=384, depth=12, heads=6),
-    "tiny": Config("digits", 6, 8, width=8, depth=2, heads=2, stages=2, features=4, z_dim=4, lr=1e-7, augment=True),
+    "tiny": Config("digits", 6, 8, width=8, depth=2, heads=2, stages=2, features=4, z_dim=4, lr=1e-7),
 }
 
 

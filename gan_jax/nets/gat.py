@@ -8,6 +8,8 @@ normalised, too. In G the scales and gates are linear functions of a style w, in
 G's tokens begin as their places alone. After each of `stages` equal parts of its blocks a linear head draws an image,
 which is added to the one before. D sees the images of all stages at once, and has a token more, which ends as the
 features that are multiplied by the label's (projection, arXiv 1802.05637). As in the authors' code (hse1032/GAT).
+
+Blocks are scanned, their parameters stacked along the first axis: 28 are compiled as fast as two.
 """
 
 import functools
@@ -49,15 +51,18 @@ def embedded(at, width):
     return np.concatenate([f(angle) for angle in angles for f in (np.sin, np.cos)], 1)
 
 
-def angles(at, size):
-    """Return by how much each pair of a head's `size` channels is turned [tokens, size / 2]: by row, then by column."""
-    return np.concatenate([at[:, i : i + 1] * frequencies(size // 4) for i in (0, 1)], 1)
+def rotations(at, size, dtype):
+    """Return (cosines, sines), each [1, tokens, 1, size / 2]: how each pair of a head's `size` channels is turned.
+
+    The first half of the pairs turn with the row, the others with the column.
+    """
+    angle = np.concatenate([at[:, i : i + 1] * frequencies(size // 4) for i in (0, 1)], 1)
+    return tuple(jnp.asarray(f(angle), dtype)[None, :, None] for f in (np.cos, np.sin))
 
 
-def turned(x, angle):
-    """Return x [b, tokens, heads, size], each pair of neighbouring channels turned by `angle` [tokens, size / 2]."""
-    cos, sin = (jnp.asarray(f(angle), x.dtype)[None, :, None] for f in (np.cos, np.sin))
-    a, b = x[..., ::2], x[..., 1::2]
+def turned(x, rotation):
+    """Return x [b, tokens, heads, size], each pair of neighbouring channels turned by `rotations`."""
+    (cos, sin), a, b = rotation, x[..., ::2], x[..., 1::2]
     return jnp.stack([a * cos - b * sin, a * sin + b * cos], -1).reshape(x.shape)
 
 
@@ -83,24 +88,29 @@ def patches(x, patch):
     return x.reshape(b, -1, n * patch * patch * c)
 
 
-def image(x, patch, shape):
-    """Return tokens [b, tokens, patch * patch * c] as images [b, h, w, c] of this shape (h, w, c)."""
+def joined(x, patch, shape):
+    """Return tokens [b, n, tokens, patch * patch * c] as images [b, n, h, w, c] of this shape (h, w, c)."""
     h, w, c = shape
-    x = x.reshape(len(x), h // patch, w // patch, patch, patch, c)
-    return x.transpose(0, 1, 3, 2, 4, 5).reshape(-1, h, w, c)
+    x = x.reshape(*x.shape[:2], h // patch, w // patch, patch, patch, c)
+    return x.transpose(0, 1, 2, 4, 3, 5, 6).reshape(*x.shape[:2], h, w, c)
+
+
+def stacked(Layer, depth):
+    """Return a module of `depth` of these layers, x -> (the last one's answer, the answers of all [depth, ...])."""
+    return nn.scan(Layer, {"params": 0}, split_rngs={"params": True}, in_axes=nn.broadcast, length=depth)
 
 
 class Attention(nn.Module):
-    """x [b, tokens, c], angle [tokens, c / heads / 2] -> [b, tokens, c]."""
+    """x [b, tokens, c] -> [b, tokens, c]; `rotation`: of queries and keys."""
 
     heads: int
 
     @nn.compact
-    def __call__(self, x, angle):
+    def __call__(self, x, rotation):
         c = x.shape[-1]
         cut = lambda a: a.reshape(*x.shape[:2], self.heads, c // self.heads)
         q, k, v = (cut(a) for a in jnp.split(Dense(3 * c, name="qkv")(x), 3, -1))
-        q, k = (turned(nn.RMSNorm(2**-23, name=name)(a), angle) for name, a in (("q", q), ("k", k)))
+        q, k = (turned(nn.RMSNorm(2**-23, name=name)(a), rotation) for name, a in (("q", q), ("k", k)))
         return Dense(c, name="out")(attend(q, k, v).reshape(x.shape))
 
 
@@ -120,9 +130,45 @@ class Block(nn.Module):
     heads: int
 
     @nn.compact
-    def __call__(self, x, angle, scale, gate, next_scale, next_gate):
-        x = x + gate * Attention(self.heads)(scale * rms(x), angle)
+    def __call__(self, x, rotation, scale, gate, next_scale, next_gate):
+        x = x + gate * Attention(self.heads)(scale * rms(x), rotation)
         return x + next_gate * Gated()(next_scale * rms(x))
+
+
+class Styled(nn.Module):
+    """A block of G, told a style w [b, 1, c]."""
+
+    heads: int
+
+    @nn.compact
+    def __call__(self, x, rotation, w):
+        said = nn.Dense(4 * x.shape[-1], kernel_init=glorot(0.1), name="style")(w)
+        scale, gate, next_scale, next_gate = jnp.split(said, 4, -1)
+        x = Block(self.heads, name="block")(x, rotation, 1 + scale, gate, 1 + next_scale, next_gate)
+        return x, x
+
+
+class Plain(nn.Module):
+    """A block of D, with scales and gates of its own."""
+
+    heads: int
+
+    @nn.compact
+    def __call__(self, x, rotation):
+        starts = {"scale": 1.0, "gate": 0.1, "next_scale": 1.0, "next_gate": 0.1}
+        of = lambda name: self.param(name, nn.initializers.constant(starts[name]), (1, 1, x.shape[-1]), jnp.float32)
+        return Block(self.heads, name="block")(x, rotation, *map(of, starts)), None
+
+
+class Drawing(nn.Module):
+    """Tokens x [b, tokens, c], style w [b, 1, c] -> [b, tokens, features]: the pixels of each."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x, w):
+        scale = nn.Dense(x.shape[-1], kernel_init=glorot(0.1), name="style")(w)
+        return Dense(self.features, name="pixels")((1 + scale) * rms(x))
 
 
 class Slow(nn.Module):
@@ -162,25 +208,19 @@ class Synthesis(nn.Module):
 
     @nn.compact
     def __call__(self, w, train=True):
-        width, colours = w.shape[-1], self.patch**2 * self.shape[-1]
+        (b, width), at = w.shape, places(*self.shape[:2], self.patch)
         if self.depth % self.stages or not self.depth or width % (4 * self.heads):
             raise UserError(
                 f"depth {self.depth}, stages {self.stages}, width {width}, heads {self.heads} don't fit: depth must be "
                 "a multiple of stages, and width one of 4 * heads."
             )
-        at, w, images = places(*self.shape[:2], self.patch), nn.silu(w)[:, None], []
-        x = jnp.broadcast_to(jnp.asarray(embedded(at, width), w.dtype)[None], (len(w), len(at), width))
-        for i in range(self.depth):
-            said = nn.Dense(4 * width, kernel_init=glorot(0.1), name=f"style_{i}")(w)
-            scale, gate, next_scale, next_gate = jnp.split(said, 4, -1)
-            block = Block(self.heads, name=f"block_{i}")
-            x = block(x, angles(at, width // self.heads), 1 + scale, gate, 1 + next_scale, next_gate)
-            stage, left = divmod(i + 1, self.depth // self.stages)
-            if not left:
-                scale = nn.Dense(width, kernel_init=glorot(0.1), name=f"style_of_{stage}")(w)
-                drawn = Dense(colours, name=f"image_{stage}")((1 + scale) * rms(x))
-                images.append(image(drawn, self.patch, self.shape) + (images[-1] if images else 0))
-        return jnp.stack(images, 1)
+        w, rotation = nn.silu(w)[:, None], rotations(at, width // self.heads, w.dtype)
+        x = jnp.broadcast_to(jnp.asarray(embedded(at, width), w.dtype)[None], (b, len(at), width))
+        _, x = stacked(Styled, self.depth)(self.heads, name="blocks")(x, rotation, w)  # [depth, b, tokens, width]
+        every = self.depth // self.stages
+        Drawings = nn.vmap(Drawing, {"params": 0}, {"params": True}, (0, None), 1)
+        x = Drawings(self.patch**2 * self.shape[-1], name="drawings")(x[every - 1 :: every], w)
+        return jnp.cumsum(joined(x, self.patch, self.shape), 1)
 
 
 class G(nn.Module):
@@ -211,13 +251,8 @@ class D(nn.Module):
         x = Dense(width, name="patches")(patches(x, self.patch))
         x = x + jnp.asarray(embedded(at, width), x.dtype)[None]
         x = jnp.concatenate([jnp.broadcast_to(first, (len(x), 1, width)), x], 1)
-        angle = np.pad(angles(at, width // self.heads), [(1, 0), (0, 0)])  # the first token has no place
-        for i in range(self.depth):
-            learned = lambda name, start, i=i: self.param(
-                f"{name}_{i}", nn.initializers.constant(start), (1, 1, width), jnp.float32
-            )
-            scales = learned("scale", 1.0), learned("gate", 0.1), learned("next_scale", 1.0), learned("next_gate", 0.1)
-            x = Block(self.heads, name=f"block_{i}")(x, angle, *scales)
+        rotation = rotations(np.pad(at, [(1, 0), (0, 0)]), width // self.heads, x.dtype)  # of the first token none
+        x, _ = stacked(Plain, self.depth)(self.heads, name="blocks")(x, rotation)
         seen = Dense(self.features, name="features")(nn.RMSNorm(1e-6, name="norm")(x[:, 0]))
         label = nn.silu(Slow(self.features)(nn.Embed(self.classes, self.features, embedding_init=embedding_init)(y)))
         return (seen * Slow(self.features)(label)).sum(-1)

@@ -34,19 +34,20 @@ def test_the_exact_r1_can_be_descended():
 
 
 def test_patches_are_cut_and_joined():
-    """A token is a patch of all stages, row by row; `image` is the way back."""
+    """A token is a patch of all stages, row by row; `joined` is the way back."""
     x = jnp.arange(2 * 3 * 4 * 6 * 2).reshape(2, 3, 4, 6, 2)
     tokens = gat.patches(x, 2)
     assert tokens.shape == (2, 6, 24)
     np.testing.assert_array_equal(tokens[1, 4], x[1, :, 2:4, 2:4].reshape(-1))  # row 1, column 1
-    np.testing.assert_array_equal(gat.image(gat.patches(x[:, :1], 2), 2, (4, 6, 2)), x[:, 0])
+    np.testing.assert_array_equal(gat.joined(gat.patches(x[:, :1], 2)[:, None], 2, (4, 6, 2)), x[:, :1])
 
 
 def test_answers_depend_on_how_far_tokens_are_apart():
     """The product of a turned query and a turned key is a function of the difference of their places."""
     q, k = np.random.default_rng(0).standard_normal((2, 8))
     at = gat.places(10, 10, 2)  # 5x5
-    both = (np.asarray(gat.turned(jnp.broadcast_to(jnp.asarray(a), (1, 25, 1, 8)), gat.angles(at, 8))) for a in (q, k))
+    rotation = gat.rotations(at, 8, jnp.float32)
+    both = (np.asarray(gat.turned(jnp.broadcast_to(jnp.asarray(a), (1, 25, 1, 8)), rotation)) for a in (q, k))
     products = np.einsum("tc,sc->ts", *(a[0, :, 0] for a in both))
     apart = {}
     for t, s in np.ndindex(25, 25):
@@ -68,9 +69,9 @@ def test_a_picture_follows_each_stage(made):
     draw = jax.jit(lambda params: net.apply({"params": params}, w))
     x = draw(params)
     assert x.shape == (3, 2, 4, 8, 3) and np.abs(x[0] - x[1]).max() > 1e-4
-    for name, first in (("block_1", True), ("image_1", True), ("block_2", False), ("image_2", False)):
-        moved = draw(params | {name: jax.tree.map(lambda p: p + 0.1, params[name])})
-        assert [(moved[:, k] != x[:, k]).any() for k in range(2)] == [first, True], name
+    for name, i, first in (("blocks", 1, True), ("drawings", 0, True), ("blocks", 2, False), ("drawings", 1, False)):
+        moved = draw(params | {name: jax.tree.map(lambda p, i=i: p.at[i].add(0.1), params[name])})
+        assert [(moved[:, k] != x[:, k]).any() for k in range(2)] == [first, True], (name, i)
 
 
 def test_what_does_not_fit_is_refused():
@@ -105,3 +106,5 @@ def test_stages_change_alike():
     rises = np.diff(np.where(seen[:, 0, ..., 0] == 0, np.nan, seen[:, 0, ..., 0]), axis=2)
     mirrored = np.nanmean(rises, (1, 2)) < 0
     assert 0.33 < mirrored.mean() < 0.47
+    with jax.enable_x64(True):
+        assert jax.eval_shape(staged.changed, KEY, ramp).dtype == jnp.float32
