@@ -36,7 +36,7 @@ from gan_jax.run import Count, Decay, Depth, Picture, Setup, program
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "usps"  # images with labels
-    steps: Count = 1500  # updates of D, and of G
+    steps: Count = 1000  # updates of D, and of G
     batch_size: Count = 32  # pictures a step
     patch: Count = 4  # side of a token in pixels
     width: Count = 64  # channels of a token, in both nets
