@@ -14,7 +14,7 @@ Differences from the paper and the authors' code:
 2. D does not learn DINOv2's features (REPA); their code has this way too, as `--enc-type None`.
 3. Colours change about each picture's own mean (there: that of the last stage, and before aR1's noise).
 4. No input that G multiplies by 0; single precision throughout; samples are cut off at -1 and 1.
-5. The default is narrow, has a short memory of the averaged G and no augmentation: digits are not mirrored.
+5. The default is narrow, flatter in D (gamma), averages G over less, and is not augmented: digits are not mirrored.
 
     python -m experiments gat     handwritten digits of 16x16, each label in a row
 """
@@ -36,10 +36,10 @@ from gan_jax.run import Count, Decay, Depth, Picture, Setup, program
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "usps"  # images with labels
-    steps: Count = 1000  # updates of D, and of G
+    steps: Count = 1600  # updates of D, and of G
     batch_size: Count = 32  # pictures a step
     patch: Count = 4  # side of a token in pixels
-    width: Count = 64  # channels of a token, in both nets
+    width: Count = 48  # channels of a token, in both nets
     depth: Depth = 4  # blocks of each net
     heads: Count = 4  # of attention
     stages: Count = 4  # pictures that G draws; depth is a multiple of it
@@ -49,7 +49,7 @@ class Config:
     lr_width: int = 768  # 0: `lr` at every width
     b2: Decay = 0.99  # Adam's decay of the second moment (that of the first is 0)
     clip: float = 1.0  # norm of a gradient, at most
-    gamma: float = 0.1  # weight of aR1 and aR2, halved
+    gamma: float = 0.5  # weight of aR1 and aR2, halved
     near: float = 0.01  # deviation of the noise by which they move pictures
     augment: bool = False  # whether D sees pictures in other colours, moved, with a hole, mirrored
     ema: Decay = 0.99  # of the averaged G
@@ -57,7 +57,7 @@ class Config:
     psi: float = 1.0  # how far from it samples are; 0.7 in the authors' script for samples
 
 
-_xl = Config("imagenet_resized/64x64", 150_000, 512, 4, 1152, 28, 16, features=2048, augment=True, ema=0.999)
+_xl = Config("imagenet_resized/64x64", 150_000, 512, 4, 1152, 28, 16, features=2048, gamma=0.1, augment=True, ema=0.999)
 PRESETS = {
     "default": Config(),
     "paper": _xl,

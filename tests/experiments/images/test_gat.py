@@ -16,7 +16,7 @@ from gan_jax.game import rng, staged
 
 B, CLASSES, SHAPE, PATCH, SIZE = 4, 3, (4, 6, 2), 2, 8  # 2x3 tokens, heads of 8 channels
 CFG = dataclasses.replace(
-    gat.PRESETS["tiny"], dataset="small", batch_size=B, patch=PATCH, width=2 * SIZE, lr=1e-3, clip=0.5, augment=True, w_decay=0.7,
+    gat.PRESETS["tiny"], dataset="small", batch_size=B, patch=PATCH, width=2 * SIZE, lr=1e-3, clip=0.5, gamma=3.0, augment=True, w_decay=0.7,
     ema=0.6,
 )  # fmt: skip
 PLACES = [(i, j) for i in range(2) for j in range(3)]
@@ -146,7 +146,7 @@ def paper(g, d, average, mean, x, y, root, t, joined, relativistic, narrow):
         steep = ((real - near_real) / 0.01) ** 2 + ((made - near_made) / 0.01) ** 2
         alone = -jnp.log(oracle.sigmoid(real)) - jnp.log(1 - oracle.sigmoid(made))
         told = jnp.where(relativistic, jnp.log(1 + jnp.exp(made - real)), alone)
-        return (told + 0.1 / 2 * steep).mean(), None
+        return (told + 3 / 2 * steep).mean(), None
 
     d, _ = moved(d, d_loss)
 
