@@ -23,6 +23,6 @@ def test_widths(tmp_path, monkeypatch):
     ]
     assert [(row["width"], row["way"]) for row in rows] == [(16, "1 / width"), (32, "1 / width"), (32, "fixed")]
     narrow, wide, fixed = (row["config"] for row in rows)
-    assert narrow["lr"] == fixed["lr"] == 2 * wide["lr"] == 2e-4 * 768 / 16 and fixed["lr_width"] == 0
+    assert narrow["lr"] == fixed["lr"] == 2 * wide["lr"] == 5e-4 * 48 / 16 and fixed["lr_width"] == 0
     assert [row["seconds"] for row in rows] == [row["seconds"] for row in again]
     assert "| 32 | fixed |" in (tmp_path / "widths.md").read_text() and (tmp_path / "widths.png").stat().st_size > 1000

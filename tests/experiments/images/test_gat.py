@@ -16,7 +16,7 @@ from gan_jax.game import rng, staged
 
 B, CLASSES, SHAPE, PATCH, SIZE = 4, 3, (4, 6, 2), 2, 8  # 2x3 tokens, heads of 8 channels
 CFG = dataclasses.replace(
-    gat.PRESETS["tiny"], dataset="small", batch_size=B, patch=PATCH, width=2 * SIZE, lr=1e-3, clip=0.5, gamma=3.0, augment=True, w_decay=0.7,
+    gat.PRESETS["tiny"], dataset="small", batch_size=B, patch=PATCH, width=2 * SIZE, lr=1e-3, lr_width=768, clip=0.5, gamma=3.0, augment=True, w_decay=0.7,
     ema=0.6,
 )  # fmt: skip
 PLACES = [(i, j) for i in range(2) for j in range(3)]
