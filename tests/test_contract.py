@@ -276,6 +276,7 @@ NO_PROBABILITIES = (
     "cyclegan",
     "dtn",
     "ebgan",
+    "gat",
     "genegan",
     "ian",
     "icgan",
