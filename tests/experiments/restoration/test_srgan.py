@@ -14,7 +14,7 @@ from experiments.restoration import srgan
 from gan_jax import UserError, data
 from gan_jax.metrics import frozen
 
-CFG = dataclasses.replace(srgan.PRESETS["tiny"], full=2, d_levels=2, adversarial=0.3, lr=1e-2)
+CFG = dataclasses.replace(srgan.PRESETS["tiny"], full=2, adversarial=0.3, lr=1e-2)
 ALONE = dataclasses.replace(CFG, adversarial=0.0, content="input")
 
 
@@ -66,10 +66,10 @@ def generate(p, stats, a):
 
 
 def judge(p, stats, x):
-    """Four convolutions, every second one halves; the first one has no norm."""
+    """Two convolutions, the second one halves; the first one has no norm."""
     norm = Norms(p, stats)
-    for i in range(4):
-        x = conv(p[f"Conv_{i}"], x, 1 + i % 2)
+    for i in range(2):
+        x = conv(p[f"Conv_{i}"], x, 1 + i)
         x = sloped(norm(x) if i else x, 0.2)
     x = sloped(oracle.dense(p["Dense_0"], x.reshape(len(x), -1)), 0.2)
     return oracle.sigmoid(oracle.dense(p["Dense_1"], x)[:, 0]), {"batch_stats": norm.new}
