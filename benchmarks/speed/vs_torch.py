@@ -104,7 +104,7 @@ _images = lambda module, width: _replace(module.PRESETS["images"], dataset="nois
 _kept = _replace(_images(unrolled, 32), remat=False)  # PyTorch's keeps what the way back needs, too
 _pix2pix = _replace(pix2pix.PRESETS["128"], dataset="pairs128", jitter=0.0)
 _cyclegan = _replace(cyclegan.PRESETS["paper"], dataset="noise64", source="noise64", width=32, depth=6, falls=0.0)
-_srgan = srgan.Config("noise96", way="area")  # 24x24 to 96x96
+_srgan = srgan.Config("noise96", way="area", crop=96)  # 24x24 to 96x96
 CASES = {
     "ring-k0": Case(unrolled, _replace(_ring, unroll=0), normal, _both, {}),
     "ring-k5": Case(unrolled, _replace(_ring, unroll=5), normal, _both, {}),

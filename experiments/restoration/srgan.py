@@ -13,7 +13,7 @@ Differences from the paper:
 3. Pictures are shrunk as 8-bit ones by MATLAB's bicubic filter; the paper's section 2 has a Gaussian one, its section
    3.1 bicubic. What it leaves unsaid of nets is in `gan_jax/nets/srgan.py`.
 4. The total variation (2e-8) that the paper adds to SRResNet with "vgg22" is left out.
-5. `default` and `srresnet` have smaller nets, batches of 8 and larger rates.
+5. `default` and `srresnet` have smaller nets, crops of 48x48 instead of 96x96, and larger rates.
 6. `faces` has the loss of srez (Garcia 2016, github.com/david-gpu/srez, no arXiv id), also told of as EnhanceGAN: G's
    picture, shrunk by means, is held to the input alone (L1, in [0, 1], 0.9 to 0.1 for D's), by Adam with b1 = 0.5; not
    its nets, its noise on the input and its jitter of colours.
@@ -47,10 +47,10 @@ class Config:
     dataset: str = "bsds300,split=train[:95%],test=train[95%:]"  # pictures
     factor: Count = 4  # how many times larger G makes a side: 2, 4, 8 or 16
     way: Literal["matlab", "bicubic", "area"] = "matlab"  # how pictures are shrunk: `data.shrunk`
-    crop: Count = 96  # pixels of the crops, a multiple of the factor; of 16 for "vgg54"
-    steps: Count = 600  # updates of D, then of G
-    full: Count = 400  # updates at the full rate, before a tenth of it
-    batch_size: Count = 8  # crops a step
+    crop: Count = 48  # pixels of the crops, a multiple of the factor; of 16 for "vgg54"
+    steps: Count = 500  # updates of D, then of G
+    full: Count = 350  # updates at the full rate, before a tenth of it
+    batch_size: Count = 16  # crops a step
     content: Literal["mse", "vgg22", "vgg54", "input"] = "mse"  # to what G's pictures are held; "input": srez's
     adversarial: float = 1e-3  # weight of D's answer in G's loss; 0: SRResNet, D stays as it is
     blocks: Depth = 5  # residual blocks of G
@@ -62,12 +62,12 @@ class Config:
     begin: str = ""  # the folder of a run with whose G this one begins
 
 
-PAPER = Config("bsds300", steps=200_000, full=100_000, batch_size=16, content="vgg54", blocks=16, width=64, d_width=64,
+PAPER = Config("bsds300", crop=96, steps=200_000, full=100_000, content="vgg54", blocks=16, width=64, d_width=64,
                lr=1e-4)  # fmt: skip
 FACES = "olivetti_faces,split=train[:90%],test=train[90%:]"
 PRESETS = {
     "default": Config(),
-    "srresnet": Config(steps=2000, full=1500, adversarial=0.0, lr=1e-3),
+    "srresnet": Config(steps=1200, full=900, adversarial=0.0, lr=1e-3),
     "paper": PAPER,
     "faces": Config(FACES, 4, "area", 64, 1000, 700, 16, "input", 2 / 9, b1=0.5, lr=2e-4),
     "tiny": Config("digits", 2, crop=8, steps=6, full=4, batch_size=8, blocks=1, width=2, d_levels=1, d_width=2),
