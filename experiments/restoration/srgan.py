@@ -48,8 +48,8 @@ class Config:
     factor: Count = 4  # how many times larger G makes a side: 2, 4, 8 or 16
     way: Literal["matlab", "bicubic", "area"] = "matlab"  # how pictures are shrunk: `data.shrunk`
     crop: Count = 48  # pixels of the crops, a multiple of the factor; of 16 for "vgg54"
-    steps: Count = 500  # updates of D, then of G
-    full: Count = 350  # updates at the full rate, before a tenth of it
+    steps: Count = 400  # updates of D, then of G
+    full: Count = 300  # updates at the full rate, before a tenth of it
     batch_size: Count = 16  # crops a step
     content: Literal["mse", "vgg22", "vgg54", "input"] = "mse"  # to what G's pictures are held; "input": srez's
     adversarial: float = 1e-3  # weight of D's answer in G's loss; 0: SRResNet, D stays as it is
