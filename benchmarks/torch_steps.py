@@ -262,6 +262,28 @@ def translate_d(p, x):
     return F.conv2d(F.pad(x, (1, 2, 1, 2)), p["Conv_2.kernel"], p["Conv_2.bias"])
 
 
+def srresnet(p, x, stats=None):
+    conv = lambda i, x: F.conv2d(x, p[f"Conv_{i}.kernel"], p.get(f"Conv_{i}.bias"), padding="same")
+    norms = sum("BatchNorm" in name and name.endswith("scale") for name in p)
+    convs = sum("Conv" in name and name.endswith("kernel") for name in p)
+    first = x = F.prelu(conv(0, (x + 1) / 2), p["PReLU_0.slope"])
+    for i in range(1, norms, 2):
+        y = F.prelu(_norm(p, i - 1, conv(i, x), stats, True), p[f"PReLU_{i // 2 + 1}.slope"])
+        x = x + _norm(p, i, conv(i + 1, y), stats, True)
+    x = first + _norm(p, norms - 1, conv(norms, x), stats, True)
+    for i in range(norms + 1, convs - 1):
+        x = F.prelu(F.pixel_shuffle(conv(i, x), 2), p[f"PReLU_{i - norms + norms // 2}.slope"])
+    return conv(convs - 1, x)
+
+
+def srgan_d(p, x, stats=None):
+    for i in range(sum("Conv" in name and name.endswith("kernel") for name in p)):
+        x = F.conv2d(x, p[f"Conv_{i}.kernel"], p.get(f"Conv_{i}.bias"), 1 + i % 2, 1)
+        x = F.leaky_relu(_norm(p, i - 1, x, stats, True), 0.2)
+    x = F.leaky_relu(F.linear(x.permute(0, 2, 3, 1).flatten(1), p["Dense_0.kernel"], p["Dense_0.bias"]), 0.2)
+    return F.linear(x, p["Dense_1.kernel"], p["Dense_1.bias"])[:, 0]
+
+
 # Steps
 
 
@@ -406,6 +428,13 @@ def cyclegan(cfg, ab, ba, d_a, d_b, b, a):
     descend(adversarial + cfg.cycle * (cycle + cfg.identity * same), ab, ba)
     for d, real, fake in ((d_a, a, fake_a), (d_b, b, fake_b)):
         d.descend((far(d, real, 1) + far(d, _pooled(cfg, d, fake), 0)) / 2)
+
+
+def srgan(cfg, g, d, x, a=None):
+    a = F.avg_pool2d(x, cfg.factor) if a is None else a
+    made = srresnet(g.params, a, g.stats)
+    d.descend(_cross_entropy(srgan_d(d.params, x, d.stats), srgan_d(d.params, made.detach())))
+    g.descend(F.mse_loss(made, x) + cfg.adversarial * F.softplus(-srgan_d(d.params, made)).mean())
 
 
 def sample(cfg, g, n, z=None):

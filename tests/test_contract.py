@@ -254,6 +254,7 @@ ONE_D = (
     "pix2pix",
     "ppgn",
     "simgan",
+    "srgan",
     "stylegan",
     "stylegan2",
     "tips",

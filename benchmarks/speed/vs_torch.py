@@ -28,6 +28,7 @@ from benchmarks import harness
 from experiments import r3gan, unrolled, wgan_gp
 from experiments.images import dcgan
 from experiments.pairs import cyclegan, pix2pix
+from experiments.restoration import srgan
 from gan_jax import data
 from gan_jax.errors import UserError, first_line
 from gan_jax.game import rng
@@ -53,7 +54,7 @@ def noise_images(name) -> data.Source:
     )
 
 
-NOISE = dict.fromkeys(("noise8", "noise16", "noise32", "noise64", "pairs16", "pairs128"), noise_images)
+NOISE = dict.fromkeys(("noise8", "noise16", "noise32", "noise64", "noise96", "pairs16", "pairs128"), noise_images)
 
 
 # The noise of our steps, for PyTorch's to have the same: (cfg, key of the run, step, b) -> arrays.
@@ -103,6 +104,7 @@ _images = lambda module, width: _replace(module.PRESETS["images"], dataset="nois
 _kept = _replace(_images(unrolled, 32), remat=False)  # PyTorch's keeps what the way back needs, too
 _pix2pix = _replace(pix2pix.PRESETS["128"], dataset="pairs128", jitter=0.0)
 _cyclegan = _replace(cyclegan.PRESETS["paper"], dataset="noise64", source="noise64", width=32, depth=6, falls=0.0)
+_srgan = srgan.Config("noise96", way="area", crop=96)  # 24x24 to 96x96
 CASES = {
     "ring-k0": Case(unrolled, _replace(_ring, unroll=0), normal, _both, {}),
     "ring-k5": Case(unrolled, _replace(_ring, unroll=5), normal, _both, {}),
@@ -115,6 +117,7 @@ CASES = {
     "r3gan": Case(r3gan, _images(r3gan, 16), normal, ("r3gan",), {}),
     "pix2pix128": Case(pix2pix, _pix2pix, dropouts, ("pix2pix",), {1: 1.0, 2: 1.15}),
     "cyclegan64": Case(cyclegan, _cyclegan, none, ("cyclegan",), {1: 1.0, 2: 1.15}),
+    "srgan96": Case(srgan, _srgan, none, ("srgan",), {1: 1.0}),
     "sample": Case(dcgan, _replace(_dcgan, width=32), uniform, ("sample",), {}),  # a step is 10,000 images
 }
 

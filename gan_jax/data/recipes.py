@@ -119,13 +119,14 @@ HOLES = {"centre": _centre, "box": _box, "half": _half, "pixels": _pixels, "regi
 
 
 @functools.cache
-def shrunk(source: Source, factor: int, way: Literal["area", "bicubic"] = "area") -> Source:
+def shrunk(source: Source, factor: int, way: Literal["area", "bicubic", "matlab"] = "area") -> Source:
     """Return the source for super-resolution: `source` [h / factor, w / factor, c] is x made smaller.
 
     "area" is the mean of the pixels that fall together, rounded (half up). "bicubic" is Pillow's, bit for bit: Keys'
-    kernel with a = -1/2, widened by `factor` against aliasing, which is MATLAB's `imresize`, too, but for the border
-    (Pillow leaves out what lies beyond, MATLAB mirrors) and for being rounded after each axis instead of once. Raises
-    UserError where x is no picture, or its sides aren't whole multiples of `factor`.
+    kernel with a = -1/2, widened by `factor` against aliasing. "matlab" is `imresize`, by which super-resolution is
+    measured: the same kernel, but the border is mirrored, where Pillow leaves out what lies beyond, and columns come
+    before rows. Both round after each axis (MATLAB doesn't where pictures are floats). Raises UserError where x is no
+    picture, or its sides aren't whole multiples of `factor`.
     """
     _suit(source, "shrunk", PICTURES, "source")
 
@@ -133,9 +134,11 @@ def shrunk(source: Source, factor: int, way: Literal["area", "bicubic"] = "area"
         *frames, h, w, c = split.shape
         if factor < 2 or h % factor or w % factor:
             raise UserError(f"{source.name} is {h}x{w}: a factor of 2 or more has to divide both; data.cut cuts it so.")
+        if way == "matlab" and factor > 16:
+            raise UserError(f"pictures are shrunk as by MATLAB by a factor of up to 16, not {factor}.")
         return {"source": Field((*frames, h // factor, w // factor, c), split.kind)}
 
-    smaller = {"area": filters.area, "bicubic": filters.bicubic}[way]
+    smaller = {"area": filters.area, "bicubic": filters.bicubic, "matlab": filters.matlab}[way]
     change = lambda batch, *_: {"source": _decoded(smaller(colours.levels(batch["x"]), factor))}
     return _wrapped(source, "shrunk", fields, change)
 

@@ -1,6 +1,6 @@
 """Trained nets that stay as they are, for games in which D, or a distance, looks at pictures through one of them.
 
-They are convolutions, so pictures may have any size that 8 divides, and gradients run through them to the pictures.
+They are convolutions, so pictures may have any size that they can halve, and gradients run to the pictures.
 """
 
 from typing import Any, NamedTuple
@@ -48,7 +48,7 @@ def load(name: str, live=lambda steps: classifier.Silent()) -> Frozen:
 def _load(name, live):
     if name == "vgg16":
         mean, std = 2 * np.float32(vgg.MEAN) - 1, 2 * np.float32(vgg.STD)  # of pictures in [-1, 1]
-        return Frozen(vgg.load()[:8], (2, 4, 7), 5, tuple(mean), tuple(std))
+        return Frozen(vgg.load(), (2, 4, 7, 10), 5, tuple(mean), tuple(std))
     with jax.ensure_compile_time_eval():
         of = jax.tree.map(np.asarray, classifier.load(data.load(name), live).params["params"])
     return Frozen([(of[layer]["kernel"], of[layer]["bias"]) for layer in ("Conv_0", "Conv_1")], (1,), 2)
@@ -57,8 +57,9 @@ def _load(name, live):
 def seen(net: Frozen, x, depth=0):
     """Return what a net sees of pictures x [b, h, w, c] in [-1, 1]: [b, n, m, o], after a ReLU.
 
-    Grey ones are seen as in colours. depth: through how many convolutions, by default as many as the net says. h and w
-    are multiples of 8. Raises UserError where pictures in colours meet a net that knows grey ones alone.
+    Grey ones are seen as in colours. depth: through how many convolutions, by default as many as the net says, at most
+    13 of VGG16. h and w are multiples of 8, from the 11th on of 16. Raises UserError where pictures in colours meet a
+    net that knows grey ones alone.
     """
     channels, row = net.layers[0][0].shape[2], lambda a: jnp.asarray(a, x.dtype).reshape(1, 1, 1, -1)
     if x.shape[3] not in (1, channels):

@@ -26,15 +26,17 @@ def sides(name):
     case = vs_torch.CASES[name]
     size = {} if case.cfg.dataset == "ring8" else {"dataset": OTHERS.get(name, "noise16")}
     size |= {"depth": 1, "width": 2, "batch_size": 4} if name == "cyclegan64" else {}
+    size |= {"crop": 16, "blocks": 1, "d_levels": 1, "d_width": 2} if name == "srgan96" else {}
     case = case._replace(seeds=min(case.seeds, 4))
     cfg = dataclasses.replace(case.cfg, **SMALL | size)
     return (vs_torch.sampling if name == "sample" else vs_torch.training)(case, cfg, ("eager",))
 
 
 FAST = "ring-k10-seeds8", "dcgan32", "wgan_gp", "conv-k5", "r3gan", "pix2pix128", "sample"
+SLOW = "cyclegan64", "srgan96"
 
 
-@pytest.mark.parametrize("name", [*FAST, pytest.param("cyclegan64", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
 def test_equal(name):
     """One update agrees in weights, moments and average, and both sides go on from there."""
     pytest.importorskip("torch", reason=REASON)

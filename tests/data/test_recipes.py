@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
@@ -99,6 +100,7 @@ RECIPES = {
     "masked region": lambda: data.masked(pictures(12, 16, 3), "region", 0.3, 0.2),
     "shrunk": lambda: data.shrunk(pictures(12, 16, 3), 4),
     "shrunk bicubic": lambda: data.shrunk(pictures(2, 12, 16, 3, kind="video"), 2, "bicubic"),
+    "shrunk matlab": lambda: data.shrunk(pictures(12, 16, 3), 4, "matlab"),
     "grey": lambda: data.grey(pictures(12, 16, 3)),
     "edges": lambda: data.edges(pictures(12, 16, 3)),
     "edges thin": lambda: data.edges(pictures(12, 16, 3), True),
@@ -255,6 +257,31 @@ def test_bicubic_is_pillow_s(factor, c):
         np.testing.assert_array_equal(small, theirs.reshape(small.shape))
 
 
+def keys(t):
+    """Keys' kernel (1981) with a = -1/2, in fractions."""
+    t = abs(t)
+    return (3 * t**3 - 5 * t**2 + 2) / 2 if t <= 1 else (-(t**3) + 5 * t**2 - 8 * t + 4) / 2 if t <= 2 else 0
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_matlab_s_bicubic_is_exact(factor):
+    """In fractions, pixel by pixel: columns first, what lies beyond the border mirrored, halves up after each axis."""
+
+    def smaller(row):
+        mirrored, made = [*row, *row[::-1]], []
+        for i in range(len(row) // factor):
+            taps = range(factor * i - 2 * factor, factor * i + 3 * factor)
+            weights = [keys(Fraction(2 * (k - factor * i) - factor + 1, 2 * factor)) for k in taps]
+            total = sum(w * mirrored[k % len(mirrored)] for k, w in zip(taps, weights, strict=True)) / sum(weights)
+            made.append(min(max(math.floor(total + Fraction(1, 2)), 0), 255))
+        return made
+
+    source = data.shrunk(pictures(12, 24, 1, n=2), factor, "matlab")
+    for v, small in zip(source.whole()["x"], levels(made(source)["source"]), strict=True):
+        columns = np.array([smaller(column) for column in v[..., 0].T.tolist()]).T
+        np.testing.assert_array_equal(small[..., 0], [smaller(row) for row in columns.tolist()])
+
+
 @pytest.mark.parametrize("factor", [2, 3, 4, 6])
 def test_area_is_the_mean(factor):
     """The mean of each square, rounded half up: in plain numbers, and by Pillow's `reduce`, which divides by 4 and 16."""
@@ -284,6 +311,8 @@ def test_a_factor_that_does_not_divide(factor):
     """It is named with the sides."""
     with pytest.raises(UserError, match="hand is 12x16: a factor of 2 or more has to divide both"):
         data.shrunk(pictures(12, 16, 3), factor)
+    with pytest.raises(UserError, match="shrunk as by MATLAB by a factor of up to 16, not 32"):  # of whole numbers
+        data.shrunk(pictures(32, 64, 3), 32, "matlab")
 
 
 # Colours
