@@ -7,15 +7,12 @@ from typing import Literal
 from benchmarks import harness
 from experiments.restoration import completion
 from gan_jax.run import log
-from gan_jax.run.config import Count
 
 WAYS = {"hole": "the mean colour", "smooth": "the smoothest surface", "ours": "C", "blended": "C, blended in"}
 
 
 def main(
     preset: Literal[*completion.PRESETS] = "default",
-    steps: Count = 0,
-    t_c: int = -1,
     flags: str = "",
     out: str = "benchmarks/quality/results",
     runs: str = "runs/defaults",
@@ -24,20 +21,19 @@ def main(
 
     Args:
         preset: of the experiment.
-        steps: of all phases [the preset's].
-        t_c: of the first [the preset's].
-        flags: more flags of the run, as one word: --flags="--alpha=1e-3 --gpu".
+        flags: flags of the run, as one word: --flags="--alpha=1e-3 --gpu".
         out: folder of completion_PRESET.jsonl, .md and .png.
         runs: folder of the runs; `python -m benchmarks defaults completion` takes up that of `default`.
     """
-    cfg = completion.PRESETS[preset]
-    steps, t_c = steps or cfg.steps, cfg.t_c if t_c < 0 else t_c
-    folder = Path(runs, "completion" if preset == "default" else f"completion_{preset}")
-    given = [f"--preset={preset}", f"--t-c={t_c}", "--seeds=1", *harness.words(flags)]
+    cfg, folder = (
+        completion.PRESETS[preset],
+        Path(runs, "completion" if preset == "default" else f"completion_{preset}"),
+    )
     kinds = "psnr/", "l1/", "l2/", "named/"
     score = lambda run: {name: value for name, value in run.results.items() if name.startswith(kinds)}
-    rows = harness.scored(completion, given, folder, (t_c, steps), score)
-    protocol = harness.with_flags(f"{cfg.dataset}, {preset}, {steps} steps, seed 0", flags)
+    given = [f"--preset={preset}", "--seeds=1", *harness.words(flags)]
+    rows = harness.scored(completion, given, folder, (cfg.t_c, cfg.steps), score)
+    protocol = harness.with_flags(f"{cfg.dataset}, {preset}, {cfg.steps} steps, seed 0", flags)
     of = {"protocol": protocol, "trained": harness.trained_by(folder)}
     harness.record(f"completion_{preset}", [of, *rows], out)
     Path(out, f"completion_{preset}.md").write_text(f"{protocol}\n\n{tell(rows)}\n")

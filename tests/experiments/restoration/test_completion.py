@@ -51,20 +51,23 @@ def complete(p, stats, x):
     return 2 * oracle.sigmoid(conv(p["Conv_7"], x)) - 1, {"batch_stats": new}
 
 
-def window(x, mask):
-    """The 8 x 8 around the hole of each picture, inside of it."""
-    cut = []
-    for one, hole in zip(x, np.asarray(mask), strict=True):
-        rows, columns = (np.flatnonzero(hole[..., 0].any(axis)) for axis in (1, 0))
-        at = [int(np.clip((along[0] + along[-1] + 1 - 8) // 2, 0, 16 - 8)) for along in (rows, columns)]
-        cut.append(one[at[0] : at[0] + 8, at[1] : at[1] + 8])
-    return jnp.stack(cut)
+def corner(mask):
+    """Where the 8 x 8 around the hole of each picture begins, inside of it: [n, (y, x)]."""
+    found = []
+    for hole in mask[..., 0]:
+        rows, columns = (np.flatnonzero(hole.any(axis)) for axis in (1, 0))
+        found.append([int(np.clip((along[0] + along[-1] + 1 - 8) // 2, 0, 16 - 8)) for along in (rows, columns)])
+    return np.array(found)
 
 
-def score(p, stats, x, mask):
+def window(x, at):
+    return jnp.stack([jax.lax.dynamic_slice(one, (*i, 0), (8, 8, x.shape[3])) for one, i in zip(x, at, strict=True)])
+
+
+def score(p, stats, x, at):
     """Two layers see the picture, one sees the window."""
     found, new = [], {}
-    for i, (one, layers) in enumerate(((x, 2), (window(x, mask), 1))):
+    for i, (one, layers) in enumerate(((x, 2), (window(x, at), 1))):
         q, of, inner = p[f"Seen_{i}"], stats[f"Seen_{i}"], {}
         for k in range(layers):
             one = normed(q, of, inner, conv(q[f"Conv_{k}"], one, 2))
@@ -92,33 +95,45 @@ def cross_entropy(made, y):
     return jnp.where(y >= 0, said, 0).sum() / (y >= 0).sum()
 
 
+def filled(params, g, x, mask):
+    """A picture whose hole C filled; its new statistics."""
+    seen = jnp.concatenate([x * (1 - mask) + COLOUR * mask, mask], 3)
+    made, stats = complete(params, g.stats["batch_stats"], seen)
+    return x * (1 - mask) + made * mask, stats
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def c_update(both, g, d, x, mask, y, at, alpha):
+    def loss(params):
+        made, stats = filled(params, g, x, mask)
+        error = (((made + 1) / 2 - (x + 1) / 2) ** 2 * mask).sum() / x.size
+        if not both:
+            return error, stats
+        said, _ = score(d.params, d.stats["batch_stats"], made, at)
+        return error - alpha * jnp.log(oracle.sigmoid(said)).mean() + CFG.parsing * cross_entropy(made, y), stats
+
+    return oracle.moved(adadelta, g, loss)
+
+
+@jax.jit
+def d_update(g, d, x, mask, at, uncut):
+    def loss(params):
+        real, stats = score(params, d.stats["batch_stats"], x, uncut)
+        fake, _ = score(params, d.stats["batch_stats"], filled(g.params, g, x, mask)[0], at)
+        return -(jnp.log(oracle.sigmoid(real)) + jnp.log(1 - oracle.sigmoid(fake))).mean(), stats
+
+    return oracle.moved(adadelta, d, loss)
+
+
 def paper(start, batches, alpha=CFG.alpha):
     """A step of C alone, one of D alone, then of both."""
     g, d = oracle.started(*start[2:4])
     for t, (x, mask, y) in enumerate(batches):
-
-        def filled(params):
-            seen = jnp.concatenate([x * (1 - mask) + COLOUR * mask, mask], 3)
-            made, stats = complete(params, g.stats["batch_stats"], seen)
-            return x * (1 - mask) + made * mask, stats
-
-        def c_loss(params):
-            made, stats = filled(params)
-            error = (((made + 1) / 2 - (x + 1) / 2) ** 2 * mask).sum() / x.size
-            if t < 1:
-                return error, stats
-            said, _ = score(d.params, d.stats["batch_stats"], made, mask)
-            return error - alpha * jnp.log(oracle.sigmoid(said)).mean() + CFG.parsing * cross_entropy(made, y), stats
-
-        def d_loss(params):
-            real, stats = score(params, d.stats["batch_stats"], x, np.concatenate([mask[1:], mask[:1]]))
-            fake, _ = score(params, d.stats["batch_stats"], filled(g.params)[0], mask)
-            return -(jnp.log(oracle.sigmoid(real)) + jnp.log(1 - oracle.sigmoid(fake))).mean(), stats
-
+        at = corner(mask)
         if t >= 1:
-            d = oracle.moved(adadelta, d, d_loss)
+            d = d_update(g, d, x, mask, at, np.concatenate([at[1:], at[:1]]))
         if t != 1:
-            g = oracle.moved(adadelta, g, c_loss)
+            g = c_update(t > 1, g, d, x, mask, y, at, alpha)
     return [g, d]
 
 
@@ -187,7 +202,7 @@ def test_windows_hold_the_hole():
     mask = boxes(np.random.default_rng(1), 6)
     x = np.arange(6 * 256, dtype=np.float32).reshape(6, 16, 16, 1)
     found = nets.around(jnp.asarray(x), jnp.asarray(mask), 0.5)
-    np.testing.assert_array_equal(found, window(x, mask))
+    np.testing.assert_array_equal(found, window(x, corner(mask)))
     assert all(set(x[i][mask[i] > 0]) <= set(np.ravel(found[i])) for i in range(6))
 
 
