@@ -25,10 +25,8 @@ def main(
         out: folder of completion_PRESET.jsonl, .md and .png.
         runs: folder of the runs; `python -m benchmarks defaults completion` takes up that of `default`.
     """
-    cfg, folder = (
-        completion.PRESETS[preset],
-        Path(runs, "completion" if preset == "default" else f"completion_{preset}"),
-    )
+    cfg = completion.PRESETS[preset]
+    folder = Path(runs, "completion" if preset == "default" else f"completion_{preset}")
     kinds = "psnr/", "l1/", "l2/", "named/"
     score = lambda run: {name: value for name, value in run.results.items() if name.startswith(kinds)}
     given = [f"--preset={preset}", "--seeds=1", *harness.words(flags)]

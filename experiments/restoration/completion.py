@@ -49,7 +49,7 @@ class Config:
     batch_size: Count = 8  # pictures a step
     alpha: float = 4e-4  # weight of -log D in C's loss
     parsing: float = 0.0  # weight of the cross-entropy of labels of pixels in C's loss
-    unlabelled: int = -1  # the label of pixels that nobody labelled
+    unlabelled: int = 255  # the label of pixels that nobody labelled
     width: Count = 16  # channels of the first layers of C and of D
     features: Count = 256  # of the picture, and of the window, by which D judges
     layers: Depth = 2  # of C at a quarter of the size, before the dilated ones and after them

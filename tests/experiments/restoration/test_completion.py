@@ -91,8 +91,8 @@ LABELS = np.array([[1.0, -2.0, 0.5]])  # logits of what the segmenter sees in gr
 def cross_entropy(made, y):
     """Of the pixels whose label is known."""
     logits = made @ LABELS
-    said = jnp.log(jnp.exp(logits).sum(-1)) - jnp.take_along_axis(logits, jnp.maximum(y, 0)[..., None], 3)[..., 0]
-    return jnp.where(y >= 0, said, 0).sum() / (y >= 0).sum()
+    said = jnp.log(jnp.exp(logits).sum(-1)) - jnp.take_along_axis(logits, jnp.minimum(y, 2)[..., None], 3)[..., 0]
+    return jnp.where(y < 255, said, 0).sum() / (y < 255).sum()
 
 
 def filled(params, g, x, mask):
@@ -156,7 +156,7 @@ def test_step_is_the_paper_s(monkeypatch):
     draw = np.random.default_rng(0)
     with jax.enable_x64(True):
         batches = [
-            (draw.uniform(-1, 1, (3, 16, 16, 1)), boxes(draw, 3), draw.integers(-1, 3, (3, 16, 16))) for _ in range(4)
+            (draw.uniform(-1, 1, (3, 16, 16, 1)), boxes(draw, 3), draw.choice([0, 1, 2, 255], (3, 16, 16))) for _ in range(4)
         ]
         rows = [dict(zip(("x", "mask", "y"), map(jnp.asarray, batch), strict=True)) for batch in batches]
         start, end, _ = oracle.played(completion, CFG, rows)
