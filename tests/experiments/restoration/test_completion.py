@@ -156,7 +156,8 @@ def test_step_is_the_paper_s(monkeypatch):
     draw = np.random.default_rng(0)
     with jax.enable_x64(True):
         batches = [
-            (draw.uniform(-1, 1, (3, 16, 16, 1)), boxes(draw, 3), draw.choice([0, 1, 2, 255], (3, 16, 16))) for _ in range(4)
+            (draw.uniform(-1, 1, (3, 16, 16, 1)), boxes(draw, 3), draw.choice([0, 1, 2, 255], (3, 16, 16)))
+            for _ in range(4)
         ]
         rows = [dict(zip(("x", "mask", "y"), map(jnp.asarray, batch), strict=True)) for batch in batches]
         start, end, _ = oracle.played(completion, CFG, rows)
