@@ -5,8 +5,8 @@ pixel is occluded, o; the result is o r + (1 - o) v. At first G descends the squ
 result, -log D, and the cross-entropy of the person that a net of people F sees. Nobody says where the occlusion is.
 
 Differences from the paper and the authors' code (zhaofang0627/face-deocc-lstm; the formulas are of the code):
-1. Occlusions are boxes of one grey, on faces of which some wear sunglasses anyway; there glasses, masks, hands and more,
-   on the 400,000 faces of CASIA.
+1. Occlusions are boxes of one grey, on faces of which half wear sunglasses anyway; there glasses, masks, hands and
+   more, on the 400,000 faces of CASIA.
 2. F is small and learns the training people beside G; there a GoogLeNet, trained before. D is DCGAN's; there another.
 3. LSTMs have no peepholes; the one in the plane has no forget bias (5 there, on 2x2 patches; twice 1 would pile up).
 4. A patch is as large as its step, and one twice as large, shrunk, is read beside it; the code's sides leave gaps.
