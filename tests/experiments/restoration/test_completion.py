@@ -184,7 +184,7 @@ def test_the_published_nets():
 def test_pictures_of_any_size(shape):
     x, mask = jnp.zeros((2, *shape)), jnp.ones((2, *shape[:2], 1))
     key, seen = jax.random.key(0), jnp.concatenate([x, mask], 3)
-    assert jax.eval_shape(nets.C(2).init_with_output, key, seen)[0].shape == x.shape
+    assert jax.eval_shape(nets.C(2, 0, (2,)).init_with_output, key, seen)[0].shape == x.shape
     assert jax.eval_shape(nets.D(4, 2).init_with_output, key, x, mask)[0].shape == (2,)
 
 
