@@ -32,6 +32,7 @@ import optax
 
 from gan_jax import UserError, data
 from gan_jax.game import Player, create, descend, forward, losses, rng
+from gan_jax.metrics import inpainting
 from gan_jax.nets import context_encoder
 from gan_jax.run import Count, Decay, Picture, Setup, Share, program
 
@@ -159,9 +160,7 @@ def measure(cfg, state, key, train, test):
     made = {"ours": filled(cfg, state, batch), "mean_colour": mean(seen, 1 - mask) * mask + seen}
     found = {}
     for name, y in made.items():
-        l1, l2 = (mean(error, mask).mean((1, 2, 3)) for error in (jnp.abs(y - x) / 2, (y - x) ** 2 / 4))  # [b]
-        psnr = -10 * jnp.log10(jnp.maximum(l2, 1e-10))
-        found |= {f"psnr/{name}": psnr.mean(), f"l1/{name}": l1.mean(), f"l2/{name}": l2.mean()}
+        found |= {f"{what}/{name}": error for what, error in inpainting.errors(y, x, mask).items()}
     rows = {"with a hole": seen, "L2 and D" if cfg.adversarial else "L2 alone": made["ours"], "truth": x}
     return found | {"holes": Picture(jnp.stack([row[:12] for row in rows.values()]), "image", tuple(rows))}
 

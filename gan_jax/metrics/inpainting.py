@@ -33,3 +33,14 @@ def psnr(x, y, where=None):
     where = jnp.ones_like(x[..., :1]) if where is None else jnp.asarray(where).astype(x.dtype)
     errors = (where * (x - y) ** 2).sum((1, 2, 3)) / (where.sum((1, 2, 3)) * x.shape[-1])
     return 10 * jnp.log10(4 / errors)
+
+
+def errors(made, x, mask):
+    """Return {"psnr", "l1", "l2"}: how far pictures are from x in their hole [n, h, w, 1], each a mean over pictures.
+
+    l1 and l2 are means over the hole's pixels and channels of the distance and its square, in pictures in [0, 1]; psnr
+    is -10 log10 of l2 of each picture, in dB.
+    """
+    within = lambda error: (mask * error).sum((1, 2, 3)) / (mask.sum((1, 2, 3)) * x.shape[3])  # [n]
+    l1, l2 = within(jnp.abs(made - x) / 2), within(((made - x) / 2) ** 2)
+    return {"psnr": (-10 * jnp.log10(l2 + 1e-10)).mean(), "l1": l1.mean(), "l2": l2.mean()}

@@ -82,11 +82,15 @@ def _train(net, source, unlabelled, live, name=""):
     """Return the averaged parameters of a net that learned the labels of pixels."""
 
     def loss(params, batch, key, i):
-        each = optax.softmax_cross_entropy_with_integer_labels(net.apply(params, batch["x"]), batch["y"])
-        known = batch["y"] != unlabelled
-        return (each * known).sum() / jnp.maximum(known.sum(), 1)
+        return cross_entropy(net.apply(params, batch["x"]), batch["y"], unlabelled)
 
     return classifier.averaged(loss, net, source, min(BATCH, source.n), STEPS, live, name)
+
+
+def cross_entropy(logits, y, unlabelled: int = -1):
+    """Return the cross-entropy of logits [b, h, w, classes] with labels y [b, h, w], over pixels that are labelled."""
+    each, known = optax.softmax_cross_entropy_with_integer_labels(logits, y), y != unlabelled
+    return (each * known).sum() / jnp.maximum(known.sum(), 1)
 
 
 def scores(said: np.ndarray, y: np.ndarray, classes: int, unlabelled: int = -1) -> dict[str, float]:
