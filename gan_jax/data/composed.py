@@ -258,6 +258,7 @@ def enlarged(name: str, base: Source, times: int) -> Source:
         read=lambda indices: larger(base.read(indices)),
         whole=lambda: larger(base.whole()),
         test=base.test and enlarged(name, base.test, times),
+        judge=None,
         fingerprint=base.fingerprint and f"{base.fingerprint}-{times}x",
         nbytes=base.nbytes + base.n * h * w * c * (times**2 - 1),
     )
