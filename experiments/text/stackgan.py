@@ -58,7 +58,7 @@ PRESETS = {
     "emoji": Config("noto_emoji,text=caption,level=char", ratio=4),
     "paper": Config("noto_emoji,text=caption,level=char,size=256", 4, 82_800, 165_600, 64, z_dim=100, text_dim=1024,
                     text_width=256, text_layers=3, text=128, width=128, d_width=64, blocks=4, lr=2e-4, halve=13_800),
-    "tiny": Config("named_digits8", 2, 1, 6, 8, 2.0, 4, 4, 4, text_steps=0, text=4, width=2, d_width=2, blocks=0),
+    "tiny": Config("named_digits8", 2, 1, 6, 16, 2.0, 4, 4, 4, text_steps=0, text=4, width=2, d_width=2, blocks=0),
 }  # fmt: skip
 
 
@@ -80,12 +80,8 @@ def build(cfg):
     h, w, c = data.load(cfg.dataset).shape
     First = stackgan.First((h // cfg.ratio, w // cfg.ratio, c), cfg.z_dim, cfg.text, cfg.width)
     Second = stackgan.Second(cfg.ratio, cfg.text, cfg.width, cfg.blocks)
-    return (
-        First,
-        Second,
-        stackgan.D(cfg.text, cfg.d_width),
-        optax.adam(lambda t: cfg.lr * 0.5 ** (t // cfg.halve), cfg.b1),
-    )
+    tx = optax.adam(lambda t: cfg.lr * 0.5 ** (t // cfg.halve), 0.5)
+    return First, Second, stackgan.D(cfg.text, cfg.d_width), tx
 
 
 def init(cfg, key):
@@ -155,10 +151,8 @@ def measure(cfg, state, key, train, test):
     rows = "data", "stage I", "stage II", "stage II again"
     for name, batch in asked.batches(source, train, test, key).items():
         (one, two), (_, again) = (both(cfg, state, key, batch["text"]) for key in jax.random.split(key))
-        for stage, made, x in (
-            (1, enlarged(one), enlarged(stackgan.smaller(batch["x"], cfg.ratio))),
-            (2, two, batch["x"]),
-        ):
+        low = enlarged(stackgan.smaller(batch["x"], cfg.ratio))
+        for stage, made, x in ((1, enlarged(one), low), (2, two, batch["x"])):
             found |= {f"{of}_{stage}/{name}": s for of, s in asked.shares(source, batch | {"x": x}, made).items()}
         found[f"apart/{name}"] = jnp.sqrt(((two - again) ** 2).mean((1, 2, 3))).mean() / 2  # black and white are 1
         x, text = jnp.stack([batch["x"], enlarged(one), two, again])[:, :8], jnp.stack([batch["text"][:8]] * 4)

@@ -101,7 +101,7 @@ def update(stage, g, d, x, text, t, noise, small, weight):
             total -= jnp.log(p(real[i])) + (mistaken + jnp.log(1 - p(made[i]))) / 2
         return total / B, stats
 
-    return [oracle.moved(oracle.adam, player, loss, CFG.lr, CFG.b1) for player, loss in ((g, l_g), (d, l_d))]
+    return [oracle.moved(oracle.adam, player, loss, CFG.lr, 0.5) for player, loss in ((g, l_g), (d, l_d))]
 
 
 def paper(start, xs, texts, weight):
