@@ -235,8 +235,9 @@ def test_three_steps(name):
 
 
 ONE_D = "ablation", "alternating", "bigan", "cgan", "cogan", "conditional_translation", "dcgan", "dynamics"
-ONE_D += "improved", "infogan", "mrgan", "novel_view", "pacgan", "pix2pix", "simgan", "tpgan", "triangle", "unit"
-ONE_D += "stylegan", "stylegan2", "tips", "unrolled", "unrolled_lstm", "unrolled_modes", "vaegan", "vanilla", "veegan"
+ONE_D += "improved", "infogan", "mrgan", "novel_view", "pacgan", "pix2pix", "reed", "simgan", "tpgan", "triangle"
+ONE_D += "stackgan", "stylegan", "stylegan2", "tips", "unrolled", "unrolled_lstm", "unrolled_modes", "vaegan", "vanilla"
+ONE_D += "unit", "veegan"
 NO_PROBABILITIES = "began", "biggan", "catgan", "cppn", "cyclegan", "dtn", "ebgan", "genegan", "icgan", "lsgan", "r3gan"
 NO_PROBABILITIES += (
     "ian",
