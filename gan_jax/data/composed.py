@@ -259,6 +259,7 @@ def enlarged(name: str, base: Source, times: int) -> Source:
         read=lambda indices: larger(base.read(indices)),
         whole=lambda: larger(base.whole()),
         test=base.test and enlarged(name, base.test, times),
+        judge=None,
         fingerprint=base.fingerprint and f"{base.fingerprint}-{times}x",
         nbytes=base.nbytes + base.n * h * w * c * (times**2 - 1),
     )
@@ -278,6 +279,7 @@ def bits(name: str, base: Source) -> Source:
         read=lambda indices: rows(base.read(indices)),
         whole=lambda: rows(base.whole()),
         test=base.test and bits(name, base.test),
+        judge=None,
         fingerprint=base.fingerprint and f"{base.fingerprint}-bits",
         nbytes=base.nbytes + base.n * size * 3,
     )

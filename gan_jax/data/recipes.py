@@ -469,8 +469,9 @@ def _wrapped(source: Source, name: str, fields: Callable, change: Callable, said
             return batch | change(batch, uniform, held_out)
 
         fingerprint = f"{split.fingerprint}-{said}" if split.fingerprint and said else split.fingerprint
+        judge = None if "modes" in others else split.judge  # neither is known of another x
         return dataclasses.replace(
-            split, fields=split.fields | fields(split), make=make, fingerprint=fingerprint, **others
+            split, fields=split.fields | fields(split), make=make, fingerprint=fingerprint, judge=judge, **others
         )
 
     return dataclasses.replace(of(source, False), test=source.test and of(source.test, True))

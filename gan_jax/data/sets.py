@@ -5,7 +5,7 @@ import os
 import re
 import sys
 
-from gan_jax.data import composed, folder, moving, phrases, records, toys
+from gan_jax.data import composed, folder, moving, named, phrases, records, toys
 from gan_jax.data.source import Source
 from gan_jax.errors import UserError
 
@@ -26,6 +26,9 @@ DATASETS = {
     "coloured_mnist": lambda name: composed.coloured(name, load("mnist")),
     "phrases": phrases.phrases,  # of a small grammar: the embedded text
     "moving_mnist": lambda name: moving.moving_digits(name, load("mnist")),
+    "named_mnist": lambda name: named.named_digits(name, load("mnist,size=16")),
+    "named_digits": lambda name: named.named_digits(name, load("digits")),
+    "named_digits8": lambda name: named.named_digits(name, load("digits,size=4")),  # hardly legible: for tests
     "moving_digits": lambda name: moving.moving_digits(name, load("digits"), frames=16, side=32),
 }
 

@@ -27,5 +27,14 @@ def kept(features: Callable, made: dict, of: tuple, others: tuple) -> dict:
     return found
 
 
+def verified(one: jax.Array, other: jax.Array) -> jax.Array:
+    """Return how well rows i of both [n, d] are told from rows i and j: the share of cosines of others that are lower.
+
+    On average over i it is the area under the curve of true and false positives: 1 at best, 1/2 by chance.
+    """
+    near = _unit(one) @ _unit(other).T
+    return (jnp.diagonal(near)[:, None] > near).sum() / (len(near) * (len(near) - 1))
+
+
 def _unit(x: jax.Array) -> jax.Array:
     return x / (jnp.linalg.norm(x, axis=1, keepdims=True) + 1e-9)

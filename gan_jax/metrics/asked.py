@@ -1,0 +1,55 @@
+"""Whether pictures show what they were asked for."""
+
+from typing import Any, NamedTuple
+
+import jax
+
+from gan_jax import data
+from gan_jax.metrics import classifier
+
+
+class Classified(NamedTuple):
+    """Asks the classifier of a set's labels."""
+
+    source: Any
+
+    @property
+    def classifiers(self) -> tuple:
+        """Return the sources whose classifiers must be trained before `right`."""
+        return (self.source,)
+
+    def right(self, x: jax.Array, y: jax.Array) -> jax.Array:
+        """Return whether pictures x [n, ...] are seen as of these labels y [n]."""
+        return classifier.load(self.source)(x).argmax(1) == y
+
+
+def judge(source: Any) -> Any:
+    """Return what tells whether pictures of a set show what y asks for: `right(x, y)`, and its `classifiers`.
+
+    That is the set's own `judge`, or else its classifier; None where it has no labels or nothing held out.
+    """
+    return source.judge or (Classified(source) if source.classes and source.test else None)
+
+
+def classifiers(source: Any) -> tuple:
+    """Return the sources whose classifiers a set's judge asks; () where it has no judge."""
+    by = judge(source)
+    return by.classifiers if by else ()
+
+
+def batches(source: Any, train: dict, test: dict, key: jax.Array, n: int = 500) -> dict[str, dict]:
+    """Return {"seen": a batch, "held_out": a batch} of up to n rows, of what `measure` is given; for use inside jit.
+
+    train, test: the raw records of the splits, of which an empty one is left out.
+    """
+    found = {"seen": data.batch(source, train, key, 0, min(n, source.n))} if train else {}
+    if test:
+        rows = jax.tree.map(lambda a: a[:n], test)
+        found["held_out"] = source.test.make(rows, key, 0, len(jax.tree.leaves(rows)[0]))
+    return found
+
+
+def shares(source: Any, batch: dict, made: jax.Array) -> dict[str, jax.Array]:
+    """Return {"asked": the share of pictures that show what y asks for, "data": that of the data itself}, or {}."""
+    by = judge(source)
+    return {name: by.right(x, batch["y"]).mean() for name, x in {"asked": made, "data": batch["x"]}.items() if by}
