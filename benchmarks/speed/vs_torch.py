@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +27,7 @@ import tyro
 
 from benchmarks import harness
 from experiments import r3gan, unrolled, wgan_gp
-from experiments.images import dcgan
+from experiments.images import dcgan, progressive, stylegan2
 from experiments.pairs import cyclegan, pix2pix
 from gan_jax import data
 from gan_jax.errors import UserError, first_line
@@ -69,8 +70,9 @@ def uniform(cfg, key, step, b):
 
 def of_critic(cfg, key, step, _):
     z, t = (lambda i, name=name: jax.random.fold_in(rng.at(key, step, name), i) for name in ("z", "penalty"))
-    zs = [rng.normal(z(i), (cfg.batch_size, cfg.z_dim)) for i in range(cfg.critic_steps + 1)]
-    ts = [jax.random.uniform(t(i), (cfg.batch_size, 1, 1, 1)) for i in range(cfg.critic_steps)]  # of x's type
+    n = cfg.d_steps if hasattr(cfg, "d_steps") else cfg.critic_steps
+    zs = [rng.normal(z(i), (cfg.batch_size, cfg.z_dim)) for i in range(n + 1)]
+    ts = [jax.random.uniform(t(i), (cfg.batch_size, 1, 1, 1)) for i in range(n)]  # of x's type
     return [jnp.stack(zs), jnp.stack(ts)]
 
 
@@ -83,6 +85,18 @@ def dropouts(cfg, key, step, b):
     at = rng.at(key, step, "dropout")
     levels = [(i, sides[i][0], cfg.width * 2 ** min(i - 1, 3)) for i in range(len(sides) - 2, 0, -1)][:3]
     return [rng.uniform(jax.random.fold_in(at, i), (b, n, n, c)) for i, n, c in levels]
+
+
+def styles(cfg, key, step, b):
+    (G, *_), found = stylegan2.build(cfg), []
+    pixels = sum((4 * 2 ** ((i + 1) // 2)) ** 2 for i in range(G.layers - 1))  # of all layers
+    for name, n in ("g", b), ("path", max(b // 2, 1)), ("d", b):
+        z, noise = jax.random.split(rng.at(key, step, name))
+        mixed, other, noise = jax.random.split(noise, 3)
+        mixed, first = rng.uniform(mixed, (2,))
+        first = jnp.where(mixed < cfg.mixing, 1 + jnp.floor(first * (G.layers - 1)), G.layers)
+        found += rng.normal(z, (n, cfg.z_dim)), rng.normal(other, (n, cfg.z_dim)), first, rng.normal(noise, (n, pixels))
+    return [*found, rng.normal(rng.at(key, step, "path y"), (max(b // 2, 1), *G.shape))]
 
 
 TOLERANCE = 1e-4  # of the norm of each array; our Adam has an eps_root, which PyTorch's has not
@@ -103,6 +117,8 @@ _images = lambda module, width: _replace(module.PRESETS["images"], dataset="nois
 _kept = _replace(_images(unrolled, 32), remat=False)  # PyTorch's keeps what the way back needs, too
 _pix2pix = _replace(pix2pix.PRESETS["128"], dataset="pairs128", jitter=0.0)
 _cyclegan = _replace(cyclegan.PRESETS["paper"], dataset="noise64", source="noise64", width=32, depth=6, falls=0.0)
+_stylegan2 = _replace(stylegan2.PRESETS["default"], dataset="noise64", d_every=1, g_every=1, ada=False)
+_pggan = _replace(progressive.PRESETS["default"], dataset="noise32", first=16, stable=1, fade=1)  # soon all there
 CASES = {
     "ring-k0": Case(unrolled, _replace(_ring, unroll=0), normal, _both, {}),
     "ring-k5": Case(unrolled, _replace(_ring, unroll=5), normal, _both, {}),
@@ -115,6 +131,8 @@ CASES = {
     "r3gan": Case(r3gan, _images(r3gan, 16), normal, ("r3gan",), {}),
     "pix2pix128": Case(pix2pix, _pix2pix, dropouts, ("pix2pix",), {1: 1.0, 2: 1.15}),
     "cyclegan64": Case(cyclegan, _cyclegan, none, ("cyclegan",), {1: 1.0, 2: 1.15}),
+    "stylegan2": Case(stylegan2, _stylegan2, styles, ("stylegan2",), {1: 1.0, 2: 1.15}),  # both regularisers each step
+    "progressive": Case(progressive, _pggan, of_critic, ("progressive",), {1: 1.0, 2: 1.15}),
     "sample": Case(dcgan, _replace(_dcgan, width=32), uniform, ("sample",), {}),  # a step is 10,000 images
 }
 
@@ -166,9 +184,11 @@ def training(case, cfg, kinds) -> dict[str, Callable]:
 def updated(case, cfg, game, state, keys, feed):
     """Return (state before, state after, (*batch, *noise)) of our update, the sixth, so that Adam has seen something.
 
-    In float64: a lookahead through Adam can leave two digits of float32, in either library.
+    In float64, what is drawn too: a lookahead through Adam can leave two digits of float32, in either library.
     """
     from benchmarks import torch_steps
+
+    double = lambda key, shape=(): jax.random.normal(key, shape, jnp.float32).astype(jnp.float64)
 
     source, b = game.setup.source, game.setup.batch_size
 
@@ -179,7 +199,7 @@ def updated(case, cfg, game, state, keys, feed):
         seen = *torch_steps.seen(batch), *case.noise(cfg, key, state.step, b)
         return game.step(state, batch)[0]._replace(key=0), seen
 
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), mock.patch.object(rng, "normal", double):
         update, after = jax.jit(one if case.seeds == 1 else jax.vmap(one)), cast(state._replace(key=state.step), float)
         for _ in range(5):
             before, (after, seen) = after, sharding.to_host(update(after, keys))

@@ -11,7 +11,13 @@ from gan_jax import UserError, data
 
 REASON = 'PyTorch, to hold our steps against: pip install "gan_jax[bench]"'
 SMALL = {"width": 4, "batch_size": 8}
-OTHERS = {"r3gan": "noise8", "pix2pix128": "pairs16", "cyclegan64": "noise64"}
+OTHERS = {"r3gan": "noise8", "stylegan2": "noise8", "progressive": "noise8"}
+OTHERS |= {"pix2pix128": "pairs16", "cyclegan64": "noise64"}
+SIZES = {
+    "cyclegan64": {"depth": 1, "width": 2, "batch_size": 4},
+    "stylegan2": {"most": 6, "z_dim": 4, "group": 2, "batch_size": 4},
+    "progressive": {"d_width": 4, "first": 4, "z_dim": 4, "group": 2, "batch_size": 4},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +31,7 @@ def sides(name):
     """Return what would be timed, of a small case; it is held equal before."""
     case = vs_torch.CASES[name]
     size = {} if case.cfg.dataset == "ring8" else {"dataset": OTHERS.get(name, "noise16")}
-    size |= {"depth": 1, "width": 2, "batch_size": 4} if name == "cyclegan64" else {}
+    size |= SIZES.get(name, {})
     case = case._replace(seeds=min(case.seeds, 4))
     cfg = dataclasses.replace(case.cfg, **SMALL | size)
     return (vs_torch.sampling if name == "sample" else vs_torch.training)(case, cfg, ("eager",))
@@ -34,7 +40,10 @@ def sides(name):
 FAST = "ring-k10-seeds8", "dcgan32", "wgan_gp", "conv-k5", "r3gan", "pix2pix128", "sample"
 
 
-@pytest.mark.parametrize("name", [*FAST, pytest.param("cyclegan64", marks=pytest.mark.slow)])
+SLOW = "cyclegan64", "stylegan2", "progressive"
+
+
+@pytest.mark.parametrize("name", [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
 def test_equal(name):
     """One update agrees in weights, moments and average, and both sides go on from there."""
     pytest.importorskip("torch", reason=REASON)
