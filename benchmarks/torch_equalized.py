@@ -1,7 +1,8 @@
 """The nets with equalised rates as a careful PyTorch user writes them, for torch_steps.py: StyleGAN2's and PGGAN's.
 
 As there, nets are functions of {name: tensor} with the names of ours. A convolution that enlarges has its kernel in the
-layout of `conv_transpose2d`. Filters are convolutions of each channel by itself.
+layout of `conv_transpose2d`. Filters are convolutions of each channel by itself, which PyTorch differentiates once more
+channel after channel, so they say their gradients themselves.
 """
 
 import functools
@@ -54,9 +55,24 @@ def _taps(channels, gain, like):
     return (gain * torch.outer(one, one)).expand(channels, 1, 4, 4).contiguous()
 
 
-def _filtered(x, gain=1.0, resize=F.conv2d, **more):
-    c = x.shape[1]
-    return resize(x, _taps(c, gain, (x.dtype, x.device)), groups=c, **more)
+class _Filter(torch.autograd.Function):
+    @staticmethod
+    def forward(x, taps, stride, padding, up):
+        return (F.conv_transpose2d if up else F.conv2d)(x, taps, None, stride, padding, groups=len(taps))
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        _, *ctx.others = inputs
+
+    @staticmethod
+    def backward(ctx, grad):
+        *others, up = ctx.others
+        return _Filter.apply(grad, *others, not up), None, None, None, None
+
+
+def _filtered(x, gain=1.0, stride=1, padding=0, up=False):
+    """Return x [b, c, h, w] filtered; stride: that many times smaller or, up, larger."""
+    return _Filter.apply(x, _taps(x.shape[1], gain, (x.dtype, x.device)), stride, padding, up)
 
 
 def _act(x):
@@ -106,7 +122,7 @@ def synthesis(p, styles, noise):
     picture = colours(0, x)
     for i in range(1, styles.shape[1] // 2):
         x = layer(2 * i, layer(2 * i - 1, x, up=True))
-        picture = _filtered(picture, 4.0, F.conv_transpose2d, stride=2, padding=1) + colours(i, x)
+        picture = _filtered(picture, 4.0, stride=2, padding=1, up=True) + colours(i, x)
     return picture
 
 

@@ -330,14 +330,12 @@ def _styled(cfg, g, n, noise):
 
     noise: (latents, those that are mixed in, from which layer on, noise), drawn where it is not given.
     """
-    layers, size = (
-        2 * sum("ToRGB" in name and name.endswith("_0.kernel") for name in g.params),
-        len(g.params["Synthesis_0.const"]),
-    )
+    layers = 2 * sum("ToRGB" in name and name.endswith("_0.kernel") for name in g.params)
     if noise:
         z, other, first, noise = noise
     else:
-        pixels = sum((size * 2 ** ((i + 1) // 2)) ** 2 for i in range(layers - 1))
+        first = len(g.params["Synthesis_0.const"])
+        pixels = sum((first * 2 ** ((i + 1) // 2)) ** 2 for i in range(layers - 1))
         z, other, noise = (torch.randn(n, k, device=DEVICE) for k in (cfg.z_dim, cfg.z_dim, pixels))
         first = random.randrange(1, layers) if random.random() < cfg.mixing else layers
     style, first = equalized.mapping(g.params, z), int(first)
