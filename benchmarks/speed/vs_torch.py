@@ -329,7 +329,7 @@ def main(
         batch_size: rows of data and noise [each case's own].
         steps: updates a timing [about half a second's worth].
         repeats: timings, of which median, least and most are shown.
-        out: folder of vs_torch.jsonl and vs_torch.png.
+        out: folder of vs_torch.jsonl and vs_torch.png, which shows the last timing of each case, of earlier runs too.
     """
     try:
         import torch  # noqa: F401
@@ -347,8 +347,8 @@ def main(
                 rows += process.submit(measured, name, cfg, kinds, steps, repeats, check).result()
             print(f"{name}, {count} threads: done", file=sys.stderr, flush=True)
     harness.table(HEAD, [cells(row) for row in rows])
-    chart(rows, f"{out}/vs_torch.png")
     harness.record("vs_torch", [row | changes for row in rows], out)
+    chart(newest(harness.recorded("vs_torch", out), changes), f"{out}/vs_torch.png")
 
 
 HEAD = ("case", "threads", "PyTorch's step", "ms", "CPU ms", "PyTorch ms", "CPU ms", "ratio: median (least-most)")
@@ -362,6 +362,15 @@ def cells(row) -> tuple:
     target = f"{row['target']}: {met}" if row["target"] else ""
     step = row["torch_step"] + f", {row['kind']}" * (row["kind"] != "eager")
     return row["case"], row["threads"], step, *ms, spread(row["ratio"]), spread(row["cpu_ratio"]), target
+
+
+def newest(lines, changes) -> list[dict]:
+    """Return the last row of each step and number of threads with these changes, in the order of the cases."""
+    found = {}
+    for row in (row for rows in lines for row in rows):
+        if row["case"] in CASES and all(row.get(name) == changes.get(name) for name in ("width", "batch_size")):
+            found[row["case"], row["threads"], row["torch_step"], row["kind"]] = row
+    return sorted(found.values(), key=lambda row: (list(CASES).index(row["case"]), row["threads"]))
 
 
 def chart(rows, file):

@@ -80,6 +80,14 @@ def test_command(tmp_path, capfd, monkeypatch):
     assert (tmp_path / "vs_torch.png").stat().st_size > 1000
 
 
+def test_the_chart_has_the_last_timing_of_each():
+    """Of all lines, in the order of the cases; not those of other widths, or of cases that are no more."""
+    row = lambda case, ms, **more: {"case": case, "threads": 1, "torch_step": "a", "kind": "eager", "ms": ms} | more
+    lines = [[row("dcgan32", 1), row("gone", 2)], [row("dcgan32", 3), row("ring-k0", 4), row("ring-k0", 5, width=8)]]
+    assert [one["ms"] for one in vs_torch.newest(lines, {})] == [4, 3]
+    assert [one["ms"] for one in vs_torch.newest(lines, {"width": 8})] == [5]
+
+
 def test_cores():
     """More threads than there are cores."""
     pytest.importorskip("torch", reason=REASON)
