@@ -7,12 +7,14 @@ Each step takes x (and what else a batch holds), and draws its noise unless that
 
 import math
 import random
+import re
 
 import jax
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from benchmarks import torch_equalized as equalized
 from gan_jax import game
 
 DEVICE = "cuda" if jax.default_backend() == "gpu" else "cpu"
@@ -24,16 +26,22 @@ def tensor(a):
     return a.movedim(-1, -3) if a.ndim >= 4 else a
 
 
+ENLARGES = re.compile(r"^up_|Layer_\d*[13579]\.ModulatedConv")  # convolutions over pixels with zeros between
+
+
 def weights(tree) -> dict[str, torch.Tensor]:
     """Return the arrays of a net of ours, or those [seeds, ...] of several perceptrons, in PyTorch's layouts."""
     named = {}
     for path, a in jax.tree_util.tree_leaves_with_path(tree):
         name, a = ".".join(k.key for k in path), torch.from_numpy(np.array(a)).to(DEVICE)
-        if "Conv" in name and name.endswith("kernel"):  # [h, w, in, out]
-            a = a.permute(2, 3, 0, 1) if "ConvTranspose" in name else a.permute(3, 2, 0, 1)
+        kernel = name.endswith("kernel")
+        if kernel and a.ndim == 4:  # [h, w, in, out]
+            a = a.flip(0, 1) if ENLARGES.search(name) else a
+            transposed = "ConvTranspose" in name or ENLARGES.search(name)
+            a = a.permute(2, 3, 0, 1) if transposed else a.permute(3, 2, 0, 1)
             double = a.dtype == torch.float64  # PyTorch's convolution in float64 refuses the other form
             a = a.contiguous(memory_format=torch.contiguous_format if double else torch.channels_last)
-        named[name] = a.mT.contiguous() if name.endswith("kernel") and "Conv" not in name else a
+        named[name] = a.mT.contiguous() if kernel and a.ndim < 4 else a
     return named
 
 
@@ -71,8 +79,11 @@ def descend(loss, *players):
 
 
 def of(state) -> dict:
-    """Return the players of a state of ours by their names, in its order."""
-    return {name: own for name, own in state._asdict().items() if isinstance(own, game.Player)}
+    """Return the players of a state of ours by their names, in its order; G's statistics have the mean path length."""
+    found = {name: own for name, own in state._asdict().items() if isinstance(own, game.Player)}
+    if hasattr(state, "path"):
+        found["g"] = found["g"]._replace(stats=found["g"].stats | {"path": state.path})
+    return found
 
 
 def players(cfg, state) -> list[Player]:
@@ -89,6 +100,8 @@ def difference(cfg, state, others):
     for (name, own), other in zip(of(state).items(), others, strict=True):
         adam = own.opt[0]
         pairs = {"weights": (own.params, other.params), "m": (adam.mu, other.m), "v": (adam.nu, other.v)}
+        # PyTorch's batch norm keeps another variance, over n - 1
+        pairs["statistics"] = {k: v for k, v in own.stats.items() if k != "batch_stats"}, other.stats
         if name == "g" and getattr(cfg, "ema", 0):
             pairs["average"] = state.g_ema[0], other.average
         for kind, (ours, theirs) in pairs.items():
@@ -332,6 +345,74 @@ def r3gan(cfg, g, d, x, z=None):
     g.descend(g_loss)
     d.descend(d_loss)
     g.average_in(0.5 ** (1 / max(cosine(0.0, cfg.ema), 1e-8)))
+
+
+def _styled(cfg, g, n, noise):
+    """Return (styles [n, layers, w], the noise of all layers) of new latents, and renew the mean style.
+
+    noise: (latents, those that are mixed in, from which layer on, noise), drawn where it is not given.
+    """
+    layers = 2 * sum("ToRGB" in name and name.endswith("_0.kernel") for name in g.params)
+    if noise:
+        z, other, first, noise = noise
+    else:
+        first = len(g.params["Synthesis_0.const"])
+        pixels = sum((first * 2 ** ((i + 1) // 2)) ** 2 for i in range(layers - 1))
+        z, other, noise = (torch.randn(n, k, device=DEVICE) for k in (cfg.z_dim, cfg.z_dim, pixels))
+        first = random.randrange(1, layers) if random.random() < cfg.mixing else layers
+    style, first = equalized.mapping(g.params, z), int(first)
+    g.stats["average.style"].lerp_(style.detach().mean(0), 0.005)
+    styles = style[:, None].expand(-1, layers, -1)
+    if first < layers:
+        mixed = equalized.mapping(g.params, other)[:, None].expand(-1, layers - first, -1)
+        styles = torch.cat([styles[:, :first], mixed], 1)
+    return styles, noise
+
+
+def stylegan2(cfg, g, d, x, *noise):
+    """With both regularisers in every step."""
+    every, t = cfg.g_every / (cfg.g_every + 1), g.t // 2
+    for player in (g, d):
+        player.opt.param_groups[0].update(lr=cfg.lr * every, betas=(0.0, 0.99**every))
+    score = lambda x: equalized.stylegan2_d(d.params, x, cfg.group)
+    drawn = lambda n, noise: equalized.synthesis(g.params, *_styled(cfg, g, n, noise))
+
+    g.descend(F.softplus(-score(drawn(len(x), noise[:4]))).mean())
+
+    styles, of_layers = _styled(cfg, g, max(len(x) // 2, 1), noise[4:8])
+    made = equalized.synthesis(g.params, styles, of_layers)
+    y = noise[12] if noise else torch.randn_like(made)
+    (slope,) = torch.autograd.grad((made * y).sum() / math.sqrt(made[0, 0].numel()), styles, create_graph=True)
+    length = slope.square().sum(2).mean(1).sqrt()
+    mean = torch.lerp(g.stats["path"], length.mean(), 0.01)
+    g.stats["path"] = mean.detach()
+    g.descend(cfg.g_every * cfg.path * (length - mean).square().mean() + 0 * made[0, 0, 0, 0])  # a gradient for all
+
+    with torch.no_grad():
+        fake = drawn(len(x), noise[8:12])
+    d.descend((F.softplus(-score(x)) + F.softplus(score(fake))).mean())
+
+    x = x.detach().requires_grad_()
+    real_score = score(x)
+    d.descend(cfg.d_every * cfg.gamma / 2 * _slope(real_score, x).mean() + 0 * real_score[0])
+    half_life = min(cfg.ema, cfg.ramp * len(x) * t) if cfg.ramp else cfg.ema
+    g.average_in(0.5 ** (len(x) / max(half_life, 1e-8)))
+
+
+def progressive(cfg, g, d, x, zs=None, ts=None):
+    """Of the last level, once it is there; one update of D."""
+    z, other = (normal(cfg, x), normal(cfg, x)) if zs is None else zs
+    t = torch.rand(len(x), 1, 1, 1, device=DEVICE) if ts is None else ts[0]
+    score = lambda x: equalized.progressive_d(d.params, x, cfg.group)
+    drawn = lambda z: equalized.progressive_g(g.params, z, x.shape[-1])
+    with torch.no_grad():
+        fake = drawn(z)
+    between = torch.lerp(fake, x, t).requires_grad_()
+    penalty = (_slope(score(between), between).sqrt() / cfg.target - 1).square()
+    real_score = score(x)
+    d.descend((score(fake) - real_score + cfg.penalty * penalty + cfg.drift * real_score.square()).mean())
+    g.descend(-score(drawn(other)).mean())
+    g.average_in(cfg.ema)
 
 
 def adam(cfg, lr, p, m, v, t, grads):

@@ -3,9 +3,9 @@
 The same nets, batch and optimiser on both sides. Ours is the experiment's own step in the loop that `fit` runs, with
 its batches; PyTorch's is benchmarks/torch_steps.py: channels_last, the fused Adam, no work done twice. Before anything
 is timed, one update in float64 from the same weights, Adam's moments, data and noise must agree: what comes of
-weights, moments and average to 1e-4 of their norms. Each case and number of threads has a process of its own, bound to
-as many cores, in which the timings of both sides alternate. Of eight seeds the time is per seed; PyTorch trains them
-one after another (`unrolled`), or all at once (`unrolled_vmap`).
+weights, moments, average and statistics to 1e-4 of their norms. Each case and number of threads has a process of its
+own, bound to as many cores, in which the timings of both sides alternate. Of eight seeds the time is per seed; PyTorch
+trains them one after another (`unrolled`), or all at once (`unrolled_vmap`).
 """
 
 import concurrent.futures
@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +27,7 @@ import tyro
 
 from benchmarks import harness
 from experiments import r3gan, unrolled, wgan_gp
-from experiments.images import dcgan
+from experiments.images import dcgan, progressive, stylegan2
 from experiments.pairs import cyclegan, pix2pix
 from experiments.restoration import srgan
 from gan_jax import data
@@ -70,8 +71,9 @@ def uniform(cfg, key, step, b):
 
 def of_critic(cfg, key, step, _):
     z, t = (lambda i, name=name: jax.random.fold_in(rng.at(key, step, name), i) for name in ("z", "penalty"))
-    zs = [rng.normal(z(i), (cfg.batch_size, cfg.z_dim)) for i in range(cfg.critic_steps + 1)]
-    ts = [jax.random.uniform(t(i), (cfg.batch_size, 1, 1, 1)) for i in range(cfg.critic_steps)]  # of x's type
+    n = cfg.d_steps if hasattr(cfg, "d_steps") else cfg.critic_steps
+    zs = [rng.normal(z(i), (cfg.batch_size, cfg.z_dim)) for i in range(n + 1)]
+    ts = [jax.random.uniform(t(i), (cfg.batch_size, 1, 1, 1)) for i in range(n)]  # of x's type
     return [jnp.stack(zs), jnp.stack(ts)]
 
 
@@ -84,6 +86,18 @@ def dropouts(cfg, key, step, b):
     at = rng.at(key, step, "dropout")
     levels = [(i, sides[i][0], cfg.width * 2 ** min(i - 1, 3)) for i in range(len(sides) - 2, 0, -1)][:3]
     return [rng.uniform(jax.random.fold_in(at, i), (b, n, n, c)) for i, n, c in levels]
+
+
+def styles(cfg, key, step, b):
+    (G, *_), found = stylegan2.build(cfg), []
+    pixels = sum((4 * 2 ** ((i + 1) // 2)) ** 2 for i in range(G.layers - 1))  # of all layers
+    for name, n in ("g", b), ("path", max(b // 2, 1)), ("d", b):
+        z, noise = jax.random.split(rng.at(key, step, name))
+        mixed, other, noise = jax.random.split(noise, 3)
+        mixed, first = rng.uniform(mixed, (2,))
+        first = jnp.where(mixed < cfg.mixing, 1 + jnp.floor(first * (G.layers - 1)), G.layers)
+        found += rng.normal(z, (n, cfg.z_dim)), rng.normal(other, (n, cfg.z_dim)), first, rng.normal(noise, (n, pixels))
+    return [*found, rng.normal(rng.at(key, step, "path y"), (max(b // 2, 1), *G.shape))]
 
 
 TOLERANCE = 1e-4  # of the norm of each array; our Adam has an eps_root, which PyTorch's has not
@@ -105,6 +119,8 @@ _kept = _replace(_images(unrolled, 32), remat=False)  # PyTorch's keeps what the
 _pix2pix = _replace(pix2pix.PRESETS["128"], dataset="pairs128", jitter=0.0)
 _cyclegan = _replace(cyclegan.PRESETS["paper"], dataset="noise64", source="noise64", width=32, depth=6, falls=0.0)
 _srgan = srgan.Config("noise96", way="area", crop=96)  # 24x24 to 96x96
+_stylegan2 = _replace(stylegan2.PRESETS["default"], dataset="noise64", d_every=1, g_every=1, ada=False)
+_pggan = _replace(progressive.PRESETS["default"], dataset="noise32", first=16, stable=1, fade=1)  # soon all there
 CASES = {
     "ring-k0": Case(unrolled, _replace(_ring, unroll=0), normal, _both, {}),
     "ring-k5": Case(unrolled, _replace(_ring, unroll=5), normal, _both, {}),
@@ -118,6 +134,8 @@ CASES = {
     "pix2pix128": Case(pix2pix, _pix2pix, dropouts, ("pix2pix",), {1: 1.0, 2: 1.15}),
     "cyclegan64": Case(cyclegan, _cyclegan, none, ("cyclegan",), {1: 1.0, 2: 1.15}),
     "srgan96": Case(srgan, _srgan, none, ("srgan",), {1: 1.0}),
+    "stylegan2": Case(stylegan2, _stylegan2, styles, ("stylegan2",), {1: 1.0, 2: 1.15}),  # both regularisers each step
+    "progressive": Case(progressive, _pggan, of_critic, ("progressive",), {1: 1.0, 2: 1.15}),
     "sample": Case(dcgan, _replace(_dcgan, width=32), uniform, ("sample",), {}),  # a step is 10,000 images
 }
 
@@ -127,16 +145,20 @@ def cast(tree, dtype):
     return jax.tree.map(lambda a: np.asarray(a, dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree)
 
 
-def training(case, cfg, kinds) -> dict[str, Callable]:
+def training(case, cfg, kinds, check=True) -> dict[str, Callable]:
     """Return {"ours": f, (a step of torch_steps, kind): f, ...}: f(n) makes n updates of every seed, and waits.
 
-    Raises UserError where one update of PyTorch's is not ours.
+    Raises UserError where one update of PyTorch's is not ours; check=False: that is known.
     """
     from benchmarks import torch_steps
 
     state, keys, feed, advance, _, game = harness.prepared(case.module, cfg, case.seeds)
     source, b = game.setup.source, game.setup.batch_size
-    together = updated(case, cfg, game, state, keys, feed)
+    together = (
+        updated(case, cfg, game, state, keys, feed)
+        if check
+        else (sharding.to_host(state._replace(key=state.step)),) * 3
+    )
     each = [jax.tree.map(lambda a, i=i: a[i], together) for i in range(case.seeds)] if case.seeds > 1 else [together]
     draw = torch_steps.drawer(source, data.resident(source))
 
@@ -150,8 +172,9 @@ def training(case, cfg, kinds) -> dict[str, Callable]:
         at_once = step == "unrolled_vmap"
         for was, now, inputs in [together] if at_once else each:
             players = torch_steps.players(cfg, was)
-            getattr(torch_steps, step)(cfg, *players, *map(torch_steps.tensor, cast(inputs, np.float64)))
-            hold(step, *torch_steps.difference(cfg, now, players))
+            if check:
+                getattr(torch_steps, step)(cfg, *players, *map(torch_steps.tensor, cast(inputs, np.float64)))
+                hold(step, *torch_steps.difference(cfg, now, players))
             teams.append(torch_steps.players(cfg, cast(was, np.float32)))
 
         def run(n):
@@ -169,9 +192,11 @@ def training(case, cfg, kinds) -> dict[str, Callable]:
 def updated(case, cfg, game, state, keys, feed):
     """Return (state before, state after, (*batch, *noise)) of our update, the sixth, so that Adam has seen something.
 
-    In float64: a lookahead through Adam can leave two digits of float32, in either library.
+    In float64, what is drawn too: a lookahead through Adam can leave two digits of float32, in either library.
     """
     from benchmarks import torch_steps
+
+    double = lambda key, shape=(): jax.random.normal(key, shape, jnp.float32).astype(jnp.float64)
 
     source, b = game.setup.source, game.setup.batch_size
 
@@ -182,8 +207,10 @@ def updated(case, cfg, game, state, keys, feed):
         seen = *torch_steps.seen(batch), *case.noise(cfg, key, state.step, b)
         return game.step(state, batch)[0]._replace(key=0), seen
 
-    with jax.enable_x64(True):
-        update, after = jax.jit(one if case.seeds == 1 else jax.vmap(one)), cast(state._replace(key=state.step), float)
+    with jax.enable_x64(True), mock.patch.object(rng, "normal", double):
+        quick = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None  # to compile
+        update = jax.jit(one if case.seeds == 1 else jax.vmap(one), compiler_options=quick)
+        after = cast(state._replace(key=state.step), float)
         for _ in range(5):
             before, (after, seen) = after, sharding.to_host(update(after, keys))
     return before, after, seen
@@ -210,7 +237,7 @@ def working(theirs, steps, kinds):
     return found
 
 
-def sampling(case, cfg, kinds) -> dict[str, Callable]:
+def sampling(case, cfg, kinds, check=True) -> dict[str, Callable]:
     """Return the same for samples by the running statistics: n times 10,000, in batches of 500."""
     from benchmarks import torch_steps
 
@@ -231,7 +258,8 @@ def sampling(case, cfg, kinds) -> dict[str, Callable]:
     def theirs(step, kind):
         f = torch_steps.KINDS[kind](getattr(torch_steps, step))
         g, _ = torch_steps.players(cfg, double)
-        hold(step, "images", ((torch_steps.sample(cfg, g, 500, z) - x).norm() / x.norm()).item())
+        if check:
+            hold(step, "images", ((torch_steps.sample(cfg, g, 500, z) - x).norm() / x.norm()).item())
         g, _ = torch_steps.players(cfg, cast(state, np.float32))
 
         def run(n):
@@ -250,15 +278,18 @@ def pin(threads: int):
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
-def measured(name, cfg, kinds, steps, repeats) -> list[dict]:
-    """Return a row for each step of PyTorch's: milliseconds a step (per seed) of both sides, wall and CPU."""
+def measured(name, cfg, kinds, steps, repeats, check=True) -> list[dict]:
+    """Return a row for each step of PyTorch's: milliseconds a step (per seed) of both sides, wall and CPU.
+
+    check: whether the two are held equal first.
+    """
     import torch
 
     data.DATASETS.update(NOISE)
     threads = len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
     case = CASES[name]
-    sides = (sampling if name == "sample" else training)(case, cfg, kinds)
+    sides = (sampling if name == "sample" else training)(case, cfg, kinds, check)
 
     def timed(f, n):
         time.sleep(0.05)  # the other side's threads spin for a while after their work
@@ -301,7 +332,7 @@ def main(
         batch_size: rows of data and noise [each case's own].
         steps: updates a timing [about half a second's worth].
         repeats: timings, of which median, least and most are shown.
-        out: folder of vs_torch.jsonl and vs_torch.png.
+        out: folder of vs_torch.jsonl and vs_torch.png, which shows the last timing of each case, of earlier runs too.
     """
     try:
         import torch  # noqa: F401
@@ -315,11 +346,12 @@ def main(
         cfg = dataclasses.replace(CASES[name].cfg, **changes)
         for count in threads:
             with concurrent.futures.ProcessPoolExecutor(1, context, pin, (count,)) as process:
-                rows += process.submit(measured, name, cfg, kinds, steps, repeats).result()
+                check = count == threads[0]  # how many threads there are does not matter to it
+                rows += process.submit(measured, name, cfg, kinds, steps, repeats, check).result()
             print(f"{name}, {count} threads: done", file=sys.stderr, flush=True)
     harness.table(HEAD, [cells(row) for row in rows])
-    chart(rows, f"{out}/vs_torch.png")
     harness.record("vs_torch", [row | changes for row in rows], out)
+    chart(newest(harness.recorded("vs_torch", out), changes), f"{out}/vs_torch.png")
 
 
 HEAD = ("case", "threads", "PyTorch's step", "ms", "CPU ms", "PyTorch ms", "CPU ms", "ratio: median (least-most)")
@@ -333,6 +365,15 @@ def cells(row) -> tuple:
     target = f"{row['target']}: {met}" if row["target"] else ""
     step = row["torch_step"] + f", {row['kind']}" * (row["kind"] != "eager")
     return row["case"], row["threads"], step, *ms, spread(row["ratio"]), spread(row["cpu_ratio"]), target
+
+
+def newest(lines, changes) -> list[dict]:
+    """Return the last row of each step and number of threads with these changes, in the order of the cases."""
+    found = {}
+    for row in (row for rows in lines for row in rows):
+        if row["case"] in CASES and all(row.get(name) == changes.get(name) for name in ("width", "batch_size")):
+            found[row["case"], row["threads"], row["torch_step"], row["kind"]] = row
+    return sorted(found.values(), key=lambda row: (list(CASES).index(row["case"]), row["threads"]))
 
 
 def chart(rows, file):

@@ -11,7 +11,14 @@ from gan_jax import UserError, data
 
 REASON = 'PyTorch, to hold our steps against: pip install "gan_jax[bench]"'
 SMALL = {"width": 4, "batch_size": 8}
-OTHERS = {"r3gan": "noise8", "pix2pix128": "pairs16", "cyclegan64": "noise64"}
+OTHERS = {"r3gan": "noise8", "stylegan2": "noise8", "progressive": "noise8"}
+OTHERS |= {"pix2pix128": "pairs16", "cyclegan64": "noise64"}
+SIZES = {
+    "cyclegan64": {"depth": 1, "width": 2, "batch_size": 4},
+    "srgan96": {"crop": 16, "blocks": 1, "d_levels": 1, "d_width": 2},
+    "stylegan2": {"most": 6, "z_dim": 4, "group": 2, "batch_size": 4},
+    "progressive": {"d_width": 4, "first": 4, "z_dim": 4, "group": 2, "batch_size": 4},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -25,15 +32,16 @@ def sides(name):
     """Return what would be timed, of a small case; it is held equal before."""
     case = vs_torch.CASES[name]
     size = {} if case.cfg.dataset == "ring8" else {"dataset": OTHERS.get(name, "noise16")}
-    size |= {"depth": 1, "width": 2, "batch_size": 4} if name == "cyclegan64" else {}
-    size |= {"crop": 16, "blocks": 1, "d_levels": 1, "d_width": 2} if name == "srgan96" else {}
+    size |= SIZES.get(name, {})
     case = case._replace(seeds=min(case.seeds, 4))
     cfg = dataclasses.replace(case.cfg, **SMALL | size)
     return (vs_torch.sampling if name == "sample" else vs_torch.training)(case, cfg, ("eager",))
 
 
 FAST = "ring-k10-seeds8", "dcgan32", "wgan_gp", "conv-k5", "r3gan", "pix2pix128", "sample"
-SLOW = "cyclegan64", "srgan96"
+
+
+SLOW = "cyclegan64", "srgan96", "stylegan2", "progressive"
 
 
 @pytest.mark.parametrize("name", [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
@@ -71,6 +79,14 @@ def test_command(tmp_path, capfd, monkeypatch):
     assert row["ratio"] == [ours / theirs for ours, theirs in zip(row["ms"], row["torch_ms"], strict=True)]
     assert "| ring-k10 | 1 | unrolled |" in capfd.readouterr().out
     assert (tmp_path / "vs_torch.png").stat().st_size > 1000
+
+
+def test_the_chart_has_the_last_timing_of_each():
+    """Of all lines, in the order of the cases; not those of other widths, or of cases that are no more."""
+    row = lambda case, ms, **more: {"case": case, "threads": 1, "torch_step": "a", "kind": "eager", "ms": ms} | more
+    lines = [[row("dcgan32", 1), row("gone", 2)], [row("dcgan32", 3), row("ring-k0", 4), row("ring-k0", 5, width=8)]]
+    assert [one["ms"] for one in vs_torch.newest(lines, {})] == [4, 3]
+    assert [one["ms"] for one in vs_torch.newest(lines, {"width": 8})] == [5]
 
 
 def test_cores():
