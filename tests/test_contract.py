@@ -242,6 +242,7 @@ ONE_D = (
     "conditional_translation",
     "dcgan",
     "dynamics",
+    "gan3d",
     "improved",
     "infogan",
     "listings",
