@@ -2,7 +2,18 @@
 
 import re
 
-FEW = "unrolled", "vanilla", "dcgan", "cgan", "bigan", "dtn"  # what a family has in common, and cheap to compile
+FEW = (
+    "unrolled",
+    "vanilla",
+    "dcgan",
+    "cgan",
+    "bigan",
+    "dtn",
+    "blending",
+    "gan3d",
+    "medgan",
+    "text_adversarial",
+)  # what a family has in common, and cheap to compile
 
 
 def experiment(nodeid):

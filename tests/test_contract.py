@@ -244,6 +244,7 @@ ONE_D = (
     "context_encoder",
     "dcgan",
     "dynamics",
+    "gan3d",
     "improved",
     "infogan",
     "listings",

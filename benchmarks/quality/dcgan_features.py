@@ -79,8 +79,8 @@ def splits(name, rows):
 
 
 def pooled(x, cells=4):
-    """Return the maxima of x [b, h, w, c] over a grid of cells x cells, which overlap where it doesn't divide x."""
-    for axis in (1, 2):
+    """Return the maxima of x [b, ..., c] over a grid of `cells` an axis, which overlap where they don't divide it."""
+    for axis in range(1, x.ndim - 1):
         n = x.shape[axis]
         ends = [(i * n // cells, -(-(i + 1) * n // cells)) for i in range(cells)]
         x = jnp.stack([jax.lax.slice_in_dim(x, low, high, axis=axis).max(axis) for low, high in ends], axis)

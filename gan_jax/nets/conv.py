@@ -6,7 +6,8 @@ what XLA runs fast on the CPU, in a loop body too; the gradients of `lax.conv_ge
 They are primitives of JAX, so forward mode (`jax.jvp`, `jacfwd`, `linearize`) and any mix of both modes work, too.
 
 x is everywhere the larger side of a convolution [b, h, w, c], y the smaller one [b, n, m, o], kernel
-[kh, kw, c, o]; strides, pads ((low, high) per axis) and sizes are tuples with one entry per spatial axis.
+[kh, kw, c, o]; strides, pads ((low, high) per axis) and sizes are tuples with one entry per spatial axis. Shapes are
+written for two of these; of one [b, w, c] and of three [b, d, h, w, c] all is the same.
 """
 
 import inspect
@@ -29,32 +30,41 @@ CACHE = 2**21  # bytes that a core has near: of the batch no more than that is t
 
 # The three, and the one convolution that they all are.
 
-_lax_conv = partial(lax.conv_general_dilated, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+def _lax_conv(x, kernel, *args, **kwargs):
+    axes = "DHW"[5 - x.ndim :]
+    order = f"N{axes}C", f"{axes}IO", f"N{axes}C"
+    return lax.conv_general_dilated(x, kernel, *args, **kwargs, dimension_numbers=order)
 
 
-def _pad(x, pads, step=(1, 1)):
+def _ones(x):
+    """Return a 1 for each spatial axis: steps of x [b, ..., c], and of a kernel of as many axes."""
+    return (1,) * (x.ndim - 2)
+
+
+def _pad(x, pads, step):
     """Return x with step - 1 zeros between neighbours and `pads` around, cut where they are negative."""
-    (top, bottom), (left, right) = pads
-    config = [(0, 0, 0), (top, bottom, step[0] - 1), (left, right, step[1] - 1), (0, 0, 0)]
-    return lax.pad(x, jnp.zeros((), x.dtype), config)
+    around = [(low, high, s - 1) for (low, high), s in zip(pads, step, strict=True)]
+    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *around, (0, 0, 0)])
 
 
-def _canonical(x, kernel, strides, pads, step=(1, 1), kernel_step=(1, 1)):
+def _canonical(x, kernel, strides, pads, step=None, kernel_step=None):
     # XLA swaps a kernel with an image that is smaller, which costs a factor of ten: give it the pads as pixels then.
     # The barrier, here and below, keeps it from turning them into pads again.
-    if math.prod(kernel.shape[:2]) > math.prod(x.shape[1:3]):
-        x, pads, step = lax.optimization_barrier(_pad(x, pads, step)), ((0, 0), (0, 0)), (1, 1)
-    return _lax_conv(x, kernel, strides, pads, lhs_dilation=step, rhs_dilation=kernel_step)
+    step = step or _ones(x)
+    if math.prod(kernel.shape[:-2]) > math.prod(x.shape[1:-1]):
+        x, pads, step = lax.optimization_barrier(_pad(x, pads, step)), ((0, 0),) * len(pads), _ones(x)
+    return _lax_conv(x, kernel, strides, pads, lhs_dilation=step, rhs_dilation=kernel_step or _ones(x))
 
 
 def _mirror(kernel):
-    return jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+    return jnp.flip(kernel, tuple(range(kernel.ndim - 2))).swapaxes(-2, -1)
 
 
 def _mirror_pads(y, kernel, strides, pads, size):
     """Return the pads that make the convolution of y, `strides` - 1 zeros between, with the mirrored kernel `size`."""
     mirrored = []
-    for n, k, s, (low, _), m in zip(y.shape[1:3], kernel.shape[:2], strides, pads, size, strict=True):
+    for n, k, s, (low, _), m in zip(y.shape[1:-1], kernel.shape[:-2], strides, pads, size, strict=True):
         low = k - 1 - low
         mirrored.append((low, m + k - 1 - low - ((n - 1) * s + 1)))
     return tuple(mirrored)
@@ -65,39 +75,48 @@ def _forward(x, kernel, *, strides, pads):
 
 
 def _input_grad(y, kernel, *, strides, pads, size):  # size: of x
-    if y.shape[1:3] == (1, 1):
+    pixels = math.prod(y.shape[1:-1])
+    if pixels == 1:
         return _of_a_pixel(y, kernel, pads, size)
-    few = kernel.shape[2] < FEW[0] or math.prod(y.shape[1:3]) < FEW[1]
-    larger = math.prod(kernel.shape[:2]) > math.prod(y.shape[1:3])  # several are faster then, whatever there is
+    few = kernel.shape[-2] < FEW[0] or pixels < FEW[1]
+    larger = math.prod(kernel.shape[:-2]) > pixels  # several are faster then, whatever there is
     if math.prod(strides) == 1 or (few and not larger):
-        return _canonical(y, _mirror(kernel), (1, 1), _mirror_pads(y, kernel, strides, pads, size), step=strides)
+        return _canonical(y, _mirror(kernel), _ones(y), _mirror_pads(y, kernel, strides, pads, size), step=strides)
     return _interleaved(y, kernel, strides, pads, size)
 
 
 def _of_a_pixel(y, kernel, pads, size):
     """The same where y is one pixel: a product of matrices, with what the pixel sees of x."""
-    seen = [(-low, m + low - k, 0) for (low, _), m, k in zip(pads, size, kernel.shape[:2], strict=True)]
+    seen = [(-low, m + low - k, 0) for (low, _), m, k in zip(pads, size, kernel.shape[:-2], strict=True)]
     kernel = lax.pad(kernel, jnp.zeros((), kernel.dtype), [*seen, (0, 0, 0), (0, 0, 0)])
-    return jnp.einsum("bo,hwco->bhwc", y[:, 0, 0], kernel)
+    axes = "dhw"[-len(size) :]
+    return jnp.einsum(f"bo,{axes}co->b{axes}c", y[:, *(0 for _ in size)], kernel)
 
 
 def _interleaved(y, kernel, strides, pads, size):
     """The same without zeros: x[s p + i] is a convolution of y with every s-th row of the kernel, for each i < s."""
-    (s, t), (n, m) = strides, (-(-of // step) for of, step in zip(size, strides, strict=True))
+    outer = [-(-of // step) for of, step in zip(size, strides, strict=True)]
 
-    def part(*at):
+    def part(at):
         steps = zip(at, strides, pads, strict=True)
         first, start = zip(*(divmod(i + low, step) for i, step, (low, _) in steps), strict=True)
-        start = (min(i, k) for i, k in zip(start, kernel.shape[:2], strict=True))
-        taps = lax.slice(kernel, (*start, 0, 0), kernel.shape, (s, t, 1, 1))
+        start = (min(i, k) for i, k in zip(start, kernel.shape[:-2], strict=True))
+        taps = lax.slice(kernel, (*start, 0, 0), kernel.shape, (*strides, 1, 1))
         if not taps.size:  # steps longer than the kernel
-            return jnp.zeros((len(y), n, m, kernel.shape[2]), y.dtype)
-        ends = zip(first, taps.shape[:2], (n, m), y.shape[1:3], strict=True)
+            return jnp.zeros((len(y), *outer, kernel.shape[-2]), y.dtype)
+        ends = zip(first, taps.shape[:-2], outer, y.shape[1:-1], strict=True)
         around = [(k - 1 - f, out + f - of) for f, k, out, of in ends]  # x[at] is made of y[first] and the k - 1 before
-        return _canonical(y, _mirror(taps), (1, 1), around)
+        return _canonical(y, _mirror(taps), _ones(y), around)
 
-    rows = [jnp.stack([part(i, j) for j in range(t)], 3).reshape(len(y), n, 1, t * m, -1) for i in range(s)]
-    return jnp.concatenate(rows, 2).reshape(len(y), s * n, t * m, -1)[:, : size[0], : size[1]]
+    def parts(*at):
+        """Return those that begin so, interleaved along the axes that follow."""
+        axis = len(at)
+        if axis == len(strides):
+            return part(at)
+        several = jnp.stack([parts(*at, i) for i in range(strides[axis])], axis + 2)
+        return several.reshape(*several.shape[: axis + 1], -1, *several.shape[axis + 3 :])
+
+    return parts()[:, *(slice(of) for of in size)]
 
 
 def _kernel_grad(x, y, *, strides, pads, size):  # size: of the kernel
@@ -120,12 +139,14 @@ def _parts(x, y):
 
 def _kernel_grad_of_part(x, y, strides, pads, size):
     # x is padded, or cut, to what the kernel sees of it: cut here, padded by the convolution.
-    seen = [(n - 1) * s + k for n, s, k in zip(y.shape[1:3], strides, size, strict=True)]
-    around = [(low, m - h - low) for m, h, (low, _) in zip(seen, x.shape[1:3], pads, strict=True)]
-    x = _pad(x, [(min(low, 0), min(high, 0)) for low, high in around])
-    x, y = lax.optimization_barrier(x.transpose(3, 1, 2, 0)), y.transpose(1, 2, 0, 3)  # the batch is summed over
+    seen = [(n - 1) * s + k for n, s, k in zip(y.shape[1:-1], strides, size, strict=True)]
+    around = [(low, m - h - low) for m, h, (low, _) in zip(seen, x.shape[1:-1], pads, strict=True)]
+    x = _pad(x, [(min(low, 0), min(high, 0)) for low, high in around], _ones(x))
+    axes = range(1, x.ndim - 1)
+    x = lax.optimization_barrier(x.transpose(-1, *axes, 0))
+    y = y.transpose(*axes, 0, -1)  # the batch is summed over
     around = [(max(low, 0), max(high, 0)) for low, high in around]
-    return _canonical(x, y, (1, 1), around, kernel_step=strides).transpose(1, 2, 0, 3)
+    return _canonical(x, y, _ones(x), around, kernel_step=strides).transpose(*axes, 0, -1)
 
 
 def _bilinear(f, of_a, of_b):
@@ -160,17 +181,17 @@ def _bilinear(f, of_a, of_b):
 
 forward = _bilinear(
     _forward,
-    lambda y, x, kernel, **static: input_grad(y, kernel, size=x.aval.shape[1:3], **static),
-    lambda y, x, kernel, **static: kernel_grad(x, y, size=kernel.aval.shape[:2], **static),
+    lambda y, x, kernel, **static: input_grad(y, kernel, size=x.aval.shape[1:-1], **static),
+    lambda y, x, kernel, **static: kernel_grad(x, y, size=kernel.aval.shape[:-2], **static),
 )
 input_grad = _bilinear(
     _input_grad,
     lambda x, y, kernel, size, **static: forward(x, kernel, **static),
-    lambda x, y, kernel, size, **static: kernel_grad(x, y, size=kernel.aval.shape[:2], **static),
+    lambda x, y, kernel, size, **static: kernel_grad(x, y, size=kernel.aval.shape[:-2], **static),
 )
 kernel_grad = _bilinear(
     _kernel_grad,
-    lambda kernel, x, y, size, **static: input_grad(y, kernel, size=x.aval.shape[1:3], **static),
+    lambda kernel, x, y, size, **static: input_grad(y, kernel, size=x.aval.shape[1:-1], **static),
     lambda kernel, x, y, size, **static: forward(x, kernel, **static),
 )
 
@@ -178,15 +199,15 @@ kernel_grad = _bilinear(
 # The two as functions.
 
 
-def _pair(n):
-    return (n, n) if isinstance(n, int) else tuple(n)
+def _each(n, axes):
+    return (n,) * axes if isinstance(n, int) else tuple(n)
 
 
 def _pads(size, kernel_size, strides, padding):
     """Return padding ("SAME", "VALID", an int, or an int or a pair per axis) as pads for an x of `size`."""
     if isinstance(padding, str):
         return tuple(lax.padtype_to_pads(size, kernel_size, strides, padding))
-    return tuple(_pair(p) for p in _pair(padding))
+    return tuple(_each(p, 2) for p in _each(padding, len(size)))
 
 
 def _triple():
@@ -195,8 +216,8 @@ def _triple():
 
 def conv(x, kernel, strides=1, padding="SAME"):
     """Return the convolution of x [b, h, w, c] with kernel [kh, kw, c, o]: [b, n, m, o]."""
-    strides = _pair(strides)
-    pads = _pads(x.shape[1:3], kernel.shape[:2], strides, padding)
+    strides = _each(strides, x.ndim - 2)
+    pads = _pads(x.shape[1:-1], kernel.shape[:-2], strides, padding)
     if _triple():
         return forward(x, kernel, strides=strides, pads=pads)
     return _lax_conv(x, kernel, strides, pads)
@@ -208,23 +229,24 @@ def conv_transpose(y, kernel, strides=1, padding="SAME", size=None):
     kernel: [kh, kw, c, o], as `conv` has it.
     size: any from which `conv` leads to y's size; by default n * stride for "SAME", else the smallest.
     """
-    strides, kernel_size = _pair(strides), kernel.shape[:2]
+    axes, kernel_size = y.ndim - 2, kernel.shape[:-2]
+    strides = _each(strides, axes)
     if size is None:
-        pads = _pads(y.shape[1:3], kernel_size, strides, padding)  # "SAME" alone looks at the size
+        pads = _pads(y.shape[1:-1], kernel_size, strides, padding)  # "SAME" alone looks at the size
         same = isinstance(padding, str) and padding.upper() != "VALID"
         size = tuple(
             n * s if same else (n - 1) * s + k - sum(p)
-            for n, s, k, p in zip(y.shape[1:3], strides, kernel_size, pads, strict=True)
+            for n, s, k, p in zip(y.shape[1:-1], strides, kernel_size, pads, strict=True)
         )
-    size = _pair(size)
+    size = _each(size, axes)
     pads = _pads(size, kernel_size, strides, padding)
     small = tuple((m + sum(p) - k) // s + 1 for m, p, k, s in zip(size, pads, kernel_size, strides, strict=True))
-    if small != y.shape[1:3]:
-        raise ValueError(f"size {size} can't be had from {y.shape[1:3]}: the convolution leads from it to {small}.")
+    if small != y.shape[1:-1]:
+        raise ValueError(f"size {size} can't be had from {y.shape[1:-1]}: the convolution leads from it to {small}.")
     if _triple():
         return input_grad(y, kernel, strides=strides, pads=pads, size=size)
     pads = _mirror_pads(y, kernel, strides, pads, size)
-    return _lax_conv(y, _mirror(kernel), (1, 1), pads, lhs_dilation=strides)
+    return _lax_conv(y, _mirror(kernel), _ones(y), pads, lhs_dilation=strides)
 
 
 # The two as layers.
@@ -233,21 +255,21 @@ Padding = str | int | Sequence[int | tuple[int, int]]
 
 
 def _parameters(layer, x):
-    """Return x, the layer's kernel and its bias [1, 1, 1, features], or a plain 0, in one dtype."""
-    shape = (*_pair(layer.kernel_size), x.shape[-1], layer.features)
+    """Return x, the layer's kernel and its bias [1, ..., 1, features], or a plain 0, in one dtype."""
+    shape = (*_each(layer.kernel_size, x.ndim - 2), x.shape[-1], layer.features)
     kernel = layer.param("kernel", layer.kernel_init, shape, jnp.float32)
     if not layer.use_bias:
         return *promote_dtype(x, kernel), 0
     bias = layer.param("bias", layer.bias_init, (layer.features,), jnp.float32)
-    return promote_dtype(x, kernel, bias.reshape(1, 1, 1, -1))
+    return promote_dtype(x, kernel, bias.reshape((1,) * (x.ndim - 1) + (-1,)))
 
 
 class Conv(nn.Module):
     """x [b, h, w, c] -> [b, n, m, features], as nn.Conv; its kernel is [kh, kw, c, features]."""
 
     features: int
-    kernel_size: int | tuple[int, int]
-    strides: int | tuple[int, int] = 1
+    kernel_size: int | tuple[int, ...]
+    strides: int | tuple[int, ...] = 1
     padding: Padding = "SAME"
     use_bias: bool = True
     kernel_init: Callable = nn.initializers.lecun_normal()
@@ -262,16 +284,16 @@ class Conv(nn.Module):
 class ConvTranspose(nn.Module):
     """y [b, n, m, c] -> [b, *size, features], the adjoint of the convolution with these strides and this padding.
 
-    Its kernel is [kh, kw, c, features], so that initialisers see c as the inputs; with axes 2 and 3 swapped it is the
-    convolution's. nn.ConvTranspose has the same up to mirroring: its kernel is this one, flipped along kh and kw.
+    Its kernel is [kh, kw, c, features], so that initialisers see c as the inputs; with the last two swapped it is the
+    convolution's. nn.ConvTranspose has the same up to mirroring: its kernel is this one, flipped along all others.
     size: any from which the convolution leads to y's size; by default n * stride for "SAME", else the smallest.
     """
 
     features: int
-    kernel_size: int | tuple[int, int]
-    strides: int | tuple[int, int] = 1
+    kernel_size: int | tuple[int, ...]
+    strides: int | tuple[int, ...] = 1
     padding: Padding = "SAME"
-    size: int | tuple[int, int] | None = None
+    size: int | tuple[int, ...] | None = None
     use_bias: bool = True
     kernel_init: Callable = nn.initializers.lecun_normal()
     bias_init: Callable = nn.initializers.zeros
@@ -279,4 +301,4 @@ class ConvTranspose(nn.Module):
     @nn.compact
     def __call__(self, y):
         y, kernel, bias = _parameters(self, y)
-        return conv_transpose(y, kernel.swapaxes(2, 3), self.strides, self.padding, self.size) + bias
+        return conv_transpose(y, kernel.swapaxes(-2, -1), self.strides, self.padding, self.size) + bias

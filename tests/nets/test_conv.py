@@ -25,6 +25,9 @@ CASES = [  # size of x, kernel, strides, padding
     ((6, 5), (1, 1), 2, 0),  # a kernel that skips pixels
     ((4, 3), (2, 2), 1, ((3, 0), (-1, 2))),  # a pad larger than the kernel, and a cut
     ((4, 3), (4, 2), 3, ((1, 0), (-1, 1))),  # to one pixel, which sees part of the image and more
+    ((7,), (4,), 2, ((0, 2),)),  # one axis
+    ((5, 4, 3), (4, 3, 2), (2, 1, 3), "SAME"),  # three
+    ((2, 2, 2), (4, 4, 4), 2, 1),  # to one voxel
 ]
 
 # XLA compiles three times as fast without these optimisations.
@@ -200,11 +203,12 @@ def test_on_a_divided_batch(vmapped, in_parts, monkeypatch):
         assert "all-gather" not in jax.jit(f).lower(*divided).compile().as_text()
 
 
+FAST = {n: f"dim_labels=b{axes}f_{axes}io->b{axes}f" for n, axes in enumerate(("0", "01", "012"), 1)}
 FULL = ((4, 4), (3, 3), 1, 2)  # at one channel and a batch of one, XLA could take the padding for the convolution's
 
 
 @pytest.mark.parametrize("few", [(0, 0), module.FEW], ids=str)
-@pytest.mark.parametrize("case, b, c", [(CASES[0], 4, 2), (CASES[1], 4, 2), (CASES[5], 4, 2), (FULL, 1, 1)], ids=str)
+@pytest.mark.parametrize("case, b, c", [*((CASES[i], 4, 2) for i in (0, 1, 5, 9, 10)), (FULL, 1, 1)], ids=str)
 def test_stays_on_the_fast_path(case, b, c, few, monkeypatch):
     """Every convolution that XLA is left with, in a loop body too, is NHWC x HWIO -> NHWC, none mirrored."""
 
@@ -212,7 +216,7 @@ def test_stays_on_the_fast_path(case, b, c, few, monkeypatch):
         step = lambda k, _: (k - jax.grad(lambda k: unrolled(x, k, case))(k), None)
         with using(triple):
             text = jax.jit(lambda k: jax.lax.scan(step, k, None, length=2)).lower(k).compile().as_text()
-        return set(re.findall(r"dim_labels=[\w>-]+|rhs_reversal=\w+", text)) - {"dim_labels=b01f_01io->b01f"}
+        return set(re.findall(r"dim_labels=[\w>-]+|rhs_reversal=\w+", text)) - {FAST[len(case[0])]}
 
     monkeypatch.setattr(module, "FEW", few)
     x, k, *_ = operands(case, b, c)
@@ -245,6 +249,23 @@ def test_conv_transpose_as_flax(kernel, strides, padding):
     variables = variables_of(ours, theirs, y)
     mirrored = {"params": {**variables["params"], "kernel": variables["params"]["kernel"][::-1, ::-1]}}
     np.testing.assert_allclose(ours.apply(mirrored, y), theirs.apply(variables, y), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(7,), (4, 3, 5)], ids=str)
+def test_layers_of_one_and_three_axes_as_flax(size):
+    """Kernel, strides and padding as one number each, too."""
+    x, kernel, steps = draw(2, *size, 3), (4, 3, 2)[: len(size)], (2,) * len(size)
+    for ours, theirs in (
+        (Conv(4, kernel, 2), nn.Conv(4, kernel, steps)),
+        (Conv(4, 3, steps, 1), nn.Conv(4, (3,) * len(size), steps, 1)),
+    ):
+        variables = variables_of(ours, theirs, x)
+        np.testing.assert_allclose(ours.apply(variables, x), theirs.apply(variables, x), rtol=1e-12, atol=1e-12)
+    up, theirs = (layer(4, kernel, steps) for layer in (ConvTranspose, nn.ConvTranspose))
+    variables = variables_of(up, theirs, x)
+    flipped = np.flip(variables["params"]["kernel"], tuple(range(len(size))))
+    mirrored = {"params": {**variables["params"], "kernel": flipped}}
+    np.testing.assert_allclose(up.apply(mirrored, x), theirs.apply(variables, x), rtol=1e-12, atol=1e-12)
 
 
 def test_layers_in_float32():

@@ -1,0 +1,48 @@
+"""The nets of 3D-GAN (Wu, Zhang et al. 2016, arXiv 1610.07584), for solids of any size.
+
+Each level halves a solid until its sides are at most 4: 64, 32, 16, 8 and 4 with 64, 128, 256 and 512 channels in the
+paper. No layer is dense, and none has a bias; solids are -1 and 1 outside of the nets, 0 and 1 within.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from gan_jax.nets.conv import Conv, ConvTranspose
+from gan_jax.nets.layers import batch_norm, leaky, normal
+from gan_jax.nets.layers import levels as of_image
+
+
+def levels(shape, width):
+    """Return the sizes (d, h, w) of a solid's levels, its own first, and the channels of all but its own."""
+    sides, channels = of_image((max(shape[:3]),) * 2, width)
+    return [tuple(-(-n // 2**i) for n in shape[:3]) for i in range(len(sides))], channels
+
+
+class G(nn.Module):
+    """Latent [b, z] -> x [b, *shape] in [-1, 1], shape (d, h, w, c); `width`: channels at half of the resolution."""
+
+    shape: tuple[int, int, int, int]
+    width: int = 64
+
+    @nn.compact
+    def __call__(self, z, train=True):
+        sizes, channels = levels(self.shape, self.width)
+        up = lambda c, *of, **size: ConvTranspose(c, *of, use_bias=False, kernel_init=normal, **size)
+        x = up(channels[-1], sizes[-1], 1, "VALID")(z[:, None, None, None])
+        for size, c in zip(sizes[-2::-1], (*channels[-2::-1], self.shape[3]), strict=True):
+            x = up(c, 4, 2, size=size)(nn.relu(batch_norm(x, train)))
+        return jnp.tanh(x / 2)  # 2 sigmoid(x) - 1
+
+
+class D(nn.Module):
+    """x [b, d, h, w, c] -> score [b]: G mirrored."""
+
+    width: int = 64
+
+    @nn.compact
+    def __call__(self, x, train=True):
+        x = (x + 1) / 2
+        down = lambda c, *of: Conv(c, *of, use_bias=False, kernel_init=normal)
+        for c in levels(x.shape[1:], self.width)[1]:
+            x = leaky(batch_norm(down(c, 4, 2)(x), train))
+        return down(1, x.shape[1:4], 1, "VALID")(x)[:, 0, 0, 0, 0]
