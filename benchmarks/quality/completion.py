@@ -4,6 +4,8 @@ import shutil
 from pathlib import Path
 from typing import Literal
 
+from PIL import Image
+
 from benchmarks import harness
 from experiments.restoration import completion
 from gan_jax.run import log
@@ -22,20 +24,26 @@ def main(
     Args:
         preset: of the experiment.
         flags: flags of the run, as one word: --flags="--alpha=1e-3 --gpu".
-        out: folder of completion_PRESET.jsonl, .md and .png.
+        out: folder of completion_PRESET.jsonl and .md, and of a picture of each moment.
         runs: folder of the runs; `python -m benchmarks defaults completion` takes up that of `default`.
     """
     cfg = completion.PRESETS[preset]
     folder = Path(runs, "completion" if preset == "default" else f"completion_{preset}")
     kinds = "psnr/", "l1/", "l2/", "named/"
-    score = lambda run: {name: value for name, value in run.results.items() if name.startswith(kinds)}
+
+    def score(run):
+        shutil.copyfile(folder / "samples" / "test-final.png", folder / f"test-{run.results['steps']}.png")
+        return {name: value for name, value in run.results.items() if name.startswith(kinds)}
+
     given = [f"--preset={preset}", "--seeds=1", *harness.words(flags)]
     rows = harness.scored(completion, given, folder, (cfg.t_c, cfg.steps), score)
     protocol = harness.with_flags(f"{cfg.dataset}, {preset}, {cfg.steps} steps, seed 0", flags)
     of = {"protocol": protocol, "trained": harness.trained_by(folder)}
     harness.record(f"completion_{preset}", [of, *rows], out)
     Path(out, f"completion_{preset}.md").write_text(f"{protocol}\n\n{tell(rows)}\n")
-    shutil.copyfile(folder / "samples" / "test-final.png", Path(out, f"completion_{preset}.png"))
+    for row in rows:
+        small = Image.open(folder / f"test-{row['step']}.png").convert("RGB").quantize(256)  # a third of the bytes
+        small.save(Path(out, f"completion_{preset}-{row['step']}.png"), optimize=True)
 
 
 def tell(rows) -> str:
