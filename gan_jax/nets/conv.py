@@ -7,7 +7,8 @@ They are primitives of JAX, so forward mode (`jax.jvp`, `jacfwd`, `linearize`) a
 
 x is everywhere the larger side of a convolution [b, h, w, c], y the smaller one [b, n, m, o], kernel
 [kh, kw, c, o]; strides, pads ((low, high) per axis) and sizes are tuples with one entry per spatial axis. Shapes are
-written for two of these; of one [b, w, c] and of three [b, d, h, w, c] all is the same.
+written for two of these. Of one [b, w, c] and of three [b, d, h, w, c] all is the same, but for strides: of three XLA
+has no fast path for steps in an image or a kernel, so there each block of a stride's size becomes one voxel first.
 """
 
 import inspect
@@ -95,28 +96,21 @@ def _of_a_pixel(y, kernel, pads, size):
 
 def _interleaved(y, kernel, strides, pads, size):
     """The same without zeros: x[s p + i] is a convolution of y with every s-th row of the kernel, for each i < s."""
-    outer = [-(-of // step) for of, step in zip(size, strides, strict=True)]
+    (s, t), (n, m) = strides, (-(-of // step) for of, step in zip(size, strides, strict=True))
 
-    def part(at):
+    def part(*at):
         steps = zip(at, strides, pads, strict=True)
         first, start = zip(*(divmod(i + low, step) for i, step, (low, _) in steps), strict=True)
-        start = (min(i, k) for i, k in zip(start, kernel.shape[:-2], strict=True))
-        taps = lax.slice(kernel, (*start, 0, 0), kernel.shape, (*strides, 1, 1))
+        start = (min(i, k) for i, k in zip(start, kernel.shape[:2], strict=True))
+        taps = lax.slice(kernel, (*start, 0, 0), kernel.shape, (s, t, 1, 1))
         if not taps.size:  # steps longer than the kernel
-            return jnp.zeros((len(y), *outer, kernel.shape[-2]), y.dtype)
-        ends = zip(first, taps.shape[:-2], outer, y.shape[1:-1], strict=True)
+            return jnp.zeros((len(y), n, m, kernel.shape[2]), y.dtype)
+        ends = zip(first, taps.shape[:2], (n, m), y.shape[1:3], strict=True)
         around = [(k - 1 - f, out + f - of) for f, k, out, of in ends]  # x[at] is made of y[first] and the k - 1 before
-        return _canonical(y, _mirror(taps), _ones(y), around)
+        return _canonical(y, _mirror(taps), (1, 1), around)
 
-    def parts(*at):
-        """Return those that begin so, interleaved along the axes that follow."""
-        axis = len(at)
-        if axis == len(strides):
-            return part(at)
-        several = jnp.stack([parts(*at, i) for i in range(strides[axis])], axis + 2)
-        return several.reshape(*several.shape[: axis + 1], -1, *several.shape[axis + 3 :])
-
-    return parts()[:, *(slice(of) for of in size)]
+    rows = [jnp.stack([part(i, j) for j in range(t)], 3).reshape(len(y), n, 1, t * m, -1) for i in range(s)]
+    return jnp.concatenate(rows, 2).reshape(len(y), s * n, t * m, -1)[:, : size[0], : size[1]]
 
 
 def _kernel_grad(x, y, *, strides, pads, size):  # size: of the kernel
@@ -214,10 +208,46 @@ def _triple():
     return jax.default_backend() == "cpu" if TRIPLE is None else TRIPLE
 
 
+def _fold(x, steps):
+    """Return x [b, s n, t m, c] as [b, n, m, s t c], for any number of axes."""
+    b, *size, c = x.shape
+    n, axes = [m // s for m, s in zip(size, steps, strict=True)], len(steps)
+    x = x.reshape(b, *(part for pair in zip(n, steps, strict=True) for part in pair), c)
+    return x.transpose(0, *range(1, 2 * axes, 2), *range(2, 2 * axes + 1, 2), -1).reshape(b, *n, -1)
+
+
+def _unfold(x, steps):
+    """Return x [b, n, m, s t c] as [b, s n, t m, c]."""
+    b, *size, _ = x.shape
+    axes = len(steps)
+    x = x.reshape(b, *size, *steps, -1).transpose(0, *(i + j for i in range(1, axes + 1) for j in (0, axes)), -1)
+    return x.reshape(b, *(n * s for n, s in zip(size, steps, strict=True)), -1)
+
+
+def _folded(kernel, strides, pads, size, small):
+    """Return (the kernel of stride 1, the pads of an x of `size` before it is folded, its size then)."""
+    taps = [-(-k // s) for k, s in zip(kernel.shape[:-2], strides, strict=True)]
+    more = [(0, t * s - k) for t, s, k in zip(taps, strides, kernel.shape[:-2], strict=True)]
+    kernel = _fold(_pad(jnp.moveaxis(kernel, -1, 0), more, _ones(kernel)), strides)
+    size_then = tuple(n + t - 1 for n, t in zip(small, taps, strict=True))
+    around = zip(size_then, strides, size, pads, strict=True)
+    return jnp.moveaxis(kernel, 0, -1), [(low, n * s - m - low) for n, s, m, (low, _) in around], size_then
+
+
+def _small(size, kernel_size, strides, pads):
+    """Return the size to which a convolution leads."""
+    return tuple((m + sum(p) - k) // s + 1 for m, p, k, s in zip(size, pads, kernel_size, strides, strict=True))
+
+
 def conv(x, kernel, strides=1, padding="SAME"):
     """Return the convolution of x [b, h, w, c] with kernel [kh, kw, c, o]: [b, n, m, o]."""
     strides = _each(strides, x.ndim - 2)
     pads = _pads(x.shape[1:-1], kernel.shape[:-2], strides, padding)
+    if _triple() and x.ndim != 4 and math.prod(strides) > 1:
+        small = _small(x.shape[1:-1], kernel.shape[:-2], strides, pads)
+        kernel, around, _ = _folded(kernel, strides, pads, x.shape[1:-1], small)
+        x = _fold(_pad(x, around, _ones(x)), strides)
+        return forward(x, kernel, strides=_ones(x), pads=((0, 0),) * len(small))
     if _triple():
         return forward(x, kernel, strides=strides, pads=pads)
     return _lax_conv(x, kernel, strides, pads)
@@ -240,9 +270,13 @@ def conv_transpose(y, kernel, strides=1, padding="SAME", size=None):
         )
     size = _each(size, axes)
     pads = _pads(size, kernel_size, strides, padding)
-    small = tuple((m + sum(p) - k) // s + 1 for m, p, k, s in zip(size, pads, kernel_size, strides, strict=True))
+    small = _small(size, kernel_size, strides, pads)
     if small != y.shape[1:-1]:
         raise ValueError(f"size {size} can't be had from {y.shape[1:-1]}: the convolution leads from it to {small}.")
+    if _triple() and axes != 2 and math.prod(strides) > 1:
+        kernel, around, size = _folded(kernel, strides, pads, size, small)
+        x = input_grad(y, kernel, strides=_ones(y), pads=((0, 0),) * axes, size=size)
+        return _pad(_unfold(x, strides), [(-low, -high) for low, high in around], _ones(y))
     if _triple():
         return input_grad(y, kernel, strides=strides, pads=pads, size=size)
     pads = _mirror_pads(y, kernel, strides, pads, size)
