@@ -50,3 +50,6 @@ from gan_jax.data.source import label as label
 from gan_jax.data.views import nearest_view as nearest_view
 from gan_jax.data.views import view_pairs as view_pairs
 from gan_jax.data.views import views as views
+from gan_jax.data.words import frequencies as frequencies
+from gan_jax.data.words import last as last
+from gan_jax.data.words import with_vectors as with_vectors

@@ -5,7 +5,7 @@ import os
 import re
 import sys
 
-from gan_jax.data import composed, folder, moving, records, toys
+from gan_jax.data import composed, folder, moving, phrases, records, toys
 from gan_jax.data.source import Source
 from gan_jax.errors import UserError
 
@@ -24,6 +24,7 @@ DATASETS = {
     "stacked_mnist": lambda name: composed.stacked(name, load("mnist")),
     "stacked_digits": lambda name: composed.stacked(name, load("digits")),
     "coloured_mnist": lambda name: composed.coloured(name, load("mnist")),
+    "phrases": phrases.phrases,  # of a small grammar: the embedded text
     "moving_mnist": lambda name: moving.moving_digits(name, load("mnist")),
     "moving_digits": lambda name: moving.moving_digits(name, load("digits"), frames=16, side=32),
 }

@@ -1,0 +1,56 @@
+"""Of short texts, as tokens of a vocabulary: what words say of a label, how likely they follow one another, copies."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+PAD = 0  # no word; `data.tokens.PAD`
+SHARES = 0.6, 0.3, 0.1  # of bigrams, single words and any word alike, in the probability of a word
+
+
+def odds(x: jax.Array, y: jax.Array, classes: int) -> Callable[[jax.Array], jax.Array]:
+    """Return tokens [n, t] -> log odds [n] that the label is 1, as naive Bayes learns them from x [m, t] and y [m].
+
+    y is 0 or 1. Every word counts as often as it stands there, with 1 added to each count; padding does not.
+    """
+    seen = 1 + jnp.zeros((2, classes)).at[y[:, None], x].add(x != PAD)
+    of_word = jnp.diff(jnp.log(seen / seen.sum(1, keepdims=True)), axis=0)[0]  # [v]
+    prior = jnp.log((1 + y.sum()) / (1 + (1 - y).sum()))
+    return lambda x: prior + (of_word[x] * (x != PAD)).sum(1)
+
+
+def ranked(odds: jax.Array, y: jax.Array) -> jax.Array:
+    """Return how often, of two rows with labels 1 and 0, the first has the larger odds [n] (the area under ROC)."""
+    above = (odds[:, None] > odds[None]) + 0.5 * (odds[:, None] == odds[None])
+    pairs = y[:, None] * (1 - y)[None]
+    return (above * pairs).sum() / pairs.sum()
+
+
+def bigram(x: jax.Array, classes: int) -> Callable[[jax.Array], jax.Array]:
+    """Return tokens [n, t] -> their perplexity under a model that counted the words of x [m, t].
+
+    A word's probability is that after the word before it, its own, and an even one, mixed by SHARES. Ends count,
+    padding does not.
+    """
+    before = lambda x: jnp.pad(x[:, :-1], ((0, 0), (1, 0)), constant_values=PAD)
+    pairs = jnp.zeros((classes, classes)).at[before(x), x].add(x != PAD)
+    each, after = pairs.sum(0), jnp.maximum(pairs.sum(1), 1)
+
+    def perplexity(x):
+        b = before(x)
+        p = SHARES[0] * pairs[b, x] / after[b] + SHARES[1] * each[x] / each.sum() + SHARES[2] / classes
+        return jnp.exp(-(jnp.log(p) * (x != PAD)).sum() / (x != PAD).sum())
+
+    return perplexity
+
+
+def distinct(x: jax.Array) -> jax.Array:
+    """Return how many different texts there are among x [n, t], as a share of them."""
+    same = (x[:, None] == x[None]).all(-1)
+    return (same.argmax(1) == jnp.arange(len(x))).mean()
+
+
+def copied(x: jax.Array, of: jax.Array) -> jax.Array:
+    """Return the share of texts x [n, t] that are one of those in `of` [m, t]."""
+    return (x[:, None] == of[None]).all(-1).any(1).mean()
