@@ -1,7 +1,7 @@
 """Nets that ask and answer: G writes a question whose answer stands in a text, D reads a question and finds the answer.
 
 G is a sequence-to-sequence net with attention that says words of its own or copies those of the text (Gu et al. 2016,
-arXiv 1603.06393, with a gate), D a reader with gated attention (Dhingra et al. 2017, arXiv 1606.01549) of one layer.
+arXiv 1603.06393, with a gate), D a reader with gated attention (Dhingra et al. 2017, arXiv 1606.01549) of one hop.
 Word vectors are given to both, as a table [v, d]; texts are tokens [b, t] as `data.tokens` has them.
 """
 
@@ -66,7 +66,7 @@ class Word(nn.Module):
         copied = weights(scores, context > END)  # [b, p]
         seen = jnp.einsum("bp,bpd->bd", copied, read)
         out = jnp.tanh(nn.Dense(self.width)(jnp.concatenate([h, seen], -1)))
-        logits, own = nn.Dense(self.own)(out), jnp.arange(self.own)[None]
+        logits, own = nn.Dense(self.own)(out), jnp.arange(self.own, dtype=jnp.int32)[None]
         said = weights(logits, jnp.broadcast_to((own != PAD) & (own != UNK), logits.shape))  # [b, own]
         gate = nn.sigmoid(nn.Dense(1)(out))
         p = jnp.concatenate([gate * said, (1 - gate) * copied], -1)  # [b, own + p], of each way to say a word
@@ -121,5 +121,6 @@ class D(nn.Module):
         asked = both_ways(self.width, asked)
         scores = jnp.einsum("bpd,bqd->bpq", read, asked)
         about = weights(scores, jnp.broadcast_to(there[:, None], scores.shape)) @ asked  # [b, p, 2 width]
-        logits = nn.Dense(2)(both_ways(self.width, jnp.concatenate([read, read * about], -1)))
+        hidden = jnp.tanh(nn.Dense(2 * self.width)(jnp.concatenate([read, read * about], -1)))
+        logits = nn.Dense(2, use_bias=False)(hidden)  # [b, p, 2]
         return nn.log_softmax(jnp.where((context > END)[..., None], logits, NEVER), 1)
