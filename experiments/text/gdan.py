@@ -30,6 +30,7 @@ from gan_jax.data import tokens
 from gan_jax.game import Player, create, descend, forward, rng
 from gan_jax.metrics import spans
 from gan_jax.nets import gdan
+from gan_jax.nets.layers import dropout
 from gan_jax.run import Count, Picture, Setup, Share, program
 
 TRUE, GEN = 0, 1  # tags
@@ -87,8 +88,8 @@ def init(cfg, key):
     G, D, g_tx, d_tx = build(cfg)
     vectors = 0.5 * rng.normal(rng.at(key, 0, "vectors"), (questions(cfg).row["x"].classes, cfg.dim))
     context, question, zeros = (jnp.zeros((1, n), jnp.int32) for n in (cfg.window, cfg.length, 2))
-    g = create(G, g_tx, rng.at(key, 0, "g"), vectors, context, zeros, question, jnp.zeros((1, cfg.length)))
-    d = create(D, d_tx, rng.at(key, 0, "d"), vectors, context, question, zeros[0, :1], jnp.ones((1, cfg.dim)))
+    g = create(G, g_tx, rng.at(key, 0, "g"), vectors, context, zeros, question, jnp.zeros((1, cfg.length), jnp.float32))
+    d = create(D, d_tx, rng.at(key, 0, "d"), vectors, context, question, zeros[0, :1], jnp.ones_like(vectors[:1]))
     return State(jnp.int32(0), key, vectors, g, d)
 
 
@@ -108,8 +109,8 @@ def step(cfg, state, batch):
     def d_loss(d_params):  # of real questions, of G's, and again of G's as if they were real: their reward
         thrice = lambda a: jnp.concatenate([a, a[b:]])  # [3b, ...]
         tag = jnp.repeat(jnp.array([TRUE, GEN if cfg.tags else TRUE, TRUE]), b)
-        kept = (rng.uniform(key("dropout"), (2 * b, cfg.dim)) >= cfg.dropout) / (1 - cfg.dropout)
-        kept = jnp.concatenate([kept, jnp.ones_like(kept[b:])])
+        ones = jnp.ones((2 * b, cfg.dim), state.vectors.dtype)
+        kept = jnp.concatenate([dropout(key("dropout"), ones, cfg.dropout), ones[b:]])
         given = state.vectors, thrice(rows["context"]), thrice(words), tag, kept
         log_p, _ = forward(D, d_params, {}, *given)  # [3b, p, 2]
         log_p = jnp.take_along_axis(log_p, thrice(rows["span"])[:, None], 1).sum((1, 2))  # of the right answers [3b]
@@ -138,7 +139,7 @@ def sample(cfg, state, key, n):
 def found(cfg, state, rows):
     """Return the spans [n, 2] where D finds the answers to real questions."""
     n = len(rows["x"])
-    given = state.vectors, rows["context"], rows["x"], jnp.full(n, TRUE), jnp.ones((n, cfg.dim))
+    given = state.vectors, rows["context"], rows["x"], jnp.full(n, TRUE), jnp.ones((n, cfg.dim), state.vectors.dtype)
     return spans.best(forward(build(cfg)[1], state.d.params, {}, *given, train=False)[0], cfg.longest)
 
 

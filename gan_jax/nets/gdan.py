@@ -25,7 +25,7 @@ class Cells(nn.Module):
     def __call__(self, state, gates):
         c, h = state
         start = nn.initializers.lecun_normal(1, 2, batch_axis=0)
-        kernel = self.param("kernel", start, (2, self.width, 4 * self.width))
+        kernel = self.param("kernel", start, (2, self.width, 4 * self.width), jnp.float32)
         i, f, g, o = jnp.split(gates + jnp.einsum("bkw,kwf->bkf", h, kernel), 4, axis=-1)
         c = nn.sigmoid(f) * c + nn.sigmoid(i) * jnp.tanh(g)
         h = nn.sigmoid(o) * jnp.tanh(c)
@@ -112,7 +112,7 @@ class D(nn.Module):
 
     @nn.compact
     def __call__(self, table, context, question, tag, kept, train=True):
-        tags = self.param("tags", nn.initializers.normal(0.5), (2, table.shape[1]))
+        tags = self.param("tags", nn.initializers.normal(0.5), (2, table.shape[1]), jnp.float32)
         asked = jnp.concatenate([table[question] * kept[:, None], tags[tag][:, None]], 1)  # [b, q + 1, d]
         there = jnp.concatenate([question > END, jnp.ones_like(question[:, :1], bool)], 1)
         same = (context[:, :, None] == question[:, None]) & (question > END)[:, None]  # [b, p, q]

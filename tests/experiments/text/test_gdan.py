@@ -29,6 +29,7 @@ def rows():
     return [{"labelled": of([0, 1]), "x": of([2, 3])}, {"labelled": of([1, 0]), "x": of([3, 2])}]
 
 
+@jax.jit
 def cell(kernel, state, gates):
     c, h = state
     i, f, g, o = jnp.split(gates + h @ kernel, 4)
@@ -48,6 +49,7 @@ def ways(dense, lstm, x):
     return jnp.concatenate(sides, 1)
 
 
+@jax.jit
 def shares(scores, there):
     """Return e^score over the sum of those that are there, a list."""
     e = [jnp.where(ok, jnp.exp(s), 0.0) for s, ok in zip(scores, there, strict=True)]
@@ -132,21 +134,21 @@ def paper(state, g, d, batch, t):
     noise = rng.uniform(rng.at(state.key, t, "noise"), (2 * b, CFG.length))
     kept = (rng.uniform(rng.at(state.key, t, "dropout"), (2 * b, CFG.dim)) >= CFG.dropout) / (1 - CFG.dropout)
     text = lambda of, k: (table, of["context"][k], of["span"][k])
-    asked = [np.int32(spoken(g.params, *text(other, k), drawn(noise[b + k]))[0]) for k in range(b)]
+    fakes = range(b) if t >= CFG.mle else ()
+    asked = [np.int32(spoken(g.params, *text(other, k), drawn(noise[b + k]))[0]) for k in fakes]
     read = lambda f, of, k, x, tag, kept: f(d.params, table, of["context"][k], x, tag, kept, of["span"][k])
     added = lambda grads: clipped(jax.tree.map(lambda *a: sum(a), *grads))
     d_grads = [jax.tree.map(lambda a: -a / b, read(to_d, real, k, real["x"][k], gdan.TRUE, kept[k])) for k in range(b)]
-    if t >= CFG.mle:
-        of_fake = [read(to_d, other, k, asked[k], gdan.GEN, kept[b + k]) for k in range(b)]
-        d_grads += [jax.tree.map(lambda a: -CFG.generated * a / b, one) for one in of_fake]
+    of_fake = [read(to_d, other, k, asked[k], gdan.GEN, kept[b + k]) for k in fakes]
+    d_grads += [jax.tree.map(lambda a: -CFG.generated * a / b, one) for one in of_fake]
     count = sum(int((x != tokens.PAD).sum()) for x in real["x"])
     likely = [jax.tree.map(lambda a: -a / count, to_g(g.params, *text(real, k), real["x"][k])) for k in range(b)]
-    ours = [to_g(g.params, *text(other, k), asked[k]) for k in range(b)] if t >= CFG.mle else []
+    ours = [to_g(g.params, *text(other, k), asked[k]) for k in fakes]
 
     def moved(under=gdan.TRUE, baseline=1.0):
-        rewards = [read(answered, other, k, asked[k], under, jnp.ones(CFG.dim)) for k in range(b)]
+        rewards = [read(answered, other, k, asked[k], under, jnp.ones(CFG.dim)) for k in fakes]
         weights = [CFG.reinforce * (one - baseline * sum(rewards) / b) / b for one in rewards]
-        paid = [jax.tree.map(lambda a, w=w: -w * a, one) for w, one in zip(weights, ours, strict=False)]
+        paid = [jax.tree.map(lambda a, w=w: -w * a, one) for w, one in zip(weights, ours, strict=True)]
         return oracle.adam(g, added(likely + paid), CFG.g_lr), sum(rewards) / b
 
     return oracle.adam(d, added(d_grads), CFG.d_lr), moved
