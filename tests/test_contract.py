@@ -30,7 +30,7 @@ from gan_jax.data.source import Field
 from gan_jax.game import player
 from gan_jax.metrics import classifier
 from gan_jax.nets import dcgan
-from gan_jax.run import Picture, cli, sharding, stepper
+from gan_jax.run import Picture, cli, config, sharding, stepper
 from gan_jax.run.checkpoint import Checkpoints
 from gan_jax.run.plots import lines
 from gan_jax.run.program import game
@@ -148,7 +148,9 @@ def test_the_parts_stand_in_the_file_in_order(name):
     assert re.search(rf"python -m experiments[. ]{name}\b", module.__doc__)
     assert text.count("\n") <= 180
     assert dataclasses.fields(module.Config) and module.Config.__dataclass_params__.frozen
-    assert all(isinstance(cfg, module.Config) for cfg in module.PRESETS.values())
+    for cfg in module.PRESETS.values():
+        assert isinstance(cfg, module.Config)
+        config.check_ranges(dataclasses.asdict(cfg), module.Config)  # as the command line does
     assert module.State._fields[:2] == ("step", "key")
 
 
@@ -240,9 +242,11 @@ ONE_D = (
     "ccgan",
     "cgan",
     "cogan",
+    "completion",
     "conditional_translation",
     "context_encoder",
     "dcgan",
+    "deocclude",
     "dynamics",
     "gan3d",
     "improved",
@@ -280,6 +284,7 @@ NO_PROBABILITIES = (
     "cyclegan",
     "dtn",
     "ebgan",
+    "gdan",
     "gat",
     "genegan",
     "ian",

@@ -90,9 +90,8 @@ def step(cfg, state, batch):
     E, R, _, D, tx = build(cfg)
     loss, x = losses.non_saturating, batch["x"]  # [d_steps b, d]
 
-    def noise(i):
-        key = jax.random.fold_in(rng.at(state.key, state.step, "z"), i)
-        return rng.normal(key, (cfg.batch_size, cfg.z_dim))
+    key = lambda i: jax.random.fold_in(rng.at(state.key, state.step, "z"), i)
+    noise = lambda i: rng.normal(key(i), (cfg.batch_size, cfg.z_dim))
 
     def learn(state):
         def error(params):
@@ -101,8 +100,7 @@ def step(cfg, state, batch):
             return value + decay(cfg, params), value
 
         (_, value), (to_e, to_r) = jax.value_and_grad(error, has_aux=True)((state.e.params, state.r.params))
-        state = state._replace(e=descend(state.e, to_e, tx), r=descend(state.r, to_r, tx))
-        return state, (value, *[0 * value] * 4)
+        return state._replace(e=descend(state.e, to_e, tx), r=descend(state.r, to_r, tx)), (value, *[0 * value] * 4)
 
     def play(state):
         xs = x.reshape(cfg.batch_size, cfg.d_steps, -1).swapaxes(0, 1)  # [d_steps, b, d]
@@ -127,8 +125,8 @@ def step(cfg, state, batch):
             return value + decay(cfg, params), (value, stats)
 
         (_, (value, stats)), (to_g, to_r) = jax.value_and_grad(g_loss, has_aux=True)((state.g.params, state.r.params))
-        g, r = descend(state.g, to_g, tx, stats), descend(state.r, to_r, tx)
-        return state._replace(r=r, g=g, d=d), (0 * value, value, *(of[-1] for of in found))
+        state = state._replace(r=descend(state.r, to_r, tx), g=descend(state.g, to_g, tx, stats), d=d)
+        return state, (0 * value, value, *(of[-1] for of in found))
 
     state, found = jax.lax.cond(state.step < cfg.pretrain, learn, play, state)
     names = "loss/reconstruction", "loss/g", "loss/d", "p/real", "p/fake"  # 0 where that is not learned
