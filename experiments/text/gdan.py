@@ -43,7 +43,7 @@ class Config:
     window: Count = 40  # words of a text around the answer
     length: Count = 14  # words of a question
     vectors: str = "glove50d10k"  # a set of words and their vectors; "": random ones
-    steps: Count = 400
+    steps: Count = 400  # updates of D, and of G
     mle: int = 200  # first updates, of both by the known questions alone
     batch_size: Count = 32  # known questions a step, and as many of G's
     generated: float = 1.0  # weight of G's questions in D's loss

@@ -40,7 +40,7 @@ class Config:
     dataset: str = "rt_polarity,level=word,length=40"  # text with a label y (-1: none)
     labels: Count = 200  # records whose label is known, equally many a class
     vectors: str = "glove50d10k"  # a set of words and their vectors, with which the embedding begins; "": random
-    steps: Count = 250
+    steps: Count = 250  # updates of embedding and classifier
     batch_size: Count = 32  # labelled rows a step, and as many of all rows
     adversarial: float = 1.0  # weight of AT
     virtual: float = 1.0  # weight of VAT
