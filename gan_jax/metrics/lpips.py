@@ -7,7 +7,6 @@ layers. The weights come with those of VGG16 (`vgg`). 0: the same picture.
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from gan_jax.metrics import vgg
 
@@ -19,7 +18,7 @@ def distance(layers, heads, x, y) -> jax.Array:
 
     layers, heads: what `vgg.load` and `vgg.heads` return. Sides are at least 16 pixels; nothing is resized.
     """
-    row = lambda a: jnp.asarray(np.float32(a)).reshape(1, 1, 1, -1)
+    row = lambda a: jnp.asarray(a, jnp.float32).reshape(1, 1, 1, -1)
 
     def seen(x):
         colours = jnp.broadcast_to(x, (*x.shape[:3], 3))

@@ -37,6 +37,9 @@ def test_the_formula_by_loops(monkeypatch):
     for i in range(3):
         pairs = [(a[i], b[i]) for a, b in zip(*(map(np.asarray, one) for one in seen), strict=True)]
         np.testing.assert_allclose(found[i], by_loops(pairs, heads), rtol=1e-4)
+    monkeypatch.setattr(vgg, "load", lambda: layers)
+    monkeypatch.setattr(vgg, "heads", lambda: heads)
+    np.testing.assert_allclose(lpips.mean(x, y), found.mean(), rtol=1e-5)
     assert (lpips.distance(layers, heads, x, x) == 0).all()
     grey = x[..., :1]
     again = lpips.distance(layers, heads, grey.repeat(3, 3), y)
