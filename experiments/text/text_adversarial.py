@@ -52,7 +52,7 @@ class Config:
     hidden: Count = 30  # units of the layer above it
     dropout: Share = 0.5  # share of the vectors' numbers that a row loses
     lr: float = 3e-3  # Adam's rate, multiplied each step by `lr_decay`
-    lr_decay: Decay = 0.9998
+    lr_decay: Decay = 0.9998  # factor of both rates each step
     clip: float = 1.0  # most norm of the gradient of all parameters but the vectors
     ema: Decay = 0.99  # decay of the average that is tested, after t steps at most (1 + t) / (10 + t)
 
