@@ -16,8 +16,8 @@ from gan_jax.run.config import Count
 
 
 def main(
-    widths: tyro.conf.Positional[tuple[Count, ...]] = (32, 64, 128),
-    dataset: str = gat.Config.dataset,
+    widths: tyro.conf.Positional[tuple[Count, ...]] = (16, 32, 64),
+    dataset: str = "digits",
     steps: Count = 600,
     seeds: Count = 1,
     samples: Count = 2000,
