@@ -67,7 +67,8 @@ def main(
         results = harness.trained(srgan, words, folder / way)
         run = gan_jax.load(folder / way)
         ways[way] = by(run)
-        origins[way] = {"steps": results["steps"], "seconds": results["seconds"], "config": dataclasses.asdict(run.cfg)}
+        config = dataclasses.asdict(run.cfg) | {"begin": Path(run.cfg.begin).name}  # not where the runs lay
+        origins[way] = {"steps": results["steps"], "seconds": results["seconds"], "config": config}
         origins[way]["trained"] = harness.trained_by(folder / way)
     rows = []
     for name in sets:
