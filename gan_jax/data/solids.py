@@ -32,7 +32,7 @@ def solid(generator: np.random.Generator, what: str, side: int) -> np.ndarray:
     if what == "ball":
         reach[2] = reach[0]
     room = side / 2 - reach
-    centre = (side - 1) / 2 + np.fix(generator.uniform(-room, room))
+    centre = (side - 1) / 2 + np.trunc(generator.uniform(-room, room))
     away = np.abs(np.indices((side,) * 3) - centre[:, None, None, None]) / reach[:, None, None, None]
     if what == "box":
         return away.max(0) <= 1
