@@ -39,7 +39,7 @@ class Config:
     first: int = 1500  # steps of stage I
     steps: Count = 2700  # of both stages: joint updates of a stage's G and D
     batch_size: Count = 32  # pictures a step
-    divergence: float = 0.5  # weight of the condition's divergence from noise, a mean over its numbers; 2 of the 128
+    divergence: float = 2.0  # weight of the condition's divergence from noise, a mean over its numbers
     z_dim: Count = 32  # the latent, standard normal
     text_dim: Count = 64  # of a caption's vector
     text_width: Count = 64  # channels of the text encoder's last convolution
@@ -56,7 +56,7 @@ class Config:
 PRESETS = {
     "default": Config(),
     "emoji": Config("noto_emoji,text=caption,level=char", ratio=4),
-    "paper": Config("noto_emoji,text=caption,level=char,size=256", 4, 82_800, 165_600, 64, 2.0, 100, text_dim=1024,
+    "paper": Config("noto_emoji,text=caption,level=char,size=256", 4, 82_800, 165_600, 64, z_dim=100, text_dim=1024,
                     text_width=256, text_layers=3, text=128, width=128, d_width=64, blocks=4, lr=2e-4, halve=13_800),
     "tiny": Config("named_digits8", 2, 1, 6, 16, 2.0, 4, 4, 4, text_steps=0, text=4, width=2, d_width=2, blocks=0),
 }  # fmt: skip

@@ -16,7 +16,6 @@ from gan_jax.nets.layers import batch_norm, leaky, levels, normal
 from gan_jax.nets.reed import Residual
 
 plain = {"use_bias": False, "kernel_init": normal}
-read = nn.initializers.variance_scaling(0.64**2, "fan_in", "normal")  # of vectors of 1024 numbers, 0.02 as published
 
 
 def doubled(x, size):
@@ -41,7 +40,7 @@ class Augmented(nn.Module):
 
     @nn.compact
     def __call__(self, t, key):
-        mean, log_std = jnp.split(leaky(nn.Dense(2 * self.size, kernel_init=read)(t)), 2, 1)
+        mean, log_std = jnp.split(leaky(nn.Dense(2 * self.size, kernel_init=normal)(t)), 2, 1)
         divergence = (-log_std + (jnp.exp(2 * log_std) + mean**2 - 1) / 2).mean(1)
         return mean + jnp.exp(log_std) * rng.truncated(key, mean.shape, 2.0), divergence
 
@@ -122,7 +121,7 @@ class D(nn.Module):
             x = batch_norm(x, train) if i else x
             x = leaky(x) if i + 1 < len(layers) else x
         x = Residual(leaky)(x, train)
-        t = leaky(nn.Dense(self.text, kernel_init=read)(t))[:, None, None]
+        t = leaky(nn.Dense(self.text, kernel_init=normal)(t))[:, None, None]
         both = jnp.concatenate([x, jnp.broadcast_to(t, (*x.shape[:3], self.text))], 3)
         x = leaky(batch_norm(Conv(x.shape[3], 1, **plain)(both), train))
         return nn.Dense(1, kernel_init=normal)(x.reshape(x.shape[0], -1))[:, 0]
