@@ -55,9 +55,8 @@ def main(
             results = harness.trained(gdan, given, folder)
             cfg = gdan.Config(**rundir.read(folder)["config"])
             row = {"set": name, "way": way, "seeds": seeds, "steps": results["steps"], "seconds": results["seconds"]}
-            row |= {of: np.ravel(results[of]).tolist() for of in ("test/f1", "test/exact", "whole/f1")} | {
-                "flags": flags
-            }
+            row |= {of: np.ravel(results[of]).tolist() for of in ("test/f1", "test/exact", "whole/f1")}
+            row["flags"] = flags
             rows.append(row | {"config": dataclasses.asdict(cfg), "trained": harness.trained_by(folder)})
             print(f"{name} {way}: F1 {log.spread(100 * np.array(row['test/f1']))} %", flush=True)
     lines = harness.table(HEAD, [cells(row) for row in rows])

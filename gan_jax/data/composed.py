@@ -15,6 +15,24 @@ from gan_jax.game import rng
 from gan_jax.metrics import classifier, modes
 
 
+def of_arrays(
+    name: str, fields: dict[str, Field], raw: dict[str, np.ndarray], test: Source | None = None, fingerprint: str = ""
+) -> Source:
+    """Return the source of records that are rows of these arrays [n, ...], in an order that is drawn."""
+    n = len(next(iter(raw.values())))
+    return Source(
+        name,
+        fields,
+        n=n,
+        pick=lambda key, i, b: order(rng.at(key, 0, "data"), i, b, n),
+        read=lambda indices: {k: a[np.asarray(indices, int)] for k, a in raw.items()},
+        whole=functools.partial(dict, raw),
+        test=test,
+        fingerprint=fingerprint,
+        nbytes=sum(a.nbytes for a in raw.values()),
+    )
+
+
 def join(**parts: Source) -> Source:
     """Return the source whose batch is {name: batch of that part}, each in an order of its own: no pairs.
 

@@ -20,14 +20,14 @@ def pasted(source: Source, part: float = 0.5, light: float = 0.4) -> Source:
     GP-GAN's pairs were (Wu et al. 2019, arXiv 1703.07195). part: of each side that the box takes. `mask` [h, w, 1] is 1
     in the box. Raises UserError where there are no images, or the box or the light is none.
     """
-    recipes._suit(source, "pasted", ("image",), "source", "mask", "other")
+    recipes.suit(source, "pasted", ("image",), "source", "mask", "other")
     if not (0 < part < 1 and 0 < light < 1):
         raise UserError(f"a box takes a part between 0 and 1, in a light between 0 and 1, not {part} and {light}.")
 
     def change(batch, uniform, _):
         x = batch["x"]  # [b, h, w, c]
         h, w, c = x.shape[1:]
-        other = recipes._decoded(relit(colours.levels(x), uniform(2, 1, 1, c), light))
+        other = recipes.decoded(relit(colours.levels(x), uniform(2, 1, 1, c), light))
         inside = recipes.HOLES["centre"](None, h, w, part, part)[..., None]  # [1, h, w, 1]
         mask = jnp.broadcast_to(inside, (*x.shape[:3], 1)).astype(np.float32)
         return {"other": other, "source": jnp.where(inside, other, x), "mask": mask}
@@ -36,7 +36,7 @@ def pasted(source: Source, part: float = 0.5, light: float = 0.4) -> Source:
         x = split.fields["x"]
         return {"other": x, "source": x, "mask": Field((*split.shape[:2], 1), "image")}
 
-    return recipes._wrapped(source, "pasted", fields, change)
+    return recipes.wrapped(source, "pasted", fields, change)
 
 
 def relit(v: jax.Array, u: jax.Array, light: float) -> jax.Array:

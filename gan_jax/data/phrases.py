@@ -1,14 +1,12 @@
 """Phrases of a small grammar, good ones and bad ones: text with a known label that needs no download."""
 
-import functools
 from collections.abc import Iterator
 
 import numpy as np
 
 from gan_jax.data import tokens
-from gan_jax.data.batches import order
+from gan_jax.data.composed import of_arrays
 from gan_jax.data.source import Field, Source, label
-from gan_jax.game import rng
 
 NOUNS = "room", "host", "street", "view", "kitchen"
 ADVERBS = "", "very", "really", "quite"
@@ -26,7 +24,9 @@ def phrases(name: str, n: int = 800, held_out: int = 200) -> Source:
     encode = tokens.encoder(NAMES, "word", LENGTH)
     text, y = zip(*drawn, strict=True)
     raw = {"x": np.stack([encode(one) for one in text]), "y": np.array(y, np.int32)}
-    return _source(name, {k: a[:n] for k, a in raw.items()}, _source(name, {k: a[n:] for k, a in raw.items()}))
+    fields = {"x": Field((LENGTH,), "tokens", np.int32, len(NAMES), NAMES), "y": label(2, MOODS)}
+    test = of_arrays(name, fields, {k: a[n:] for k, a in raw.items()})
+    return of_arrays(name, fields, {k: a[:n] for k, a in raw.items()}, test)
 
 
 def _drawn(generator: np.random.Generator, n: int) -> Iterator[tuple[str, int]]:
@@ -36,17 +36,3 @@ def _drawn(generator: np.random.Generator, n: int) -> Iterator[tuple[str, int]]:
         y = int(generator.integers(2))
         said = lambda y=y: f"{one_of(ADVERBS)} {one_of(list(MOODS.values())[y])}"
         yield f"the {one_of(NOUNS)} was {said()}" + (f" and {said()}" if generator.integers(2) else ""), y
-
-
-def _source(name, raw, test=None):
-    n = len(raw["y"])
-    return Source(
-        name,
-        {"x": Field((LENGTH,), "tokens", np.int32, len(NAMES), NAMES), "y": label(2, MOODS)},
-        n=n,
-        pick=lambda key, i, b: order(rng.at(key, 0, "data"), i, b, n),
-        read=lambda indices: {k: a[np.asarray(indices, int)] for k, a in raw.items()},
-        whole=functools.partial(dict, raw),
-        test=test,
-        nbytes=raw["x"].nbytes + raw["y"].nbytes,
-    )

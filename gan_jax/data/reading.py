@@ -9,12 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from gan_jax.data import builders, choices, stored, tokens
-from gan_jax.data.batches import order
+from gan_jax.data.composed import of_arrays
 from gan_jax.data.features import text
 from gan_jax.data.sets import chosen
 from gan_jax.data.source import Field, Source
 from gan_jax.errors import UserError
-from gan_jax.game import rng
 
 FEATURES = "context", "question", "answer", "answer_start"
 TOY = "facts"
@@ -122,17 +121,8 @@ def _rows(asked, names, window, length):
 
 def _source(name, window, length, names, parts, marks):
     """Return the first of the parts as a Source, with the others held out."""
-    raw, n = _rows(parts[0], names, window, length), len(parts[0])
     text_of = lambda length: Field((length,), "tokens", np.int32, len(names), names)
     span = Field((2,), "row", np.int32, names=("first", "last"))
-    return Source(
-        name,
-        {"x": text_of(length), "context": text_of(window), "span": span},
-        n=n,
-        pick=lambda key, i, b: order(rng.at(key, 0, "data"), i, b, n),
-        read=lambda indices: {k: a[np.asarray(indices, int)] for k, a in raw.items()},
-        whole=functools.partial(dict, raw),
-        test=_source(name, window, length, names, parts[1:], marks[1:]) if parts[1:] else None,
-        fingerprint=marks[0],
-        nbytes=sum(a.nbytes for a in raw.values()),
-    )
+    fields = {"x": text_of(length), "context": text_of(window), "span": span}
+    test = _source(name, window, length, names, parts[1:], marks[1:]) if parts[1:] else None
+    return of_arrays(name, fields, _rows(parts[0], names, window, length), test, marks[0])

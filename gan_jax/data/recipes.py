@@ -46,7 +46,7 @@ def masked(
     (Yeh et al. 2017, arXiv 1607.07539) ("half", 0.5) and ("pixels", 0.8), too. Raises UserError where there are no
     images, or the hole is none.
     """
-    _suit(source, "masked", ("image",), "source", "mask")
+    suit(source, "masked", ("image",), "source", "mask")
     least = least or part
     if not 0 < least <= part < 1:
         raise UserError(f"a hole takes a part between 0 and 1 of a picture, not {least} to {part}.")
@@ -58,7 +58,7 @@ def masked(
         return {"source": jnp.where(missing, np.float32(0), x), "mask": mask}
 
     fields = lambda split: {"source": split.fields["x"], "mask": Field((*split.shape[:2], 1), "image")}
-    return _wrapped(source, "masked", fields, change)
+    return wrapped(source, "masked", fields, change)
 
 
 def holes(x: jax.Array, hole: str = "centre", part: float = 0.5) -> jax.Array:
@@ -128,7 +128,7 @@ def shrunk(source: Source, factor: int, way: Literal["area", "bicubic", "matlab"
     before rows. Both round after each axis (MATLAB doesn't where pictures are floats). Raises UserError where x is no
     picture, or its sides aren't whole multiples of `factor`.
     """
-    _suit(source, "shrunk", PICTURES, "source")
+    suit(source, "shrunk", PICTURES, "source")
 
     def fields(split):
         *frames, h, w, c = split.shape
@@ -139,8 +139,8 @@ def shrunk(source: Source, factor: int, way: Literal["area", "bicubic", "matlab"
         return {"source": Field((*frames, h // factor, w // factor, c), split.kind)}
 
     smaller = {"area": filters.area, "bicubic": filters.bicubic, "matlab": filters.matlab}[way]
-    change = lambda batch, *_: {"source": _decoded(smaller(colours.levels(batch["x"]), factor))}
-    return _wrapped(source, "shrunk", fields, change)
+    change = lambda batch, *_: {"source": decoded(smaller(colours.levels(batch["x"]), factor))}
+    return wrapped(source, "shrunk", fields, change)
 
 
 @functools.cache
@@ -149,11 +149,11 @@ def grey(source: Source) -> Source:
 
     Raises UserError where x has no colours.
     """
-    _suit(source, "made grey", PICTURES, "source")
+    suit(source, "made grey", PICTURES, "source")
     if source.shape[-1] != 3:
         raise UserError(f"{source.name} has no colours that could be taken out; choose a set that has.")
-    change = lambda batch, *_: {"source": _decoded(colours.luma(colours.levels(batch["x"])))}
-    return _wrapped(source, "grey", lambda split: {"source": Field((*split.shape[:-1], 1), split.kind)}, change)
+    change = lambda batch, *_: {"source": decoded(colours.luma(colours.levels(batch["x"])))}
+    return wrapped(source, "grey", lambda split: {"source": Field((*split.shape[:-1], 1), split.kind)}, change)
 
 
 @functools.cache
@@ -164,10 +164,10 @@ def edges(source: Source, thin: bool = False) -> Source:
     on them, in Canny's way (1986): blurred with 1 4 6 4 1, kept where the length is above 200 / 1020 and the largest
     across the edge, and where it is above 100 / 1020 and such a line goes on. Raises UserError where x is no image.
     """
-    _suit(source, "drawn as edges", ("image",), "source")
+    suit(source, "drawn as edges", ("image",), "source")
     drawn = filters.thin_edges if thin else filters.sobel
-    change = lambda batch, *_: {"source": _decoded(drawn(colours.luma(colours.levels(batch["x"]))[..., 0]))}
-    return _wrapped(source, "edges", lambda split: {"source": Field((*split.shape[:2], 1), "image")}, change)
+    change = lambda batch, *_: {"source": decoded(drawn(colours.luma(colours.levels(batch["x"]))[..., 0]))}
+    return wrapped(source, "edges", lambda split: {"source": Field((*split.shape[:2], 1), "image")}, change)
 
 
 @functools.cache
@@ -176,13 +176,13 @@ def turned(source: Source) -> Source:
 
     Raises UserError where x is no picture.
     """
-    _suit(source, "turned", PICTURES, "source")
+    suit(source, "turned", PICTURES, "source")
 
     def fields(split):
         *frames, h, w, c = split.shape
         return {"source": Field((*frames, w, h, c), split.kind)}
 
-    return _wrapped(source, "turned", fields, lambda batch, *_: {"source": jnp.rot90(batch["x"], 1, (-3, -2))})
+    return wrapped(source, "turned", fields, lambda batch, *_: {"source": jnp.rot90(batch["x"], 1, (-3, -2))})
 
 
 @functools.cache
@@ -191,13 +191,13 @@ def halved(source: Source) -> Source:
 
     Raises UserError where x is no point, or its numbers can't be halved.
     """
-    _suit(source, "halved", ("points",), "source")
+    suit(source, "halved", ("points",), "source")
     (n,) = source.shape
     if n % 2:
         raise UserError(f"{source.name} has points of {n} numbers, which can't be halved.")
     half = Field((n // 2,), "points")
     change = lambda batch, *_: {"source": batch["x"][:, : n // 2], "x": batch["x"][:, n // 2 :]}
-    return _wrapped(source, "halved", lambda split: {"x": half, "source": half}, change, "halved", modes=None)
+    return wrapped(source, "halved", lambda split: {"x": half, "source": half}, change, "halved", modes=None)
 
 
 @functools.cache
@@ -206,16 +206,16 @@ def painted(source: Source) -> Source:
 
     The colours are those of PASCAL VOC (`colours.of_labels`). Raises UserError where y is no map of labels.
     """
-    _suit(source, "painted", None, "source")
+    suit(source, "painted", None, "source")
     y = source.fields.get("y")
     if y is None or y.kind != "label" or len(y.shape) != 2:
         raise UserError(f"{source.name} has no label for each pixel: choose one, y=FEATURE:label, after its name.")
 
     def change(batch, *_):
-        return {"source": _decoded(jnp.asarray(colours.of_labels(y.classes))[batch["y"]])}
+        return {"source": decoded(jnp.asarray(colours.of_labels(y.classes))[batch["y"]])}
 
     fields = lambda split: {"source": Field((*split.fields["y"].shape, 3), "image")}
-    return _wrapped(source, "painted", fields, change)
+    return wrapped(source, "painted", fields, change)
 
 
 @functools.cache
@@ -225,8 +225,8 @@ def paired(a: Source, b: Source) -> Source:
     Everything but `source` is b's: the order, labels, modes, name, fingerprint. Sets without pairs are for `join`.
     Raises UserError where the two haven't as many records.
     """
-    _suit(a, "paired")
-    _suit(b, "paired", None, "source")
+    suit(a, "paired")
+    suit(b, "paired", None, "source")
     if not a.n or a.n != b.n:
         raise UserError(f"{a.name} has {a.n} records and {b.name} has {b.n}: they can't be paired one by one.")
 
@@ -253,7 +253,7 @@ def cut(source: Source, size: int, flip: bool = False) -> Source:
     pixels, are cut and mirrored alike; what is shrunk is to be shrunk afterwards. Raises UserError where x is no
     picture, or too small, or another picture of the row has other sides.
     """
-    _suit(source, "cut", PICTURES)
+    suit(source, "cut", PICTURES)
 
     def fields(split):
         found = _with_pixels(split)
@@ -277,7 +277,7 @@ def cut(source: Source, size: int, flip: bool = False) -> Source:
 
         return jax.vmap(one)(uniform(3), {name: batch[name] for name in alike})
 
-    return _wrapped(source, "cut", fields, change, f"cut{size}{'-flip' * flip}", modes=None)
+    return wrapped(source, "cut", fields, change, f"cut{size}{'-flip' * flip}", modes=None)
 
 
 @functools.cache
@@ -287,7 +287,7 @@ def framed(source: Source, top: int, left: int, side: int) -> Source:
     All pictures of a row, and labels of its pixels, are cut alike. Raises UserError where x is no picture, or one of
     these does not reach so far.
     """
-    _suit(source, "framed", PICTURES)
+    suit(source, "framed", PICTURES)
 
     def fields(split):
         found = _with_pixels(split)
@@ -304,7 +304,7 @@ def framed(source: Source, top: int, left: int, side: int) -> Source:
         cut = lambda field, a: jax.vmap(lambda a: _window(field, a, (top, left), (side, side), False))(a)
         return {name: cut(field, batch[name]) for name, field in _with_pixels(source).items()}
 
-    return _wrapped(source, "framed", fields, change, f"framed{top}-{left}-{side}", modes=None)
+    return wrapped(source, "framed", fields, change, f"framed{top}-{left}-{side}", modes=None)
 
 
 @functools.cache
@@ -314,7 +314,7 @@ def mirrored(source: Source, field: str, which: int) -> Source:
     All pictures of a row, and labels of its pixels, are. Raises UserError where x is no picture, or there is no such
     label.
     """
-    _suit(source, "mirrored", PICTURES)
+    suit(source, "mirrored", PICTURES)
     label = source.fields.get(field)
     if label is None or label.kind != "label" or label.shape or not 0 <= which < label.classes:
         raise UserError(f"{source.name} has no {which} among the values of a label {field}, by which to mirror.")
@@ -327,7 +327,7 @@ def mirrored(source: Source, field: str, which: int) -> Source:
         alike = _with_pixels(source)
         return jax.vmap(one)(batch[field], {name: batch[name] for name in alike})
 
-    return _wrapped(source, "mirrored", lambda split: {}, change, f"mirrored-{field}{which}", modes=None)
+    return wrapped(source, "mirrored", lambda split: {}, change, f"mirrored-{field}{which}", modes=None)
 
 
 @functools.cache
@@ -339,7 +339,7 @@ def jittered(source: Source, factor: float = 286 / 256, flip: bool = True) -> So
     1611.07004). Raises UserError where x is no picture, another picture of the row has other sides or is a mask, or
     `factor` is below 1.
     """
-    _suit(source, "jittered", PICTURES)
+    suit(source, "jittered", PICTURES)
     if not 1 <= factor <= 8:
         raise UserError(f"pictures are jittered by a factor from 1 to 8, not {factor}.")
     if "mask" in source.fields:
@@ -351,7 +351,7 @@ def jittered(source: Source, factor: float = 286 / 256, flip: bool = True) -> So
 
     def larger(field, a):
         if field.kind in PICTURES:
-            return _decoded(filters.enlarged(colours.levels(a), sides))
+            return decoded(filters.enlarged(colours.levels(a), sides))
         return filters.nearest(a, sides)
 
     def change(batch, uniform, held_out):
@@ -368,7 +368,7 @@ def jittered(source: Source, factor: float = 286 / 256, flip: bool = True) -> So
         }
 
     said = f"jittered{sides[0]}x{sides[1]}{'-flip' * flip}"
-    return _wrapped(source, "jittered", lambda split: {}, change, said, modes=None)
+    return wrapped(source, "jittered", lambda split: {}, change, said, modes=None)
 
 
 def _with_pixels(source):
@@ -404,14 +404,14 @@ def dequantised(source: Source) -> Source:
     v is the level, 0 to 255. What has a density asks for it (Uria, Murray and Larochelle 2013, arXiv 1306.0186). Raises
     UserError where x is no picture.
     """
-    _suit(source, "dequantised", PICTURES)
+    suit(source, "dequantised", PICTURES)
 
     def change(batch, uniform, _):
         v = colours.levels(batch["x"])
         u = uniform(*v.shape[1:])
         return {"x": (2 * jnp.minimum(v + u, np.nextafter(np.float32(256), np.float32(0))) - 256) * np.float32(1 / 256)}
 
-    return _wrapped(source, "dequantised", lambda split: {}, change, "dequantised")
+    return wrapped(source, "dequantised", lambda split: {}, change, "dequantised")
 
 
 @functools.cache
@@ -421,7 +421,7 @@ def standardised(source: Source) -> Source:
     Those that are held out are moved and scaled alike; a column that never changes becomes 0. The field's `undo` takes
     x [..., c] back to the units of the records. Raises UserError where x is no row.
     """
-    _suit(source, "standardised", ("row",))
+    suit(source, "standardised", ("row",))
 
     @functools.cache
     def statistics():
@@ -438,10 +438,10 @@ def standardised(source: Source) -> Source:
         return x * deviation + mean
 
     fields = lambda split: {"x": dataclasses.replace(split.fields["x"], dtype=np.float32, undo=undo)}
-    return _wrapped(source, "standardised", fields, change, "standardised", modes=None)
+    return wrapped(source, "standardised", fields, change, "standardised", modes=None)
 
 
-def _decoded(v):
+def decoded(v):
     return decode(v.astype(np.uint8))
 
 
@@ -453,7 +453,7 @@ def _beside(a, of):
 # What recipes share
 
 
-def _wrapped(source: Source, name: str, fields: Callable, change: Callable, said="", **others) -> Source:
+def wrapped(source: Source, name: str, fields: Callable, change: Callable, said="", **others) -> Source:
     """Return the source whose batches are the old ones and what `change` makes of them; held-out ones likewise.
 
     fields: split -> the fields that are new. change: (batch, uniform, whether the split is held out) -> what is new;
@@ -477,7 +477,7 @@ def _wrapped(source: Source, name: str, fields: Callable, change: Callable, said
     return dataclasses.replace(of(source, False), test=source.test and of(source.test, True))
 
 
-def _suit(source: Source, recipe: str, kinds=None, *new):
+def suit(source: Source, recipe: str, kinds=None, *new):
     """Raise UserError where a recipe doesn't suit a source, or would take the place of one of its fields."""
     if isinstance(source.fields["x"], dict):
         raise UserError(f"{source.name} is several sets side by side, which can't be {recipe}: do so before data.join.")

@@ -1,12 +1,9 @@
 """Primitives: boxes, balls and cylinders as voxels, with a label, that need no download."""
 
-import functools
-
 import numpy as np
 
-from gan_jax.data.batches import order
+from gan_jax.data.composed import of_arrays
 from gan_jax.data.source import Field, Source, label
-from gan_jax.game import rng
 
 NAMES = "box", "ball", "cylinder"
 
@@ -21,7 +18,9 @@ def primitives(name: str, n: int = 600, held_out: int = 150, side: int = 16) -> 
     y = generator.integers(len(NAMES), size=n + held_out).astype(np.int32)
     x = np.stack([solid(generator, NAMES[one], side) for one in y])
     raw = {"x": 255 * x[..., None].astype(np.uint8), "y": y}
-    return _source(name, {k: a[:n] for k, a in raw.items()}, _source(name, {k: a[n:] for k, a in raw.items()}))
+    fields = {"x": Field((side, side, side, 1), "voxels"), "y": label(len(NAMES), NAMES)}
+    test = of_arrays(name, fields, {k: a[n:] for k, a in raw.items()})
+    return of_arrays(name, fields, {k: a[:n] for k, a in raw.items()}, test)
 
 
 def solid(generator: np.random.Generator, what: str, side: int) -> np.ndarray:
@@ -39,17 +38,3 @@ def solid(generator: np.random.Generator, what: str, side: int) -> np.ndarray:
     if what == "ball":
         return (away**2).sum(0) <= 1
     return ((away[:2] ** 2).sum(0) <= 1) & (away[2] <= 1)
-
-
-def _source(name, raw, test=None):
-    n, shape = len(raw["y"]), raw["x"].shape[1:]
-    return Source(
-        name,
-        {"x": Field(shape, "voxels"), "y": label(len(NAMES), NAMES)},
-        n=n,
-        pick=lambda key, i, b: order(rng.at(key, 0, "data"), i, b, n),
-        read=lambda indices: {k: a[np.asarray(indices, int)] for k, a in raw.items()},
-        whole=functools.partial(dict, raw),
-        test=test,
-        nbytes=raw["x"].nbytes + raw["y"].nbytes,
-    )

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-PAD = 0  # no word; `data.tokens.PAD`
+from gan_jax.data.tokens import PAD
+
 SHARES = 0.6, 0.3, 0.1  # of bigrams, single words and any word alike, in the probability of a word
 
 
