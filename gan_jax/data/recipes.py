@@ -442,6 +442,7 @@ def standardised(source: Source) -> Source:
 
 
 def decoded(v):
+    """Return levels v, whole numbers from 0 to 255, as pictures in [-1, 1]."""
     return decode(v.astype(np.uint8))
 
 
