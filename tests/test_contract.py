@@ -139,7 +139,7 @@ def with_statistics(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_parts_stand_in_the_file_in_order(name):
     """An experiment reads top to bottom: docstring, Config, PRESETS, State, build, init, step, sample, setup, main."""
-    module = tiny(name).module
+    module = module_of(name)
     text = inspect.getsource(module)
     parts = "class Config", "\nPRESETS", "class State", "def build(", "def init(", "def step(", "def sample("
     places = [text.index(part) for part in (*parts, "def setup(", "\nmain = program(")]
@@ -158,8 +158,8 @@ def test_the_parts_stand_in_the_file_in_order(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_tiny_is_never_chosen_by_itself(name):
     """Neither as the default nor where it alone has the data set; it is there for whoever asks for it."""
-    module, cfg, *_ = tiny(name)
-    first = next(iter(module.PRESETS))
+    module = module_of(name)
+    first, cfg = next(iter(module.PRESETS)), module.PRESETS["tiny"]
     assert first != "tiny"
     assert cli._preset_for({first: module.PRESETS[first], "tiny": cfg}, cfg.dataset) == first
 
