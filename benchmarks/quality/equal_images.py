@@ -57,7 +57,7 @@ def main(
     samples: Count = 2000,
     features: str = "vgg16",
     then: Literal["all", "train", "score"] = "all",
-    timed: Count = 20,
+    timed: int = 20,
     flags: str = "",
     out: str = "benchmarks/quality/results",
     runs: str = "runs/equal_images",
@@ -75,7 +75,7 @@ def main(
         samples: of each seed, against as many reals of the test split as there are.
         features: of `python -m gan_jax.score`: vgg16 (pip install '.[perceptual]'), classifier or pixels.
         then: train: only that; score: only what comes after it.
-        timed: steps of each of three timings.
+        timed: steps of each of three timings of the step; 0: none.
         flags: more flags of every run, as one word: --flags="--gpu".
         out: folder of equal_images-DATASET.md, .jsonl and .png.
         runs: folder of the runs.
@@ -149,11 +149,11 @@ def of_run(folder, name, images, timed):
     saved, results = rundir.read(folder), rundir.results(folder)
     module = harness.experiment(SYSTEMS[name].experiment)
     cfg = module.Config(**saved["config"])
-    cost = harness.times(module, cfg, steps=timed, repeats=3)
+    cost = harness.times(module, cfg, steps=timed, repeats=3) if timed else None
     a_step = images / cfg.steps
     own = {k: v for k, v in results.items() if k.startswith("sign/")} | {"health": results["health"]}
     return own | {
-        "seconds_a_thousand": [ms / a_step for ms in cost["ms"]],
+        "seconds_a_thousand": [ms / a_step for ms in cost["ms"]] if cost else None,
         "cost": cost,
         "parameters": parameters(module, cfg),
         "config": dataclasses.asdict(cfg),
@@ -169,7 +169,7 @@ def parameters(module, cfg) -> dict:
 
 def report(file, protocol, rows, floor):
     """Print the table, and write it to FILE.md, and all of it to FILE.jsonl."""
-    memory = lambda row: (row["cost"]["peak"] or row["cost"]["temporary"]) / 1e6
+    memory = lambda cost: (cost["peak"] or cost["temporary"]) / 1e6
     million = lambda n: f"{n / 1e6:.2f}"
     head = ("system", *SCORES, "G, D: 10^6 parameters", "s a 1,000 images", "MB", "health")
     lines = [
@@ -177,8 +177,8 @@ def report(file, protocol, rows, floor):
             row["system"].replace("_", " "),
             *(log.spread(row[n]) for n in SCORES),
             " ".join(million(row["parameters"][p]) for p in "gd"),
-            f"{np.median(row['seconds_a_thousand']):.3f}",
-            f"{memory(row):.0f}",
+            f"{np.median(row['seconds_a_thousand']):.3f}" if row["cost"] else "-",
+            f"{memory(row['cost']):.0f}" if row["cost"] else "-",
             "; ".join(dict.fromkeys(line.partition(":")[0] for line in np.ravel(row["health"]).tolist())),
         )
         for row in rows

@@ -1,0 +1,42 @@
+"""Systems after equally many pictures: what each is given, and one small table."""
+
+import json
+
+import pytest
+
+from benchmarks.quality import equal_images
+from gan_jax import data
+
+
+def test_each_d_sees_as_many_pictures_whatever_its_updates():
+    source = data.load("digits16")
+    for name, system in equal_images.SYSTEMS.items():
+        flags = dict(
+            flag.removeprefix("--").split("=") if "=" in flag else (flag, "")
+            for flag in equal_images.flags_of(name, source, 6400, 16, 8)
+        )
+        assert int(flags["steps"]) * int(flags["batch-size"]) * system.d_steps == 6400, name
+        assert system.d_steps == int(flags.get("d-steps", 1)), name
+
+
+def test_the_stages_of_growing_take_half_of_the_pictures():
+    flags = equal_images.flags_of("progressive", data.load("digits16"), 6400, 16, 8)
+    stage = next(int(flag.split("=")[1]) for flag in flags if flag.startswith("--stable"))
+    assert 2 * stage == 3200  # 8 pixels, and the fade to 16
+
+
+def test_a_set_without_labels_leaves_out_those_that_need_them():
+    assert equal_images.flags_of("sngan", data.load("moving_digits"), 6400, 16, 8) is None
+
+
+@pytest.mark.slow
+def test_a_table_has_a_row_for_each_system_and_one_for_the_data(tmp_path):
+    given = {"images": 64, "batch_size": 16, "width": 4, "samples": 50, "features": "pixels"}
+    folders = {"out": str(tmp_path), "runs": str(tmp_path / "runs")}
+    equal_images.main("digits", ("dcgan", "r3gan"), **given, timed=1, **folders)
+    said, dcgan, r3gan = json.loads((tmp_path / "equal_images-digits.jsonl").read_text())["rows"]
+    assert said["itself"]["frechet"] < min(dcgan["frechet"], r3gan["frechet"])
+    assert dcgan["config"]["steps"] == 4 and len(dcgan["seconds_a_thousand"]) == 3 and dcgan["parameters"]["g"] > 0
+    table = (tmp_path / "equal_images-digits.md").read_text()
+    assert "| dcgan | " in table and "| r3gan | " in table and "| the training data | " in table
+    assert (tmp_path / "equal_images-digits.png").exists()
