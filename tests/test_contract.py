@@ -252,6 +252,7 @@ ONE_D = (
     "improved",
     "infogan",
     "listings",
+    "lsro",
     "medgan",
     "mrgan",
     "novel_view",
