@@ -256,6 +256,7 @@ ONE_D = (
     "medgan",
     "mrgan",
     "novel_view",
+    "openmax",
     "pacgan",
     "pix2pix",
     "ppgn",

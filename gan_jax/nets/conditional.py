@@ -13,14 +13,15 @@ from gan_jax.nets.layers import batch_norm, leaky, levels, normal
 
 
 class G(nn.Module):
-    """z [b, z], y [b] -> what `net` makes of z with y as one-hot columns beside it."""
+    """z [b, z], y [b] -> what `net` makes of z with y as one-hot columns beside it, or y [b, classes] as it is."""
 
     net: nn.Module
     classes: int
 
     @nn.compact
     def __call__(self, z, y, train=True):
-        return self.net(jnp.concatenate([z, jax.nn.one_hot(y, self.classes, dtype=z.dtype)], 1), train)
+        y = jax.nn.one_hot(y, self.classes, dtype=z.dtype) if y.ndim == 1 else y
+        return self.net(jnp.concatenate([z, y], 1), train)
 
 
 def trunk(x, width, train):
