@@ -42,8 +42,8 @@ class Config:
     dataset: str = "olivetti_faces,size=32"  # images with a label y that says who it is
     held_out: Count = 20  # people (classes), the last ones, that are re-identified and never trained on
     way: Literal["lsro", "all_in_one", "pseudo", "baseline"] = "lsro"  # what C is told of G's pictures
-    steps: Count = 500  # updates of G and D
-    after: int = 200  # steps that are made before C begins to learn
+    steps: Count = 1000  # updates of G and D
+    after: int = 700  # steps that are made before C begins to learn
     batch_size: Count = 32  # rows of data, and as many of noise, a step
     z_dim: Count = 64  # the latent, uniform in [-1, 1)
     width: Count = 16  # channels of G and D at half of the resolution
