@@ -138,12 +138,12 @@ def step(cfg, state, batch):
         to_d = lambda: back((to_d_score, still[1]))[0]
         d = jax.lax.cond(d_learns, lambda: move(state.d, to_d(), d_tx), lambda: state.d)
         g = jax.lax.cond(g_learns, lambda: move(state.g, to_g(back(aim)[1])[0], g_tx), lambda: state.g)
-        learn = [of.astype(d_value.dtype) for of in (g_learns, d_learns)]
-        return state._replace(g=g, d=d), (0 * d_value, g_value, d_value, score[:b].mean(), score[b:].mean(), *learn)
+        p, learn = jax.nn.sigmoid(score), [of.astype(d_value.dtype) for of in (g_learns, d_learns)]
+        return state._replace(g=g, d=d), (0 * d_value, g_value, d_value, p[:b].mean(), p[b:].mean(), *learn)
 
     state, found = jax.lax.cond(state.step < cfg.pretrain, learn, play, state)
     # 0 where it is not played
-    names = "loss/told", "loss/g", "loss/d", "score/real", "score/fake", "learns/g", "learns/d"
+    names = "loss/told", "loss/g", "loss/d", "p/real", "p/fake", "learns/g", "learns/d"
     return state._replace(step=state.step + 1), dict(zip(names, found, strict=True))
 
 

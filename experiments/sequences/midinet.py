@@ -59,7 +59,7 @@ class Config:
 PRESETS = {
     "default": Config(),
     "paper": Config(steps=14_020, g_lr=5e-5, d_lr=5e-5),  # 20 epochs of 701 batches
-    "tiny": Config("ditties", steps=6, batch_size=8, z_dim=4, width=2, hidden=8, g_lr=1e-3, d_lr=1e-3),
+    "tiny": Config("ditties", steps=6, batch_size=8, z_dim=4, width=2, hidden=8),
 }
 
 

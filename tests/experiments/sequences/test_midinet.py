@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,8 +14,9 @@ from experiments.sequences import midinet
 from gan_jax import data
 from gan_jax.data import tunes
 from gan_jax.game import rng
+from gan_jax.nets import midinet as nets
 
-B, Z, W = 3, 2, 2
+B, Z, W = 4, 2, 2  # the mean of four bars is exact, in float32 too
 CFG = dataclasses.replace(midinet.PRESETS["tiny"], batch_size=B, z_dim=Z, width=W, hidden=4)
 CFG = dataclasses.replace(CFG, features=0.3, mean=0.2, label=0.8, g_lr=0.01, d_lr=0.02)
 
@@ -122,20 +124,26 @@ def bars(n):
     return found
 
 
+@pytest.fixture
+def large(monkeypatch):
+    """Weights of the size of what they see: with DCGAN's small ones some gradients are hardly more than rounding."""
+    monkeypatch.setattr(nets, "normal", nn.initializers.normal(0.15))
+
+
 def check(cfg):
     with jax.enable_x64(True):
-        start, end, _ = oracle.played(midinet, cfg, bars(3))
-        oracle.same([end.g, end.d], paper(cfg, start, bars(3), cfg.g_steps), rtol=1e-7)
-        oracle.differ([end.g, end.d], paper(cfg, start, bars(3), cfg.g_steps - 1))
+        start, end, _ = oracle.played(midinet, cfg, bars(2))
+        oracle.same([end.g, end.d], paper(cfg, start, bars(2), cfg.g_steps))
+        oracle.differ([end.g, end.d], paper(cfg, start, bars(2), cfg.g_steps - 1))
 
 
-def test_step_is_the_authors(monkeypatch):
-    """Three steps equal theirs in float64, statistics too; with one update of G for one of D they would not."""
+def test_step_is_the_authors(large):
+    """Two steps equal theirs in float64, statistics too; with one update of G for one of D they would not."""
     check(CFG)
 
 
 @pytest.mark.long
-def test_the_chord_has_the_say():
+def test_the_chord_has_the_say(large):
     """The same where the bar before is told to the last layer alone."""
     check(dataclasses.replace(CFG, creative=False))
 
