@@ -57,7 +57,7 @@ class Config:
     d_lr: float = 5e-4  # rate for D
     b1: Decay = 0.5  # Adam's decay of the first moment, for both
     clip: float = 5.0  # most norm of the gradient of either
-    l2: float = 1e-5  # weight of half the squares of all parameters, for each player
+    l2: float = 1e-3  # weight of half the squares of all parameters, for each player
 
 
 PRESETS = {
