@@ -167,7 +167,7 @@ def shown(cfg, state, key, rows):
     tune = jax.nn.one_hot(rows["x"][at].reshape(SHOWN, -1), tunes.PITCHES, dtype=jnp.int32)
     under = jnp.repeat(jnp.asarray(tunes.ROLLS)[chords], tunes.BAR, 1)
     x = jnp.maximum(jnp.stack([melodies(cfg, state, key, chords), tune]), under[None])
-    return Picture(x, rows=("G over chords of held-out tunes", "these tunes"))
+    return Picture(x, rows=("G over the chords (below C4) of tunes", "these tunes"))
 
 
 def setup(cfg):
