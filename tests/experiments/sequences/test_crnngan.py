@@ -117,26 +117,26 @@ def paper(cfg, start, xs, frozen):
     return [g, d], learned
 
 
-def check(cfg, who):
+def check(cfg):
     """Play eight steps and compare; never frozen, it is another game."""
     with jax.enable_x64(True):
         xs = np.random.default_rng(0).normal(2, 1, (8, B, T, 3))
         start, end, _ = oracle.played(crnngan, cfg, [{"x": x} for x in xs])
         expected, learned = paper(cfg, start, xs, cfg.frozen)
-        assert who <= set(learned), learned
+        assert {(False, True), (True, False)} <= set(learned), learned
         oracle.same([end.g, end.d], expected)
         oracle.differ([end.g, end.d], paper(cfg, start, xs, 0)[0])
 
 
 def test_step_is_the_paper_s(small):
     """Two updates by real tunes, the first of two tones; then six of the game, of which each player misses some."""
-    check(CFG, {(False, True), (True, False)})
+    check(CFG)
 
 
 @pytest.mark.long
 def test_matching_by_gradient_descent(small):
     """The same where G matches features, and both descend without moments."""
-    check(dataclasses.replace(CFG, matching=True, adam=False, d_lr=1.0), {(False, True), (True, True)})
+    check(dataclasses.replace(CFG, matching=True, adam=False, d_lr=8.0, clip=3.0))
 
 
 def test_the_published_nets():
