@@ -3,8 +3,8 @@
 Mogren 2016, arXiv 1611.09904. A tone is a row of real numbers: how long after the one before it starts, how long it
 lasts, its pitch. G sees noise and its own tone before. It first learns to tell the next tone of real tunes, of longer
 and longer beginnings; then both play. D judges at every tone, and its answer is the mean. Who wins by far waits: D
-while its loss is below 0.7 times G's, G while its own is below 0.7 times D's. With `--matching` G has another aim: D's
-features of its tunes should be those of real ones, one by one.
+while its loss is below 0.7 times G's, G while its own is below 0.7 times D's. G's aim is that D's features of its tunes
+are those of real ones, one by one (feature matching), or with `--no-matching` that D takes them for real.
 
 `measure` gives the paper's measures of samples beside held-out tunes: `polyphony`, the share of moments at which
 several tones start; `scale`, the share of tones in the scale that fits best; `repetitions` of three tones in a row;
@@ -22,7 +22,7 @@ Differences from the paper and the authors' code (olofmogren/c-rnn-gan):
 
     python -m experiments crnngan                           piano pieces
     python -m experiments crnngan --dataset nottingham      folk tunes with chords; or jsb_chorales
-    python -m experiments crnngan --matching                feature matching
+    python -m experiments crnngan --no-matching             G raises D's answer
 """
 
 import dataclasses
@@ -46,11 +46,11 @@ STAGES, LONGER = 6, 4  # of learning to tell the next tone, and by how many tone
 class Config:
     dataset: str = "piano_midi_rolls"  # music: a TFDS set of tunes or rolls, or `ditties`
     length: Count = 32  # tones of a tune
-    steps: Count = 3000  # updates: of G alone first, then of both
+    steps: Count = 1200  # updates: of G alone first, then of both
     pretrain: int = 300  # updates of G by real tunes
     batch_size: Count = 20  # real tunes a step, and as many of G's
     width: Count = 64  # units of each LSTM
-    matching: bool = False  # G matches D's features instead of raising D's answer
+    matching: bool = True  # G matches D's features instead of raising D's answer
     frozen: Share = 0.7  # of the other's loss: a player whose loss is below it doesn't learn; 0: both always learn
     adam: bool = True  # Adam instead of gradient descent
     g_lr: float = 5e-4  # rate for G

@@ -15,7 +15,7 @@ from gan_jax.game import rng
 
 B, T = 2, 3
 CFG = dataclasses.replace(
-    crnngan.PRESETS["tiny"], dataset="small", length=T, batch_size=B, pretrain=2, width=3, frozen=0.9
+    crnngan.PRESETS["tiny"], dataset="small", length=T, batch_size=B, pretrain=2, width=3, matching=False, frozen=0.9
 )
 CFG = dataclasses.replace(CFG, g_lr=0.02, d_lr=0.5, clip=0.3, l2=0.01)
 
@@ -67,9 +67,9 @@ def squares(params):
     return sum((leaf**2).sum() for leaf in jax.tree.leaves(params))
 
 
-def moved(cfg, player, loss, lr):
-    """Return the player after a step along the gradient of loss and the weights' squares, cut to a norm."""
-    grads = jax.grad(lambda params: loss(params) + cfg.l2 / 2 * squares(params))(player.params)
+def moved(cfg, player, grads, lr):
+    """Return the player after a step along the gradient of a loss and of the weights' squares, cut to a norm."""
+    grads = jax.tree.map(lambda grad, w: grad + cfg.l2 * w, grads, player.params)
     norm = jnp.sqrt(squares(grads))
     grads = jax.tree.map(lambda g: g * jnp.minimum(1, cfg.clip / norm), grads)
     return oracle.adam(player, grads, lr, cfg.b1) if cfg.adam else oracle.sgd(player, grads, lr)
@@ -83,7 +83,7 @@ def told(cfg, g, noise, x, counted):
         tones = written(params, noise, x)
         return sum(((tones[t] - x[:, t]) ** 2).sum() for t in range(counted)) / (B * counted * 3)
 
-    return moved(cfg, g, loss, cfg.g_lr)
+    return moved(cfg, g, jax.grad(loss)(g.params), cfg.g_lr)
 
 
 @functools.partial(jax.jit, static_argnums=(0,))
@@ -91,16 +91,15 @@ def played(cfg, g, d, noise, x):
     """Both learn of the players as they were: D of the real and the made, G of D's answer or of what D has seen."""
     real = [x[:, t] for t in range(T)]
 
-    def losses(g_params, d_params):
-        (p, seen), (q, made) = judged(d_params, real), judged(d_params, written(g_params, noise))
+    def losses(params):
+        (p, seen), (q, made) = judged(params[1], real), judged(params[1], written(params[0], noise))
         apart = sum(((a - b) ** 2).sum() for a, b in zip(seen, made, strict=True)) / B
         return -(jnp.log(p) + jnp.log(1 - q)).mean(), -jnp.log(q).mean(), apart
 
-    d_loss, g_loss, _ = losses(g.params, d.params)
-    aim = 2 if cfg.matching else 1
-    new_d = moved(cfg, d, lambda params: losses(g.params, params)[0], cfg.d_lr)
-    new_g = moved(cfg, g, lambda params: losses(params, d.params)[aim], cfg.g_lr)
-    return new_g, new_d, g_loss, d_loss
+    (d_loss, g_loss, _), back = jax.vjp(losses, (g.params, d.params))
+    along = lambda i: back(tuple(jnp.eye(3)[i]))[0]  # the gradient of one of them
+    to_g, to_d = along(2 if cfg.matching else 1)[0], along(0)[1]
+    return moved(cfg, g, to_g, cfg.g_lr), moved(cfg, d, to_d, cfg.d_lr), g_loss, d_loss
 
 
 def paper(cfg, start, xs, frozen):

@@ -47,8 +47,8 @@ def beside(x, chord):
 
 def conv(kernel, x, stride):
     """Along time: the products of each window."""
-    k, steps = len(kernel), range(0, x.shape[1] - len(kernel) + 1, stride)
-    return jnp.stack([sum(x[:, t + i] @ kernel[i] for i in range(k)) for t in steps], 1)
+    seen = np.arange(0, x.shape[1] - len(kernel) + 1, stride)[:, None] + np.arange(len(kernel))
+    return jnp.einsum("btkc,kco->bto", x[:, seen], kernel)
 
 
 def G(cfg, p, stats, z, chord, before):
@@ -62,8 +62,7 @@ def G(cfg, p, stats, z, chord, before):
         x = beside(x, chord)
         x = jnp.concatenate([x, seen[3 - i]], 2) if cfg.creative else x
         kernel = p[f"ConvTranspose_{i}"]["kernel"]
-        x = jnp.stack([x[:, t] @ kernel[j] for t in range(x.shape[1]) for j in range(2)], 1)
-        x = relu(norm(x))
+        x = relu(norm(jnp.einsum("btc,jco->btjo", x, kernel).reshape(B, 2 * x.shape[1], -1)))
     x = jnp.concatenate([beside(x, chord), seen[0]], 2) @ p["ConvTranspose_3"]["kernel"][0] + p["bias"]
     return oracle.sigmoid(x), {"batch_stats": new}
 
@@ -73,43 +72,55 @@ def D(p, stats, x, chord):
     norm = norms(p, stats, new := {})
     kernel = p["Conv_0"]["kernel"].reshape(2, 128, 14, 14)
     told = jnp.concatenate([x[..., None], jnp.broadcast_to(chord[:, None, None], (B, 16, 128, 13))], 3)
-    rows = [sum(jnp.einsum("bpc,pco->bo", told[:, 2 * t + i], kernel[i]) for i in range(2)) for t in range(8)]
-    features = leaky(jnp.stack(rows, 1) + p["Conv_0"]["bias"].reshape(1, 1, -1))
+    first = jnp.einsum("btipc,ipco->bto", told.reshape(B, 8, 2, 128, 14), kernel)
+    features = leaky(first + p["Conv_0"]["bias"].reshape(1, 1, -1))
     x = leaky(norm(conv(p["Conv_1"]["kernel"], beside(features, chord), 2))).reshape(B, -1)
     x = leaky(norm(jnp.concatenate([x, chord], 1) @ p["Dense_0"]["kernel"]))
     return oracle.dense(p["Dense_1"], jnp.concatenate([x, chord], 1))[:, 0], features, {"batch_stats": new}
 
 
-@functools.partial(jax.jit, static_argnums=(0, 5))
-def updated(cfg, g, d, z, batch, g_steps):
-    """D learns once, then G so often, all from the same noise."""
-    x, before, chord = (batch[name].astype(float) for name in ("x", "before", "chord"))
+def given(batch):
+    return (batch[name].astype(float) for name in ("x", "before", "chord"))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def d_updated(cfg, g, d, z, batch):
+    """D after it has learned once: what is real it is to call so with `label` alone."""
+    (x, before, chord), p = given(batch), oracle.sigmoid
     fake = G(cfg, g.params, g.stats, z, chord, before)[0]
-    p = oracle.sigmoid
 
     def d_loss(w):
         (real, _, stats), (made, _, _) = D(w, d.stats, x, chord), D(w, d.stats, fake, chord)
         of_real = -cfg.label * jnp.log(p(real)) - (1 - cfg.label) * jnp.log(1 - p(real))
         return (of_real - jnp.log(1 - p(made))).mean(), stats
 
-    d = oracle.moved(oracle.adam, d, d_loss, cfg.d_lr, cfg.b1)
+    return oracle.moved(oracle.adam, d, d_loss, cfg.d_lr, cfg.b1)
 
-    def g_loss(w, stats):
-        fake, new = G(cfg, w, stats, z, chord, before)
+
+@functools.partial(jax.jit, static_argnums=0)
+def g_updated(cfg, g, d, z, batch):
+    """G after it has learned once, of this D."""
+    (x, before, chord), p = given(batch), oracle.sigmoid
+    seen = D(d.params, d.stats, x, chord)[1].mean(0)
+
+    def g_loss(w):
+        fake, new = G(cfg, w, g.stats, z, chord, before)
         made, features, _ = D(d.params, d.stats, fake, chord)
-        apart = ((features.mean(0) - D(d.params, d.stats, x, chord)[1].mean(0)) ** 2).sum() / 2
+        apart = ((features.mean(0) - seen) ** 2).sum() / 2
         bars = ((fake.mean(0) - x.mean(0)) ** 2).sum() / 2
         return -jnp.log(p(made)).mean() + cfg.features * apart + cfg.mean * bars, new
 
-    for _ in range(g_steps):
-        g = oracle.moved(oracle.adam, g, functools.partial(g_loss, stats=g.stats), cfg.g_lr, cfg.b1)
-    return g, d
+    return oracle.moved(oracle.adam, g, g_loss, cfg.g_lr, cfg.b1)
 
 
 def paper(cfg, start, batches, g_steps):
+    """D learns once, then G so often, all of them from the same noise."""
     g, d = oracle.started(start.g, start.d)
     for t, batch in enumerate(batches):
-        g, d = updated(cfg, g, d, rng.normal(rng.at(start.key, t, "z"), (B, Z)), batch, g_steps)
+        z = rng.normal(rng.at(start.key, t, "z"), (B, Z))
+        d = d_updated(cfg, g, d, z, batch)
+        for _ in range(g_steps):
+            g = g_updated(cfg, g, d, z, batch)
     return [g, d]
 
 
