@@ -48,6 +48,8 @@ from gan_jax.data.source import Source as Source
 from gan_jax.data.source import decode as decode
 from gan_jax.data.source import encode as encode
 from gan_jax.data.source import label as label
+from gan_jax.data.tunes import bars as bars
+from gan_jax.data.tunes import tones as tones
 from gan_jax.data.views import nearest_view as nearest_view
 from gan_jax.data.views import view_pairs as view_pairs
 from gan_jax.data.views import views as views

@@ -278,6 +278,30 @@ def test_a_roll_an_octave_off(tmp_path):
     assert opened(tmp_path / "r.png").std() > 1
 
 
+def test_tones_one_by_one(tmp_path):
+    """In the records' units: waits add up, and a pitch that begins again ends first; the next sample comes after all."""
+    field = Field((4, 3), "series", names=("wait", "length", "pitch"), undo=lambda x: 2 * x)
+    tones = [[0, 4, 60], [0, 2, 64], [2.2, 3, 60], [1, 1, 128]]
+    x = np.array([tones, [[-1, 0, 50], [0, 2, 50], [1, 1, 50], [0, 1, 52]]]) / 2
+    source = Source("tones", {"x": field})
+    plots.samples(tmp_path / "t.png", x, source, [0], x + 0.01)
+    later = 5 + music.REST
+    assert played(tmp_path / "t.mid") == {
+        (0, 2, 60, 0), (0, 2, 64, 0), (2, 5, 60, 0), (3, 4, 127, 0),
+        (later, later + 1, 50, 0), (later + 1, later + 2, 50, 0), (later + 1, later + 2, 52, 0),
+    }  # fmt: skip
+    alone = plots.KINDS["series"].picture({"": x}, plots.Given(field))
+    assert opened(tmp_path / "t.png").shape[0] > 1.5 * alone.shape[0], "real ones stand above"
+
+
+def test_a_roll_of_all_of_midi():
+    """Its columns are MIDI's pitches."""
+    x = np.zeros((3, 128), int)
+    x[1:, 60] = 1
+    assert music.notes(x, Field((3, 128), "series", np.int32)) == [(1, 3, 60, 0)]
+    assert not music.is_music(Field((3, 128), "series"))
+
+
 def test_tokens_are_taken_for_pitches():
     """Where tokens have names, these say the pitch; a rest, and what is no pitch, is silence."""
     field = Field((4, 4), "tokens", np.int32, 3, ("rest", "64", "200"))
