@@ -1,5 +1,6 @@
 """Data sets as values: `load` gives a `Source`, `batch` its batches."""
 
+from gan_jax.data.aside import aside as aside
 from gan_jax.data.batches import batch as batch
 from gan_jax.data.batches import check_batch as check_batch
 from gan_jax.data.batches import draw as draw
