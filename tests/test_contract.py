@@ -274,6 +274,7 @@ ONE_D = (
     "vaegan",
     "vanilla",
     "veegan",
+    "vgan",
 )
 NO_PROBABILITIES = (
     "began",
