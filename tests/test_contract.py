@@ -255,6 +255,7 @@ ONE_D = (
     "medgan",
     "mocogan",
     "mrgan",
+    "multiscale",
     "novel_view",
     "pacgan",
     "pix2pix",
