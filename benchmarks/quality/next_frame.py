@@ -2,8 +2,8 @@
 
 The order of Mathieu, Couprie and LeCun 2016 (arXiv 1511.05440): l2, l1, with the difference of gradients (GDL), and
 with a D of each scale, by PSNR, SSIM and sharpness on held-out clips, at the last step. Beside them stands copying the
-last frame. The paper has UCF101, nets trained on Sports-1M, and counts moving areas alone, found by optical flow: for l2 a
-PSNR of 28.7 dB and an SSIM of 0.84, for GDL on l1 29.9 and 0.90, for all losses together, fine-tuned, 32.0 and 0.92.
+last frame. The paper has UCF101, nets trained on Sports-1M, and counts moving areas alone, found by optical flow: for
+l2 a PSNR of 28.7 dB and an SSIM of 0.84, for GDL on l1 29.9 and 0.90, for all together, fine-tuned, 32.0 and 0.92.
 """
 
 from pathlib import Path
