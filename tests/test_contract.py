@@ -253,7 +253,6 @@ ONE_D = (
     "infogan",
     "listings",
     "medgan",
-    "mocogan",
     "mrgan",
     "multiscale",
     "novel_view",
@@ -306,7 +305,11 @@ NO_PROBABILITIES = (
     "wgan",
     "wgan_gp",
 )
-ANSWERS = dict.fromkeys(ONE_D, ("",)) | {"discogan": (" a", " b")} | dict.fromkeys(NO_PROBABILITIES, ())
+ANSWERS = (
+    dict.fromkeys(ONE_D, ("",))
+    | {"discogan": (" a", " b"), "mocogan": (" image", " video")}
+    | dict.fromkeys(NO_PROBABILITIES, ())
+)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name in ANSWERS])

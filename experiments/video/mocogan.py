@@ -28,6 +28,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax import nn
 
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, rng
@@ -38,7 +39,7 @@ from gan_jax.run import Count, Decay, Picture, Setup, program
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "weizmann_actions,size=32"  # clips with labels, a TFDS set by name or moving digits
-    steps: Count = 400  # updates of each net
+    steps: Count = 300  # updates of each net
     batch_size: Count = 12  # clips a step
     content_dim: Count = 50  # the part of the latent that stays, standard normal
     motion_dim: Count = 10  # of the GRU's state, and of its noise in each frame
@@ -104,17 +105,18 @@ def step(cfg, state, batch):
 
     def image_loss(params):
         real, stats = forward(DI, params, state.d_image.stats, still(x, at[0]))  # [b, n, m]
-        return loss.d(real, forward(DI, params, state.d_image.stats, still(fake, at[1]))[0]).mean(), stats
+        made, _ = forward(DI, params, state.d_image.stats, still(fake, at[1]))
+        return loss.d(real, made).mean(), ((real, made), stats)
 
     def video_loss(params):
         (real, said), stats = forward(DV, params, state.d_video.stats, x)  # [b], [b, actions]
         (made, _), _ = forward(DV, params, state.d_video.stats, fake)
         named = entropy(said, action).mean()
-        return loss.d(real, made).mean() + named, (real, made, named, stats)
+        return loss.d(real, made).mean() + named, ((real, made), named, stats)
 
     of = lambda loss, player: jax.value_and_grad(loss, has_aux=True)(player.params)
-    (image, i_stats), i_grads = of(image_loss, state.d_image)
-    (video, (real, made, named, v_stats)), v_grads = of(video_loss, state.d_video)
+    (image, (i_scores, i_stats)), i_grads = of(image_loss, state.d_image)
+    (video, (v_scores, named, v_stats)), v_grads = of(video_loss, state.d_video)
     d_image = descend(state.d_image, i_grads, tx, i_stats)
     d_video = descend(state.d_video, v_grads, tx, v_stats)
 
@@ -127,7 +129,9 @@ def step(cfg, state, batch):
     (g_value, asked), fake_grad = jax.value_and_grad(g_loss, has_aux=True)(fake)
     g = descend(state.g, *to_g(fake_grad), tx, g_stats)
     metrics = {"loss/g": g_value, "loss/d_image": image, "loss/d_video": video}
-    metrics |= {"score/real": real.mean(), "score/fake": made.mean(), "action/data": named, "action/asked": asked}
+    metrics |= {"action/data": named, "action/asked": asked}
+    for name, (real, made) in {"image": i_scores, "video": v_scores}.items():
+        metrics |= {f"p/real_{name}": nn.sigmoid(real).mean(), f"p/fake_{name}": nn.sigmoid(made).mean()}
     return State(state.step + 1, state.key, g, d_image, d_video), metrics
 
 
