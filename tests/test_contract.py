@@ -238,6 +238,8 @@ def test_three_steps(name):
 ONE_D = (
     "ablation",
     "alternating",
+    "bgan",
+    "bgan_continuous",
     "bigan",
     "ccgan",
     "cgan",
@@ -250,13 +252,17 @@ ONE_D = (
     "deocclude",
     "dynamics",
     "gan3d",
+    "gumbel",
     "improved",
     "infogan",
     "invariance",
     "listings",
+    "maligan",
     "medgan",
     "midinet",
+    "molecules",
     "mrgan",
+    "multiscale",
     "novel_view",
     "pacgan",
     "pix2pix",
@@ -275,8 +281,10 @@ ONE_D = (
     "unrolled_lstm",
     "unrolled_modes",
     "vaegan",
+    "vaegan3d",
     "vanilla",
     "veegan",
+    "vgan",
 )
 NO_PROBABILITIES = (
     "began",
@@ -307,7 +315,11 @@ NO_PROBABILITIES = (
     "wgan",
     "wgan_gp",
 )
-ANSWERS = dict.fromkeys(ONE_D, ("",)) | {"discogan": (" a", " b")} | dict.fromkeys(NO_PROBABILITIES, ())
+ANSWERS = (
+    dict.fromkeys(ONE_D, ("",))
+    | {"discogan": (" a", " b"), "mocogan": (" image", " video")}
+    | dict.fromkeys(NO_PROBABILITIES, ())
+)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name in ANSWERS])

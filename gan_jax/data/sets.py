@@ -31,6 +31,7 @@ DATASETS = {
     "named_digits": lambda name: named.named_digits(name, load("digits")),
     "named_digits8": lambda name: named.named_digits(name, load("digits,size=4")),  # hardly legible: for tests
     "moving_digits": lambda name: moving.moving_digits(name, load("digits"), frames=16, side=32),
+    "moving_digits8": lambda name: moving.moving_digits(name, load("digits,size=4"), frames=8, side=16),  # for tests
 }
 
 
