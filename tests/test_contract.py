@@ -249,6 +249,7 @@ ONE_D = (
     "deocclude",
     "dynamics",
     "gan3d",
+    "gumbel",
     "improved",
     "infogan",
     "listings",

@@ -1,0 +1,47 @@
+"""Nets of GANs of short strings: LSTMs that write tokens one by one, softly or for good, and LSTMs that read them."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from gan_jax.nets import sentences
+
+
+class Soft(nn.Module):
+    """One soft token: ((state of the LSTM, the token before [b, v]), noise [b, v], tau) -> ((state, token), token)."""
+
+    width: int
+
+    @nn.compact
+    def __call__(self, carry, gumbel, tau):
+        state, before = carry
+        state, h = sentences.Cell(self.width)(state, nn.Dense(4 * self.width)(before))
+        token = nn.softmax((nn.Dense(gumbel.shape[-1])(h) + gumbel) / tau)
+        return (state, token), token
+
+
+class SoftG(nn.Module):
+    """Latent [b, 2 width], Gumbel noise [b, t, v] and a temperature -> soft tokens [b, t, v].
+
+    The latent is the LSTM's first state; each token is a sample of the Gumbel-softmax distribution (Jang, Gu and Poole
+    2017, arXiv 1611.01144), and is what the LSTM sees next (Kusner and Hernandez-Lobato 2016, arXiv 1611.04051).
+    """
+
+    width: int
+
+    @nn.compact
+    def __call__(self, z, gumbel, tau, train=True):
+        state = tuple(jnp.split(z, 2, axis=-1))
+        axes = {"in_axes": (1, nn.broadcast), "out_axes": 1}
+        write = nn.scan(Soft, variable_broadcast="params", split_rngs={"params": False}, **axes)
+        return write(self.width)((state, jnp.zeros_like(gumbel[:, 0])), gumbel, tau)[1]
+
+
+class SoftD(nn.Module):
+    """Soft or hard tokens [b, t, v] -> score [b]: an LSTM, asked after the last one."""
+
+    width: int
+
+    @nn.compact
+    def __call__(self, x, train=True):
+        states = sentences.read(self.width, x)  # [b, t, width]
+        return nn.Dense(1)(states[:, -1])[:, 0]
