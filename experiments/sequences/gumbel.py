@@ -8,13 +8,14 @@ Differences from the paper, whose text was not at hand: numbers are as others re
 1. It draws strings of its grammar in a way that is not said; `expressions` says how ours are drawn.
 2. An end and padding, two tokens, stand where it pads by blanks, and a third token never occurs.
 3. Nets of `width` units, which it does not say; the state of D is asked after the last token.
-4. D sees all tokens in Gaussian noise (instance noise) that is gone when tau is at rest: else it knows data, which are
-   one-hot, from soft tokens at once.
-5. Both nets are updated at once, from the same noise.
-6. Its trials of other temperatures for the data, larger samples, and noise in half of the first state are not here.
+4. Tokens are one-hot, as data are, and soft in their gradient alone (straight through): D knows soft ones at once.
+5. D judges `pack` strings together (PacGAN), else G ends at "x" alone, a sixth of the data.
+6. D sees all tokens in Gaussian noise (instance noise) that is gone when tau is at rest. `paper` has none of 4 to 6.
+7. Both nets are updated at once, from the same noise.
+8. Its trials of other temperatures for the data, larger samples, and noise in half of the first state are not here.
 
     python -m experiments gumbel                           sums and products of x: how many does the grammar accept?
-    python -m experiments gumbel --warm 1                  no annealing; --noise 0: no instance noise
+    python -m experiments gumbel --no-hard --pack 1        soft tokens, judged one by one
 """
 
 import dataclasses
@@ -27,7 +28,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, regularisers, rng
 from gan_jax.metrics import texts
-from gan_jax.nets import strings
+from gan_jax.nets import packs, strings
 from gan_jax.run import Count, Decay, Picture, Setup, Share, program
 
 SAMPLES = 2000  # strings that are measured
@@ -36,12 +37,14 @@ SAMPLES = 2000  # strings that are measured
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "expressions"  # short strings
-    steps: Count = 6000  # joint updates of G and D
-    batch_size: Count = 64  # strings of data, and of G, a step
+    steps: Count = 3000  # joint updates of G and D
+    batch_size: Count = 128  # strings of data, and of G, a step
     warm: float = 5.0  # temperature at first; it falls along a straight line
     cold: float = 1.0  # temperature at rest
-    annealed: Share = 0.5  # share of the steps after which the temperature rests, and the noise is gone
-    noise: float = 0.5  # deviation of the instance noise at first
+    annealed: Share = 0.8  # share of the steps after which the temperature rests, and the noise is gone
+    noise: float = 0.3  # deviation of the instance noise at first
+    hard: bool = True  # tokens are one-hot, with the gradient of soft ones
+    pack: Count = 4  # strings that D judges together
     width: Count = 64  # units of the LSTMs; the latent has twice as many numbers, even in [-1, 1]
     g_lr: float = 1e-3  # Adam's rate for G
     d_lr: float = 1e-3  # Adam's rate for D
@@ -50,8 +53,8 @@ class Config:
 
 PRESETS = {
     "default": Config(),
-    "paper": Config(steps=20_000, batch_size=200, noise=0.0, b1=0.9),
-    "tiny": Config(steps=6, batch_size=8, width=4),
+    "paper": Config(steps=20_000, batch_size=200, annealed=0.5, noise=0.0, hard=False, pack=1, b1=0.9),
+    "tiny": Config(steps=6, batch_size=8, pack=2, width=4),
 }
 
 
@@ -64,13 +67,14 @@ class State(NamedTuple):
 
 def build(cfg):
     adam = lambda lr: optax.adam(lr, cfg.b1)
-    return strings.SoftG(cfg.width), strings.SoftD(cfg.width), adam(cfg.g_lr), adam(cfg.d_lr)
+    D = packs.Packed(strings.SoftD(cfg.width), cfg.pack)
+    return strings.SoftG(cfg.width, cfg.hard), D, adam(cfg.g_lr), adam(cfg.d_lr)
 
 
 def init(cfg, key):
     G, D, g_tx, d_tx = build(cfg)
     field = data.load(cfg.dataset).row["x"]
-    z, x = jnp.zeros((1, 2 * cfg.width)), jnp.zeros((1, *field.shape, field.classes))
+    z, x = jnp.zeros((cfg.pack, 2 * cfg.width)), jnp.zeros((cfg.pack, *field.shape, field.classes))
     g, d = create(G, g_tx, rng.at(key, 0, "g"), z, x, 1.0), create(D, d_tx, rng.at(key, 0, "d"), x)
     return State(jnp.int32(0), key, g, d)
 
@@ -99,7 +103,7 @@ def step(cfg, state, batch):
 
     def scored(d_params, x, name):
         seen = regularisers.instance_noise(rng.at(state.key, t, name), x, cfg.noise, progress(cfg, t))
-        return forward(D, d_params, {}, seen)[0]  # [b]
+        return forward(D, d_params, {}, seen)[0]  # [b / pack]
 
     def g_loss(params):
         fake = written(cfg, params, t, rng.at(state.key, t, "g"), x.shape[0])
@@ -135,6 +139,7 @@ def measure(cfg, state, key, train, test):
 
 
 def setup(cfg):
+    packs.check(cfg.batch_size, cfg.pack)
     return Setup(data.load(cfg.dataset), cfg.batch_size, cfg.steps, kinds=("tokens",))
 
 

@@ -1,6 +1,7 @@
 """Nets of GANs of short strings: LSTMs that write tokens one by one, softly or for good, and LSTMs that read them."""
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from gan_jax.nets import sentences
@@ -10,12 +11,16 @@ class Soft(nn.Module):
     """One soft token: ((state of the LSTM, the token before [b, v]), noise [b, v], tau) -> ((state, token), token)."""
 
     width: int
+    hard: bool = False
 
     @nn.compact
     def __call__(self, carry, gumbel, tau):
         state, before = carry
         state, h = sentences.Cell(self.width)(state, nn.Dense(4 * self.width)(before))
         token = nn.softmax((nn.Dense(gumbel.shape[-1])(h) + gumbel) / tau)
+        if self.hard:
+            largest = nn.one_hot(token.argmax(-1), token.shape[-1], dtype=token.dtype)
+            token = largest + (token - jax.lax.stop_gradient(token))
         return (state, token), token
 
 
@@ -27,13 +32,14 @@ class SoftG(nn.Module):
     """
 
     width: int
+    hard: bool = False
 
     @nn.compact
     def __call__(self, z, gumbel, tau, train=True):
         state = tuple(jnp.split(z, 2, axis=-1))
         axes = {"in_axes": (1, nn.broadcast), "out_axes": 1}
         write = nn.scan(Soft, variable_broadcast="params", split_rngs={"params": False}, **axes)
-        return write(self.width)((state, jnp.zeros_like(gumbel[:, 0])), gumbel, tau)[1]
+        return write(self.width, self.hard)((state, jnp.zeros_like(gumbel[:, 0])), gumbel, tau)[1]
 
 
 class SoftD(nn.Module):
