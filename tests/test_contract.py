@@ -238,6 +238,8 @@ def test_three_steps(name):
 ONE_D = (
     "ablation",
     "alternating",
+    "bgan",
+    "bgan_continuous",
     "bigan",
     "ccgan",
     "cgan",

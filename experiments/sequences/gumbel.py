@@ -37,7 +37,7 @@ SAMPLES = 2000  # strings that are measured
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "expressions"  # short strings
-    steps: Count = 3000  # joint updates of G and D
+    steps: Count = 1500  # joint updates of G and D
     batch_size: Count = 128  # strings of data, and of G, a step
     warm: float = 5.0  # temperature at first; it falls along a straight line
     cold: float = 1.0  # temperature at rest
