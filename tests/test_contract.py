@@ -255,6 +255,7 @@ ONE_D = (
     "improved",
     "infogan",
     "listings",
+    "maligan",
     "medgan",
     "mrgan",
     "novel_view",

@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gan_jax.data.tokens import PAD
 from gan_jax.nets import sentences
 
 
@@ -51,3 +52,59 @@ class SoftD(nn.Module):
     def __call__(self, x, train=True):
         states = sentences.read(self.width, x)  # [b, t, width]
         return nn.Dense(1)(states[:, -1])[:, 0]
+
+
+class Token(nn.Module):
+    """One token: ((state of the LSTM, the token before [b]), given [b], noise [b, v], free) -> log p [b] and token [b].
+
+    The token is given, or, where it is free, drawn with Gumbel noise by its probabilities.
+    """
+
+    classes: int
+    dim: int
+    width: int
+
+    @nn.compact
+    def __call__(self, carry, given, gumbel, free):
+        state, before = carry
+        gates = nn.Dense(4 * self.width)(nn.Embed(self.classes, self.dim)(before))
+        state, h = sentences.Cell(self.width)(state, gates)
+        logits = nn.Dense(self.classes)(h)
+        token = jnp.where(free, (logits + gumbel).argmax(-1).astype(given.dtype), given)
+        log_p = jnp.take_along_axis(nn.log_softmax(logits), token[:, None], 1)[:, 0]
+        return (state, token), (log_p, token)
+
+
+class G(nn.Module):
+    """Tokens [b, t], noise [b, t, v or 1], and which are free, bool [t] -> log p of each token, and the tokens [b, t].
+
+    Each is drawn where it is free, else it is the given one; log p is that after the tokens before it. Noise is for
+    free ones alone. The first state is learned.
+    """
+
+    classes: int
+    dim: int
+    width: int
+
+    @nn.compact
+    def __call__(self, given, gumbel, free, train=True):
+        start = self.param("start", nn.initializers.zeros, (2 * self.width,))
+        state = jnp.split(jnp.broadcast_to(start[None], (len(given), 2 * self.width)), 2, axis=-1)
+        axes = {"in_axes": (1, 1, 0), "out_axes": 1}
+        write = nn.scan(Token, variable_broadcast="params", split_rngs={"params": False}, **axes)
+        carry = tuple(state), jnp.full_like(given[:, 0], PAD)
+        return write(self.classes, self.dim, self.width)(carry, given, gumbel, free)[1]
+
+
+class D(nn.Module):
+    """Tokens [b, t] -> score [b]: an LSTM from each end, asked at the other one."""
+
+    classes: int
+    dim: int
+    width: int
+
+    @nn.compact
+    def __call__(self, x, train=True):
+        words = nn.Embed(self.classes, self.dim)(x)  # [b, t, dim]
+        ends = [sentences.read(self.width, way)[:, -1] for way in (words, words[:, ::-1])]
+        return nn.Dense(1)(jnp.concatenate(ends, -1))[:, 0]
