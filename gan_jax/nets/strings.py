@@ -88,7 +88,7 @@ class G(nn.Module):
 
     @nn.compact
     def __call__(self, given, gumbel, free, train=True):
-        start = self.param("start", nn.initializers.zeros, (2 * self.width,))
+        start = self.param("start", nn.initializers.zeros, (2 * self.width,), jnp.float32)
         state = jnp.split(jnp.broadcast_to(start[None], (len(given), 2 * self.width)), 2, axis=-1)
         axes = {"in_axes": (1, 1, 0), "out_axes": 1}
         write = nn.scan(Token, variable_broadcast="params", split_rngs={"params": False}, **axes)
