@@ -31,7 +31,7 @@ from gan_jax.run import Count, Decay, Setup, program
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "mnist"  # images
-    steps: Count = 1500  # joint updates of G and D
+    steps: Count = 1000  # joint updates of G and D
     batch_size: Count = 64  # rows of data, and of noise, a step
     z_dim: Count = 128  # the latent, even in [0, 1)
     width: Count = 8  # channels of the layers next to a picture

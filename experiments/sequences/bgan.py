@@ -34,7 +34,7 @@ from gan_jax.run import Count, Decay, Picture, Setup, program
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "mnist"  # images, of which bits are made
-    steps: Count = 2000  # joint updates of G and D
+    steps: Count = 1200  # joint updates of G and D
     batch_size: Count = 32  # rows of data, and latents, a step
     samples: Count = 20  # pictures that are drawn of each latent
     z_dim: Count = 64  # the latent, even in [0, 1)

@@ -12,7 +12,7 @@ Differences from the paper, whose text was not at hand:
 3. N and b move along straight lines. Sizes and rates are ours, also those of `paper`. There is no tree search.
 
     python -m experiments maligan                          sums and products of x; --preset shakespeare: letters
-    python -m experiments maligan --mixed 0                MaliGAN alone; --mle 2000: likelihood alone
+    python -m experiments maligan --mixed 0                MaliGAN alone; --mle 1000: likelihood alone
 """
 
 import dataclasses
@@ -35,8 +35,8 @@ SAMPLES = 1000  # strings that are measured, of each kind
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "expressions"  # short strings
-    steps: Count = 2000  # updates of G
-    mle: int = 1000  # first updates, by likelihood alone
+    steps: Count = 1000  # updates of G
+    mle: int = 500  # first updates, by likelihood alone
     batch_size: Count = 64  # strings of data, and of G, a step
     samples: Count = 4  # strings that go on from one beginning
     mixed: Share = 0.5  # share of the game's steps in which strings keep a beginning; 0: none do
@@ -44,7 +44,7 @@ class Config:
     width: Count = 64  # units of the LSTMs
     g_lr: float = 2e-3  # Adam's rate for G
     d_lr: float = 1e-3  # Adam's rate for D
-    slower: float = 0.25  # share of g_lr in the game
+    slower: float = 0.1  # share of g_lr in the game
 
 
 PRESETS = {

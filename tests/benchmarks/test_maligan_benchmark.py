@@ -10,13 +10,13 @@ from gan_jax.run import cli
 module = maligan.maligan
 
 
-@pytest.mark.parametrize("way, mle, mixed", [("likelihood", 2000, 0.5), ("MaliGAN", 1000, 0), ("mixed", 1000, 0.5)])
+@pytest.mark.parametrize("way, mle, mixed", [("likelihood", 1000, 0.5), ("MaliGAN", 500, 0), ("mixed", 500, 0.5)])
 def test_each_way_has_its_budget(way, mle, mixed):
     """As many updates of G each; likelihood alone has all of them."""
     for name, preset in maligan.SETS.items():
         flags = [f"--preset={preset}", *maligan.of_way(way, module.PRESETS[preset])]
         cfg, _ = cli.parse(module.Config, module.PRESETS, flags)
-        assert (cfg.steps, cfg.mle, cfg.mixed) == (2000, mle, mixed) and cfg.dataset.startswith(name)
+        assert (cfg.steps, cfg.mle, cfg.mixed) == (1000, mle, mixed) and cfg.dataset.startswith(name)
 
 
 @pytest.mark.slow

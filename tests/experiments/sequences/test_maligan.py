@@ -119,18 +119,18 @@ def test_step_is_the_formulas_s(short):
     "t, mixed, expected",
     [
         (0, 0.5, (12, 0)),
-        (1000, 0.5, (12, 0)),
-        (1250, 0.5, (6, 0.25)),
-        (1499, 0.5, (1, 0.499)),
-        (1500, 0.5, (0, 0.5)),
-        (2000, 0.5, (0, 1)),
-        (1250, 0.0, (0, 0.25)),
+        (500, 0.5, (12, 0)),
+        (625, 0.5, (6, 0.25)),
+        (749, 0.5, (1, 0.498)),
+        (750, 0.5, (0, 0.5)),
+        (1000, 0.5, (0, 1)),
+        (625, 0.0, (0, 0.25)),
     ],
 )
 def test_how_many_tokens_are_kept(t, mixed, expected):
     """All, then fewer along a straight line, then none; the baseline grows from 0 to 1 all the way."""
     cfg = dataclasses.replace(maligan.PRESETS["default"], mixed=mixed)
-    assert (cfg.steps, cfg.mle) == (2000, 1000)
+    assert (cfg.steps, cfg.mle) == (1000, 500)
     found = maligan.schedule(cfg, jnp.int32(t), 12)
     np.testing.assert_allclose([float(one) for one in found], expected, rtol=1e-6)
 
