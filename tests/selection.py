@@ -12,6 +12,7 @@ FEW = (
     "blending",
     "gan3d",
     "medgan",
+    "gumbel",
     "text_adversarial",
     "vgan",
     "crnngan",

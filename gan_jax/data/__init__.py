@@ -27,6 +27,7 @@ from gan_jax.data.composed import unseen as unseen
 from gan_jax.data.composites import pasted as pasted
 from gan_jax.data.moving import moving_digits as moving_digits
 from gan_jax.data.reading import questions as questions
+from gan_jax.data.recipes import binarised as binarised
 from gan_jax.data.recipes import cut as cut
 from gan_jax.data.recipes import dequantised as dequantised
 from gan_jax.data.recipes import edges as edges

@@ -71,6 +71,7 @@ class Source:
     test: "Source | None" = None  # the records that are held out
     modes: Any = None  # where the modes of the data are known, their `metrics.modes.Mixture` or `Stacked`
     judge: Any = None  # of captions with a known answer, what reads it off pictures, as `named.Reader`
+    language: Any = None  # where all strings of the data are known, their `metrics.language.Language`
     fingerprint: str = ""  # names what the cache keeps of the records; without one it keeps nothing
     content: str = ""  # a digest of the records, where the name does not say which they are: a run keeps to it
     nbytes: int = 0  # of all raw records
