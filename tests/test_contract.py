@@ -253,6 +253,7 @@ ONE_D = (
     "infogan",
     "listings",
     "medgan",
+    "molecules",
     "mrgan",
     "novel_view",
     "pacgan",

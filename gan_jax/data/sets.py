@@ -5,7 +5,7 @@ import os
 import re
 import sys
 
-from gan_jax.data import composed, folder, moving, named, phrases, records, solids, toys
+from gan_jax.data import chains, composed, folder, moving, named, phrases, records, solids, toys
 from gan_jax.data.source import Source
 from gan_jax.errors import UserError
 
@@ -25,6 +25,7 @@ DATASETS = {
     "stacked_digits": lambda name: composed.stacked(name, load("digits")),
     "coloured_mnist": lambda name: composed.coloured(name, load("mnist")),
     "phrases": phrases.phrases,  # of a small grammar: the embedded text
+    "chains": chains.chains,  # small molecules: the embedded SMILES
     "primitives": solids.primitives,  # boxes, balls and cylinders: the embedded voxels
     "moving_mnist": lambda name: moving.moving_digits(name, load("mnist")),
     "named_mnist": lambda name: named.named_digits(name, load("mnist,size=16")),
