@@ -273,6 +273,7 @@ ONE_D = (
     "unrolled_lstm",
     "unrolled_modes",
     "vaegan",
+    "vaegan3d",
     "vanilla",
     "veegan",
 )
