@@ -1,5 +1,6 @@
 """How alike solids are, against sets of voxels, and which are covered, counted by hand."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score

@@ -12,7 +12,7 @@ from test_gan3d import SIDES, D, G, norms
 
 from experiments.shapes import vaegan3d
 from gan_jax import data
-from gan_jax.data import sights
+from gan_jax.data import depth
 from gan_jax.game import rng
 from gan_jax.nets import gan3d
 
@@ -56,7 +56,7 @@ def updated(e, g, d, x, y, noise, prior, learns, of_old):
         return sum(jnp.sqrt(one.sum()) for one in apart) / B
 
     z, *_ = read(e.params)
-    again, first = G(g.params, g.stats, z)
+    _, first = G(g.params, g.stats, z)
     made, stats = G(g.params, first, prior)
 
     def d_loss(w):
@@ -97,7 +97,7 @@ def test_step_is_the_paper_s(monkeypatch):
     monkeypatch.setattr(data, "load", lambda name: small)
     with jax.enable_x64(True):
         xs = np.sign(np.random.default_rng(0).normal(size=(4, B, *SIDES[0], 1)) - 0.5)
-        ys = [np.asarray(sights.seen(x), np.float64) for x in xs]
+        ys = [np.asarray(depth.seen(x), np.float64) for x in xs]
         init, step = (
             jax.jit(functools.partial(f, CFG), compiler_options=QUICK) for f in (vaegan3d.init, vaegan3d.step)
         )
@@ -118,7 +118,7 @@ def test_the_published_encoder():
     between = 64 * 128 + 128 * 256 + 256 * 512
     norm = 2 * (64 + 128 + 256 + 512)
     expected = 11 * 11 * 3 * 64 + 5 * 5 * between + 8 * 8 * 512 * 400 + norm
-    assert sum(leaf.size for leaf in jax.tree.leaves(params["params"])) == expected == 17_433_408
+    assert sum(leaf.size for leaf in jax.tree.leaves(params["params"])) == expected == 17_433_152
     mean, log_var = jax.eval_shape(functools.partial(net.apply, train=False), params, picture)
     assert mean.shape == log_var.shape == (2, 200)
     cfg = vaegan3d.PRESETS["paper"]
@@ -132,7 +132,7 @@ def test_what_is_measured_of_the_true_solids(monkeypatch):
     test = {name: jnp.asarray(a[:16]) for name, a in source.test.whole().items()}
     cfg = dataclasses.replace(vaegan3d.PRESETS["tiny"])
     solids = data.decode({"x": test["x"]})["x"]
-    pictures = sights.seen(solids)
+    pictures = depth.seen(solids)
 
     def known(cfg, state, y):
         at = (pictures == y).all((1, 2, 3)).argmax()

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from gan_jax import UserError, data
-from gan_jax.data import sights
+from gan_jax.data import depth
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_a_pixel_is_grey_by_its_first_voxel(axis):
     """The nearest is white, the farthest level 64, nothing is black; of both splits, in batches of any size."""
-    source = sights.sights(data.load("primitives"), axis)
+    source = depth.sights(data.load("primitives"), axis)
     assert source.fields["source"].shape == (16, 16, 1) and source.fields["source"].kind == "image"
     for split in (source, source.test):
         raw = split.read(np.array([0, 3, 5]))
@@ -27,6 +27,6 @@ def test_a_pixel_is_grey_by_its_first_voxel(axis):
 
 def test_what_has_no_sides():
     with pytest.raises(UserError, match="seen along axis 0, 1 or 2, not 3"):
-        sights.sights(data.load("primitives"), 3)
+        depth.sights(data.load("primitives"), 3)
     with pytest.raises(UserError, match="its x is of kind image"):
-        sights.sights(data.load("digits"))
+        depth.sights(data.load("digits"))
