@@ -76,7 +76,7 @@ def source_of(cfg):
 
 
 def build(cfg):
-    E, G = gan3d.E(cfg.z_dim, cfg.width, cfg.stride), gan3d.G(source_of(cfg).shape, cfg.width)
+    E, G = gan3d.E(cfg.z_dim, cfg.width, cfg.stride), gan3d.G(data.load(cfg.dataset).shape, cfg.width)
     tx = {of: optax.adam(rate, cfg.b1) for of, rate in (("e", cfg.e_lr), ("g", cfg.g_lr), ("d", cfg.d_lr))}
     return E, G, gan3d.D(cfg.width), tx
 
@@ -85,8 +85,10 @@ def init(cfg, key):
     *nets, tx = build(cfg)
     fields = source_of(cfg).fields
     inputs = (jnp.zeros((1, *of)) for of in (fields["source"].shape, (cfg.z_dim,), fields["x"].shape))
-    made = (create(net, tx[of], rng.at(key, 0, of), x) for of, net, x in zip("egd", nets, inputs, strict=True))
-    return State(jnp.int32(0), key, *made, jnp.float32(0))
+    made = zip("egd", nets, inputs, strict=True)
+    return State(
+        jnp.int32(0), key, *(create(net, tx[of], rng.at(key, 0, of), x) for of, net, x in made), jnp.float32(0)
+    )
 
 
 def latent(cfg, key, n):
@@ -125,8 +127,7 @@ def step(cfg, state, batch):
 
     g_loss = lambda made: loss.g(None, forward(D, d.params, d.stats, made)[0]).mean()  # of the new D
     g_value, to_made = jax.value_and_grad(g_loss)(made)
-    weight = jnp.asarray(cfg.again, off.dtype)
-    g_grads, to_z = to_g((weight, to_made))
+    g_grads, to_z = to_g((jnp.asarray(cfg.again, off.dtype), to_made))
     (e_grads,) = to_e((to_z, jnp.asarray(cfg.kl, kl.dtype)))
     e, g = descend(state.e, e_grads, tx["e"], e_stats), descend(state.g, g_grads, tx["g"], g_stats)
     metrics = {"loss/g": g_value, "loss/d": d_value, "score/real": real_score.mean(), "score/fake": fake_score.mean()}
@@ -167,9 +168,9 @@ def measure(cfg, state, key, train, test):
     answers = {"": made, "mean/": mean, "nearest/": nearest}
     found = {f"{name}iou": voxels.overlap(of > 0, x).mean() for name, of in answers.items()}
     found |= {f"{name}precision": voxels.average_precision(of, x).mean() for name, of in answers.items()}
-    some = slice(None, None, max(1, len(x) // 8))
-    shown = Picture(jnp.stack([of[some][:8] for of in (truth["x"], made, nearest)]), rows=("true", "made", "nearest"))
-    return found | {"solids": shown, "pictures": Picture(y[None, some][:, :8], rows=("pictures",))}
+    shown = jnp.stack([truth["x"], made, nearest])[:, :: max(1, len(x) // 8)][:, :8]
+    found["solids"] = Picture(shown, rows=("true", "made of its picture", "of the nearest picture"))
+    return found | {"pictures": Picture(y[None, :: max(1, len(x) // 8)][:, :8], rows=("pictures",))}
 
 
 def setup(cfg):

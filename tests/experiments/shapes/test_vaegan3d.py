@@ -17,7 +17,7 @@ from gan_jax.game import rng
 from gan_jax.nets import gan3d
 
 B, Z = 3, 3
-CFG = dataclasses.replace(vaegan3d.PRESETS["tiny"], dataset="small", batch_size=B, z_dim=Z, held_above=0.5)
+CFG = dataclasses.replace(vaegan3d.PRESETS["tiny"], dataset="small", batch_size=B, z_dim=Z, held_above=0.45)
 CFG = dataclasses.replace(CFG, d_lr=0.02, kl=0.3, again=0.7)
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
