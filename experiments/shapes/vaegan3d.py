@@ -33,13 +33,13 @@ from gan_jax.metrics import voxels
 from gan_jax.nets import gan3d
 from gan_jax.run import Count, Decay, Picture, Setup, Share, program
 
-ROWS = 300  # held-out solids that are made again, at most
+ROWS = 300  # held-out solids that are made again
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "modelnet10_voxels"  # solids, a TFDS set by name or `primitives`
-    steps: Count = 300  # updates of D, E and G
+    steps: Count = 200  # updates of D, E and G
     batch_size: Count = 16  # rows of data, and of noise, a step
     axis: int = 1  # along which pictures are taken, 0 to 2
     z_dim: Count = 200  # the code, standard normal
@@ -54,10 +54,10 @@ class Config:
     held_above: Share = 0.8  # accuracy of D on the last batch above which it doesn't learn
 
 
-_paper = {"width": 64, "stride": 4, "kl": 5.0, "again": 1e-4, "d_lr": 1e-5}
+_paper = {"steps": 100_000, "batch_size": 100, "width": 64, "stride": 4, "kl": 5.0, "again": 1e-4, "d_lr": 1e-5}
 PRESETS = {
     "default": Config(),
-    "paper": Config("adrenal_mnist3d", steps=100_000, batch_size=100, **_paper),  # the 64^3 set of TFDS
+    "paper": Config("adrenal_mnist3d", **_paper),  # the 64^3 set of TFDS
     "tiny": Config("primitives", steps=6, batch_size=4, z_dim=4, width=2, d_lr=2.5e-3),
 }
 
@@ -82,8 +82,7 @@ def build(cfg):
 
 
 def init(cfg, key):
-    *nets, tx = build(cfg)
-    fields = source_of(cfg).fields
+    (*nets, tx), fields = build(cfg), source_of(cfg).fields
     inputs = (jnp.zeros((1, *of)) for of in (fields["source"].shape, (cfg.z_dim,), fields["x"].shape))
     made = zip("egd", nets, inputs, strict=True)
     return State(
@@ -136,8 +135,7 @@ def step(cfg, state, batch):
 
 
 def generate(cfg, state, z):
-    _, G, *_ = build(cfg)
-    return forward(G, state.g.params, state.g.stats, z, train=False)[0]
+    return forward(build(cfg)[1], state.g.params, state.g.stats, z, train=False)[0]
 
 
 def sample(cfg, state, key, n):
