@@ -14,8 +14,7 @@ Differences from the paper:
 2. ModelNet10, all classes in one net, 32^3 voxels, narrower nets; there ShapeNet for training and IKEA's furniture.
 3. `kl` is 0.01 and `again` 1; there 5 and 1e-4, which `paper` has (written down from memory, as are E's layers).
 4. E's first layer keeps the size of small pictures, where `paper` has a stride of 4. D's rate is 3e-4, E's 1e-3.
-5. Left open there, too: D moves first, G against the new D; G's GAN loss is the non-saturating one; D keeps the
-   statistics of data; z of q and of the prior are a batch each for G's batch norm.
+5. Left open there: D, whose statistics are of data, moves first; z of q and of the prior are a batch each for G's norm.
 
     python -m experiments vaegan3d         ten classes of ModelNet10; --dataset modelnet10_voxels,only=chair: one
 """
@@ -45,7 +44,7 @@ class Config:
     z_dim: Count = 200  # the code, standard normal
     width: Count = 8  # channels of solids at half of the resolution, and of E's first layer
     stride: Count = 1  # of that layer
-    kl: float = 0.01  # weight of the divergence from the prior
+    kl: float = 0.01  # weight of the divergence
     again: float = 1.0  # weight of |x' - x|
     g_lr: float = 2.5e-3  # Adam's rate for G
     e_lr: float = 1e-3  # Adam's rate for E

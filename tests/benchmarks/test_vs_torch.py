@@ -12,7 +12,7 @@ from gan_jax import UserError, data
 REASON = 'PyTorch, to hold our steps against: pip install "gan_jax[bench]"'
 SMALL = {"width": 4, "batch_size": 8}
 OTHERS = {"r3gan": "noise8", "stylegan2": "noise8", "progressive": "noise8"}
-OTHERS |= {"pix2pix128": "pairs16", "cyclegan64": "noise64"}
+OTHERS |= {"pix2pix128": "pairs16", "cyclegan64": "noise64", "gan3d": "solids16"}
 SIZES = {
     "cyclegan64": {"depth": 1, "width": 2, "batch_size": 4},
     "srgan96": {"crop": 16, "blocks": 1, "d_levels": 1, "d_width": 2},
@@ -38,7 +38,7 @@ def sides(name):
     return (vs_torch.sampling if name == "sample" else vs_torch.training)(case, cfg, ("eager",))
 
 
-FAST = "ring-k10-seeds8", "dcgan32", "wgan_gp", "conv-k5", "r3gan", "pix2pix128", "sample"
+FAST = "ring-k10-seeds8", "dcgan32", "wgan_gp", "conv-k5", "r3gan", "pix2pix128", "gan3d", "sample"
 
 
 SLOW = "cyclegan64", "srgan96", "stylegan2", "progressive"
