@@ -12,6 +12,7 @@ FEW = (
     "blending",
     "gan3d",
     "medgan",
+    "molecules",
     "text_adversarial",
 )  # what a family has in common, and cheap to compile
 

@@ -38,10 +38,10 @@ def sides(name):
     return (vs_torch.sampling if name == "sample" else vs_torch.training)(case, cfg, ("eager",))
 
 
-FAST = "ring-k10-seeds8", "dcgan32", "wgan_gp", "conv-k5", "r3gan", "pix2pix128", "gan3d", "sample"
+FAST = "ring-k10-seeds8", "dcgan32", "wgan_gp", "conv-k5", "r3gan", "pix2pix128", "sample"
 
 
-SLOW = "cyclegan64", "srgan96", "stylegan2", "progressive"
+SLOW = "cyclegan64", "srgan96", "stylegan2", "progressive", "gan3d"
 
 
 @pytest.mark.parametrize("name", [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
