@@ -15,7 +15,6 @@ FEW = (
     "gumbel",
     "text_adversarial",
     "vgan",
-    "crnngan",
 )  # what a family has in common, and cheap to compile
 
 

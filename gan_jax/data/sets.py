@@ -5,7 +5,7 @@ import os
 import re
 import sys
 
-from gan_jax.data import composed, expressions, folder, moving, named, phrases, records, solids, toys
+from gan_jax.data import chains, composed, expressions, folder, moving, named, phrases, records, solids, toys
 from gan_jax.data.source import Source
 from gan_jax.errors import UserError
 
@@ -25,7 +25,7 @@ DATASETS = {
     "stacked_digits": lambda name: composed.stacked(name, load("digits")),
     "coloured_mnist": lambda name: composed.coloured(name, load("mnist")),
     "phrases": phrases.phrases,  # of a small grammar: the embedded text
-    "expressions": expressions.expressions,  # "x+x*x" and the like: all strings are known, and their probabilities
+    "expressions": expressions.expressions,  # "x+x*x" and the like: all strings are known, and their probabilitieschains": chains.chains,  # small molecules: the embedded SMILES
     "primitives": solids.primitives,  # boxes, balls and cylinders: the embedded voxels
     "moving_mnist": lambda name: moving.moving_digits(name, load("mnist")),
     "named_mnist": lambda name: named.named_digits(name, load("mnist,size=16")),
