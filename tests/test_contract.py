@@ -254,6 +254,7 @@ ONE_D = (
     "infogan",
     "listings",
     "medgan",
+    "mixgan",
     "mrgan",
     "novel_view",
     "pacgan",

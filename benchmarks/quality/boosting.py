@@ -23,7 +23,7 @@ WAYS = "one GAN", "best of T", "bagging", "AdaGAN"
 
 
 def main(
-    modes: tuple[int, ...] = (1, 3, 5, 10),
+    modes: tuple[int, ...] = (1, 5, 10),
     learners: Count = 10,
     seeds: Count = 10,
     flags: str = "",
@@ -46,7 +46,13 @@ def main(
     for n in modes:
         found = {}
         for way in ("bagging", "AdaGAN"):
-            given = [f"--dataset=gaussians{n}", f"--learners={learners}", f"--seeds={seeds}", *harness.words(flags)]
+            given = [
+                "--preset=default",
+                f"--dataset=gaussians{n}",
+                f"--learners={learners}",
+                f"--seeds={seeds}",
+                *harness.words(flags),
+            ]
             folder = Path(runs, f"gaussians{n}-{way}")
             given += ["--eval-every=0", "--boosted" if way == "AdaGAN" else "--no-boosted"]
             results = harness.trained(adagan, given, folder)

@@ -10,6 +10,7 @@ import oracle
 
 from experiments import adagan
 from gan_jax.game import rng
+from gan_jax.run import cli
 
 CFG = dataclasses.replace(
     adagan.PRESETS["tiny"], learners=2, gan_steps=2, c_steps=1, pool=12, batch_size=4, unroll=1, g_lr=0.01, d_lr=0.02,
@@ -115,3 +116,9 @@ def test_learners_that_have_not_begun_are_not_sampled():
     for step, share in ((0, 0), (3, 0), (4, 0.5), (9, 0.5)):
         x = np.asarray(sample(state._replace(step=jnp.int32(step)), jax.random.key(1), 1000))
         assert abs((x[:, 0] > 5e3).mean() - share) < 0.06 * (share > 0) + 1e-9
+
+
+def test_a_mixture_of_another_size_is_trained_as_the_default():
+    """The published lengths, many minutes, are for those who ask for them."""
+    cfg, _ = cli.parse(adagan.Config, adagan.PRESETS, ["--dataset=gaussians3"])
+    assert dataclasses.replace(cfg, dataset="gaussians10") == adagan.PRESETS["default"]
