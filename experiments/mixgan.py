@@ -14,7 +14,7 @@ Differences from the paper and the authors' code (PrincetonML/MIX-plus-GANs):
 
     python -m experiments.mixgan                              the ring of eight Gaussians, three of each
     python -m experiments.mixgan --learners 1 --width 96      one of each, three times as wide
-    python -m experiments.mixgan --dataset cifar10_subset
+    python -m experiments.mixgan --preset cifar10_subset
 """
 
 import dataclasses

@@ -249,6 +249,7 @@ ONE_D = (
     "dcgan",
     "deocclude",
     "dynamics",
+    "feature_denoising",
     "gan3d",
     "improved",
     "infogan",
