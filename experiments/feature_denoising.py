@@ -38,7 +38,7 @@ from gan_jax.run import Count, Decay, Depth, Setup, program
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "stacked_digits"  # a toy, or any TFDS image set by name
-    steps: Count = 2000  # updates of all nets
+    steps: Count = 600  # updates of all nets
     batch_size: Count = 64  # rows of data, and of noise, a step
     denoising: float = 1.0  # weight of the distance between features and what r makes of them
     adversarial: float = 1.0  # weight of -log D(G(z))
@@ -56,7 +56,7 @@ class Config:
 
 PRESETS = {
     "default": Config(),
-    "cifar10_subset": Config("cifar10_subset", g_lr=2e-4, d_lr=2e-4),
+    "cifar10_subset": Config("cifar10_subset", steps=3000, g_lr=2e-4, d_lr=2e-4),
     # 100 epochs of 50,000
     "paper": Config(
         "cifar10", 39_000, 128, adversarial=0.03, z_dim=100, width=32, r_width=2048, r_depth=10, g_lr=1e-4, d_lr=1e-4,
