@@ -38,7 +38,7 @@ from gan_jax.run import Count, Decay, Depth, Setup, program
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "stacked_digits"  # a toy, or any TFDS image set by name
-    steps: Count = 600  # updates of all nets
+    steps: Count = 400  # updates of all nets
     batch_size: Count = 64  # rows of data, and of noise, a step
     denoising: float = 1.0  # weight of the distance between features and what r makes of them
     adversarial: float = 1.0  # weight of -log D(G(z))
