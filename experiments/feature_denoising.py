@@ -14,9 +14,9 @@ Differences from the paper:
 2. All three nets are updated at once.
 3. The last layer of D is leaky, so features can be below 0.
 4. r of `paper`, whose size for CIFAR-10 is not said, is that for ImageNet; the nets are our DCGAN's at half width.
-5. The presets `default` and `cifar10_subset` have a smaller r, rates and lengths of ours.
+5. Other presets have a smaller r, rates and lengths of ours.
 
-    python -m experiments.feature_denoising                                 stacked digits: modes
+    python -m experiments.feature_denoising                                 the ring of eight Gaussians
     python -m experiments.feature_denoising --denoising 0 --adversarial 1   the plain GAN to set against it
     python -m experiments.feature_denoising --denoising 0 --adversarial 0 --matching 1
     python -m experiments.feature_denoising --preset cifar10_subset
@@ -37,26 +37,28 @@ from gan_jax.run import Count, Decay, Depth, Setup, program
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    dataset: str = "stacked_digits"  # a toy, or any TFDS image set by name
-    steps: Count = 400  # updates of all nets
-    batch_size: Count = 64  # rows of data, and of noise, a step
+    dataset: str = "ring8"  # a toy, or any TFDS image set by name
+    steps: Count = 3000  # updates of all nets
+    batch_size: Count = 128  # rows of data, and of noise, a step
     denoising: float = 1.0  # weight of the distance between features and what r makes of them
     adversarial: float = 1.0  # weight of -log D(G(z))
     matching: float = 0.0  # weight of the distance between the means of features
     noise: float = 1.0  # deviation of the noise that r undoes
-    z_dim: Count = 64  # the latent, standard normal
-    width: Count = 16  # channels at full resolution (images), units of a hidden layer (points)
-    r_width: Count = 128  # units of r's hidden layers
-    r_depth: Depth = 3  # how many there are
+    z_dim: Count = 16  # the latent, standard normal
+    width: Count = 64  # units of a hidden layer (points); channels at full resolution (images)
+    r_width: Count = 64  # units of r's hidden layers
+    r_depth: Depth = 2  # how many there are
     g_lr: float = 1e-3  # Adam's rate for G
     d_lr: float = 1e-3  # for D
     r_lr: float = 1e-3  # for r
     b1: Decay = 0.5  # Adam's decay of the first moment
 
 
+_images = Config("stacked_digits", steps=400, batch_size=64, z_dim=64, width=16, r_width=128, r_depth=3)
 PRESETS = {
     "default": Config(),
-    "cifar10_subset": Config("cifar10_subset", steps=3000, g_lr=2e-4, d_lr=2e-4),
+    "images": _images,
+    "cifar10_subset": dataclasses.replace(_images, dataset="cifar10_subset", steps=3000, g_lr=2e-4, d_lr=2e-4),
     # 100 epochs of 50,000
     "paper": Config(
         "cifar10", 39_000, 128, adversarial=0.03, z_dim=100, width=32, r_width=2048, r_depth=10, g_lr=1e-4, d_lr=1e-4,
