@@ -237,6 +237,7 @@ def test_three_steps(name):
 
 ONE_D = (
     "ablation",
+    "adagan",
     "alternating",
     "bgan",
     "bgan_continuous",
@@ -251,6 +252,7 @@ ONE_D = (
     "dcgan",
     "deocclude",
     "dynamics",
+    "feature_denoising",
     "gan3d",
     "gumbel",
     "improved",
@@ -260,6 +262,7 @@ ONE_D = (
     "maligan",
     "medgan",
     "midinet",
+    "mixgan",
     "molecules",
     "mrgan",
     "multiscale",
@@ -449,7 +452,8 @@ def test_what_it_measures(name, monkeypatch):
     parts = tiny(name).game
     judges = {source: untrained(source) for source in parts.setup.classifiers}
     monkeypatch.setattr(classifier, "load", judges.__getitem__)
-    splits = [jax.tree.map(lambda a: a[:64], data.resident(s)) for s in (parts.setup.source, parts.setup.source.test)]
+    records = lambda source: jax.tree.map(lambda a: a[:64], data.resident(source)) if source else {}
+    splits = [records(source) for source in (parts.setup.source, parts.setup.source.test)]
     found = jax.jit(parts.measure)(begun(name), jax.random.key(0), *splits)
     assert found
     field = parts.setup.source.row["x"]
