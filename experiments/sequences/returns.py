@@ -9,8 +9,10 @@ makes 127 days of noise into each day's return, D sees 127 days, and heavy tails
 beside the days that were held out; `python -m benchmarks value_at_risk` has Brownian motion, bootstrap and GARCH, too.
 
 Differences from the papers:
-1. Conditions are of Fu et al.'s kind, but ours: the volatility of the evening before (RiskMetrics), or its third. G has it beside the noise up to the first day, where Quant GANs have none; D beside every day.
-2. The game is that of Quant GANs: the original one, without a gradient penalty, one update of D a step. D moves first, and G against the new D from the same fakes, so that G runs once.
+1. Conditions are of Fu et al.'s kind, but ours: the volatility of the evening before (RiskMetrics), or which third of
+   the training days it is of. G has it beside the noise up to the first day, where Quant GANs have none, D beside all.
+2. The game is that of Quant GANs: the original one, without a gradient penalty, one update of D a step. D moves first,
+   and G against the new D from the same fakes, so that G runs once.
 3. 63 days instead of 127, 16 channels instead of 80 and higher rates, since there are fewer steps; `paper` has theirs,
    with D's rate three times G's (an open replication has it the other way round).
 4. D's score is the mean over the days, of each with those before it; there it is that of the last day, which hardly
@@ -57,7 +59,7 @@ class Config:
 PRESETS = {
     "default": Config(),
     "paper": Config(steps=100_000, batch_size=128, width=80, blocks=6, g_lr=1e-4, d_lr=3e-4),
-    "tiny": Config("garch_prices", steps=6, batch_size=8, z_dim=2, width=2, blocks=2),
+    "tiny": Config("garch_prices", steps=6, batch_size=8, z_dim=2, width=2, blocks=1),
 }
 
 

@@ -144,7 +144,7 @@ def forecasts(cfg, state, key, train, test):
 
 
 def measure(cfg, state, key, train, test):
-    """Return what forecasts of held-out days miss, in units of records, and what allocation by them wastes and lacks."""
+    """Return what forecasts of held-out days miss, in units of records, what allocation by them wastes and lacks."""
     if not train or not test:
         return {}
     test, undo, found = {k: a[::EACH] for k, a in test.items()}, source(cfg).row["x"].undo, {}

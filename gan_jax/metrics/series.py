@@ -151,13 +151,13 @@ def crps(draws, x):
 
 
 def provision(demand, allocated):
-    """Return (what was allocated in vain, what lacked, the share of hours that lacked), two of them over the mean demand."""
+    """Return (what was allocated in vain, what lacked, the share of hours that lacked), two over the mean demand."""
     over = jnp.maximum(allocated - demand, 0).mean() / demand.mean()
     return over, jnp.maximum(demand - allocated, 0).mean() / demand.mean(), (demand > allocated).mean(dtype=jnp.float32)
 
 
 def autoregression(past, x):
-    """Return (weights [p], constant, deviation) of least squares: x [n] as a sum of the p numbers before it, past [n, p]."""
+    """Return (weights [p], constant, deviation): x [n] by least squares of the p numbers before it, past [n, p]."""
     centre, mean = past.mean(0), x.mean()
     a, b = past - centre[None], x - mean
     gram = a.T @ a

@@ -13,7 +13,7 @@ from experiments.sequences import returns
 from gan_jax.game import rng
 
 B, Z, DAYS = 3, 2, 7  # two blocks of kernel 2 see seven days
-CFG = dataclasses.replace(returns.PRESETS["tiny"], batch_size=B, g_lr=0.01, d_lr=0.03)
+CFG = dataclasses.replace(returns.PRESETS["tiny"], batch_size=B, blocks=2, g_lr=0.01, d_lr=0.03)
 
 
 def net(p, x, t):
