@@ -50,9 +50,9 @@ def main(
     run = gan_jax.load(folder)
     held, (r, n) = returns.source(run.cfg).test.whole(), days(run.cfg.dataset)
     real = r[n : n + len(held["y"])]  # the first day of each window that is held out
-    risk = jax.jit(lambda key, level: returns.risk(run.cfg, run.state, key, held, level), static_argnums=1)
-    for level in levels:
-        said = {"GAN": risk(jax.random.key(0), level), **ways(r, n, level)}
+    risk = jax.jit(lambda key: returns.risk(run.cfg, run.state, key, held, levels))
+    for level, ours in zip(levels, risk(jax.random.key(0)), strict=True):
+        said = {"GAN": ours, **ways(r, n, level)}
         for name, found in said.items():
             found = series.backtest(real, *(np.float32(of)[: len(real)] for of in found), level)
             row = {"level": level, "way": name, "days": len(real), "steps": int(run.state.step)}

@@ -38,7 +38,7 @@ from gan_jax.nets import tcn
 from gan_jax.run import Count, Decay, Depth, Picture, Setup, program
 
 LAGS, LEVELS = 20, 24  # days of an autocorrelation; volatilities of which the risk is drawn
-PATHS, LONG = 16, 512  # of one volatility: so many paths of so many days
+PATHS, LONG, RISKS = 16, 512, (0.01, 0.05)  # of one volatility so many paths of so many days, and the levels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,13 +140,13 @@ def next_day(cfg, state, key, given):
     return source(cfg).row["x"].undo(x.reshape(-1, PATHS * LONG))
 
 
-def risk(cfg, state, key, records, level):
-    """Return (VaR [n], ES [n]) at a level of the first day of each window, by what is known the evening before."""
-    if cfg.given == "regime":
-        return [of[records["y"]] for of in series.risk(next_day(cfg, state, key, jnp.eye(3)), level)]
-    v = records["volatility"][:, 0]
+def risk(cfg, state, key, records, levels):
+    """Return (VaR [n], ES [n]) of each level for the first day of each window, by what is known the evening before."""
+    regime, v = cfg.given == "regime", records["volatility"][:, 0]
     at = jnp.linspace(v.min(), v.max(), LEVELS)
-    return [jnp.interp(v, at, of) for of in series.risk(next_day(cfg, state, key, at[:, None]), level)]
+    draws = next_day(cfg, state, key, jnp.eye(3) if regime else at[:, None])
+    of = lambda said: said[records["y"]] if regime else jnp.interp(v, at, said)
+    return [tuple(map(of, series.risk(draws, level))) for level in levels]
 
 
 def measure(cfg, state, key, train, test):
@@ -162,8 +162,8 @@ def measure(cfg, state, key, train, test):
         found |= {f"{name}/{what}": value for what, value in numbers.items()}
         away = jnp.linalg.norm(curves[name] - curves["test"], axis=1)  # scores of Quant GANs, over lags
         found |= {f"{name}/away/{what}": away[i] for what, i in {"acf": 0, "squares": 2, "leverage": 3}.items()}
-    for level in (0.01, 0.05):
-        var, es = risk(cfg, state, rng.at(key, 0, "risk"), test, level)
+    said = risk(cfg, state, rng.at(key, 0, "risk"), test, RISKS)
+    for level, (var, es) in zip(RISKS, said, strict=True):
         found |= {f"{level:.0%}/{what}": value for what, value in series.backtest(real[:, 0], var, es, level).items()}
     drawn_curves = jnp.stack([curves[name] for name in ("test", "g", "train")], -1)[:, None]  # [4, 1, lags, 3]
     columns = "held-out days", "samples", "training days"

@@ -95,7 +95,8 @@ def test_the_risk_of_a_day_is_that_of_its_condition(given, monkeypatch):
     monkeypatch.setattr(returns, "next_day", next_day)
     records = {"volatility": jnp.array([[0.5], [2.0], [0.0]]), "y": jnp.array([1, 2, 0])}
     s = 1 + (records["volatility"][:, 0] if given == "volatility" else records["y"])
-    var, es = returns.risk(cfg, None, jax.random.key(0), records, 0.05)
+    (var, es), (lower, _) = returns.risk(cfg, None, jax.random.key(0), records, (0.05, 0.01))
+    np.testing.assert_allclose(lower, -2.3263 * s, rtol=2e-2)
     np.testing.assert_allclose(var, -1.6449 * s, rtol=5e-3)
     np.testing.assert_allclose(es, -2.0627 * s, rtol=1e-2)
 
