@@ -44,6 +44,8 @@ from gan_jax.data.recipes import paired as paired
 from gan_jax.data.recipes import shrunk as shrunk
 from gan_jax.data.recipes import standardised as standardised
 from gan_jax.data.recipes import turned as turned
+from gan_jax.data.series import demand as demand
+from gan_jax.data.series import returns as returns
 from gan_jax.data.sets import DATASETS as DATASETS
 from gan_jax.data.sets import load as load
 from gan_jax.data.sets import settled as settled

@@ -324,6 +324,33 @@ def test_series_in_other_units(monkeypatch):
     assert axes[0].lines[1].get_label() == "close"
 
 
+def test_series_can_be_opened_as_a_table(tmp_path):
+    """FILE.csv has a line for each sample and step, in the units of the records; music has none."""
+    field = Field((2, 2), "series", names=("open", "close"), undo=lambda x: 100 + 10 * x)
+    source = Source("prices", {"x": field})
+    plots.samples(tmp_path / "s.png", np.arange(8.0).reshape(2, 2, 2), source, [3])
+    lines = (tmp_path / "s.csv").read_text().splitlines()
+    assert lines == [
+        "panel,sample,step,open,close", "seed 3,1,1,100,110", "seed 3,1,2,120,130", "seed 3,2,1,140,150", "seed 3,2,2,160,170"
+    ]  # fmt: skip
+
+
+def test_curves_of_a_run_of_series_are_not_taken_for_its_samples(tmp_path, monkeypatch):
+    """Of another shape than the set's they keep their numbers, stand alone, and their columns have names."""
+    drawn = []
+    monkeypatch.setattr(page, "rendered", lambda fig: drawn.append(fig) or np.zeros((4, 4, 3), np.uint8))
+    source = Source("prices", {"x": Field((5, 1), "series", undo=lambda x: 100 + x)})
+    curves = Picture(np.arange(12.0).reshape(2, 1, 3, 2), kind="series", rows=("one", "two"), columns=("a", "b"))
+    plots.table(tmp_path / "c.png", curves, source, np.zeros((4, 5, 1)))
+    assert [axis.get_title() for axis in drawn[0].axes] == ["one", "two"]
+    np.testing.assert_array_equal(drawn[0].axes[1].lines[1].get_ydata(), [7, 9, 11])
+    assert drawn[0].axes[0].lines[1].get_label() == "b"
+    own = Picture(np.zeros((1, 2, 5, 1)), rows=("seen",))
+    plots.table(tmp_path / "o.png", own, source, np.zeros((4, 5, 1)))
+    assert [axis.get_title() for axis in drawn[1].axes] == ["data"] * 4 + ["sample 1", "sample 2"]
+    assert drawn[1].axes[5].lines[0].get_ydata()[0] == 100
+
+
 def test_tables_in_other_units(monkeypatch):
     """Columns are drawn in the units that they had before a recipe."""
     monkeypatch.setattr(page, "rendered", lambda fig: fig)
