@@ -24,6 +24,9 @@ from gan_jax.data.composed import only_labelled as only_labelled
 from gan_jax.data.composed import stacked as stacked
 from gan_jax.data.composed import unseen as unseen
 from gan_jax.data.composites import pasted as pasted
+from gan_jax.data.dealt import dealt as dealt
+from gan_jax.data.dealt import rarest as rarest
+from gan_jax.data.dealt import redealt as redealt
 from gan_jax.data.moving import moving_digits as moving_digits
 from gan_jax.data.reading import questions as questions
 from gan_jax.data.recipes import cut as cut
