@@ -46,6 +46,7 @@ from gan_jax.data.recipes import turned as turned
 from gan_jax.data.sets import DATASETS as DATASETS
 from gan_jax.data.sets import load as load
 from gan_jax.data.sets import settled as settled
+from gan_jax.data.shopping import orders as orders
 from gan_jax.data.source import Field as Field
 from gan_jax.data.source import Source as Source
 from gan_jax.data.source import decode as decode

@@ -5,7 +5,7 @@ import os
 import re
 import sys
 
-from gan_jax.data import composed, folder, moving, named, phrases, records, solids, toys
+from gan_jax.data import composed, folder, moving, named, phrases, records, shopping, solids, toys
 from gan_jax.data.source import Source
 from gan_jax.errors import UserError
 
@@ -26,6 +26,7 @@ DATASETS = {
     "coloured_mnist": lambda name: composed.coloured(name, load("mnist")),
     "phrases": phrases.phrases,  # of a small grammar: the embedded text
     "primitives": solids.primitives,  # boxes, balls and cylinders: the embedded voxels
+    "shop": shopping.shop,  # of made-up orders
     "moving_mnist": lambda name: moving.moving_digits(name, load("mnist")),
     "named_mnist": lambda name: named.named_digits(name, load("mnist,size=16")),
     "named_digits": lambda name: named.named_digits(name, load("digits")),

@@ -19,7 +19,7 @@ def picture(panels: Panels, given: Given) -> np.ndarray:
 
     Where all columns are drawn, and there are no more than a few seeds, two panels more hold the correlations.
     """
-    real, names = None if given.real is None else given.units(given.real), given.field.names
+    real, names = _real(given), given.field.names
     panels = {title: given.units(x) for title, x in panels.items()}
     columns = next(iter(panels.values())).shape[1]
     shown = min(columns, PANELS)
@@ -28,6 +28,9 @@ def picture(panels: Panels, given: Given) -> np.ndarray:
     for i, axis in enumerate(axes[:shown]):
         x = {title: np.asarray(rows)[:, i] for title, rows in panels.items()}
         _marginal(axis, x, None if real is None else real[:, i], names[i] if names else f"column {i + 1}")
+        if given.field.values and (words := given.field.values[i]):
+            ticks = np.linspace(0, len(words) - 1, 3).astype(int)
+            axis.set_xticks(ticks, [page.wrapped(words[at], 70, 2)[0] for at in ticks])
     if linked:
         one = next(iter(panels.values()))
         for axis, (title, rows) in zip(axes[shown:], {"of data": real, "of samples": one}.items(), strict=True):
@@ -45,7 +48,7 @@ def files(file: Path, panels: Panels, given: Given) -> None:
     several panels the first column says which.
     """
     panels = {title: given.units(x[:ROWS]) for title, x in panels.items()}
-    real = None if given.real is None else given.units(given.real)
+    real = _real(given)
     c = next(iter(panels.values())).shape[1]
     names, values = given.field.names or [f"column {i + 1}" for i in range(c)], given.field.values or [()] * c
     whole = [bool(values[i]) or (real is not None and (real[:, i] == np.round(real[:, i])).all()) for i in range(c)]
@@ -57,6 +60,14 @@ def files(file: Path, panels: Panels, given: Given) -> None:
         for row in x.tolist():
             written.writerow([*[title] * (len(panels) > 1), *(said(v, i) for i, v in enumerate(row))])
     write_whole(file.with_suffix(".csv"), sheet.getvalue())
+
+
+def _real(given):
+    """Return real data in the units of the records; a column within rounding of whole numbers is made whole again."""
+    if given.real is None:
+        return None
+    real = given.units(given.real)
+    return np.where((np.abs(real - real.round()) < 1e-3).all(0), real.round(), real)
 
 
 def _marginal(axis, x, real, name):
