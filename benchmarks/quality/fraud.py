@@ -60,7 +60,7 @@ def main(
             cfg = fraud.Config(**rundir.read(folder)["config"])
             common = {"preset": preset, "flags": flags, "config": dataclasses.asdict(cfg)}
             common |= sizes(cfg) | {"steps": results["steps"], "trained": harness.trained_by(folder)}
-            for name, of in {way: "d"} | ({"autoencoder": "autoencoder"} if way == "game" else {}):
+            for name, of in {way: "d", **({"autoencoder": "autoencoder"} if way == "game" else {})}.items():
                 found = {what: np.ravel(results[f"{of}/{what}"]).tolist() for what in ("precision", "caught")}
                 rows.append(common | {"way": name} | found)
         rows.append(common | {"way": "logistic"} | regression(cfg, gan_jax.load(folder).state.key.reshape(-1)))
