@@ -39,7 +39,7 @@ ROWS, CLUSTERS = 2000, 10  # orders measured, of each kind; clusters of customer
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "online_retail_sample,x=price+quantity,product=product:label,customer=customer:label,date=date:label"
-    steps: Count = 6000  # updates of G
+    steps: Count = 2000  # updates of G
     batch_size: Count = 128  # orders, and samples, of each update
     critic_steps: Count = 5  # updates of the critic for each one of G
     conditional: bool = False  # G is told a product

@@ -30,7 +30,7 @@ def picture(panels: Panels, given: Given) -> np.ndarray:
         _marginal(axis, x, None if real is None else real[:, i], names[i] if names else f"column {i + 1}")
         if given.field.values and (words := given.field.values[i]):
             ticks = np.linspace(0, len(words) - 1, 3).astype(int)
-            axis.set_xticks(ticks, [page.wrapped(words[at], 70, 2)[0] for at in ticks])
+            axis.set_xticks(ticks, [page.wrapped(words[at], 85, 2)[0] for at in ticks])
     if linked:
         one = next(iter(panels.values()))
         for axis, (title, rows) in zip(axes[shown:], {"of data": real, "of samples": one}.items(), strict=True):
