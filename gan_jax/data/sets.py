@@ -5,7 +5,7 @@ import os
 import re
 import sys
 
-from gan_jax.data import chains, composed, expressions, folder, moving, named, phrases, records, series, solids, toys
+from gan_jax.data import chains, composed, expressions, folder, moving, named, phrases, records, seriesshopping, solids, toys
 from gan_jax.data.source import Source
 from gan_jax.errors import UserError
 
@@ -28,7 +28,7 @@ DATASETS = {
     "expressions": expressions.expressions,  # "x+x*x" and the like: all strings are known, and their probabilitieschains": chains.chains,  # small molecules: the embedded SMILES
     "primitives": solids.primitives,  # boxes, balls and cylinders: the embedded voxels
     "garch_prices": series.prices,  # a price a day: the embedded series
-    "hourly_demand": series.hourly,  # of two places, the embedded records of series
+    "hourly_demand": series.hourlyshop": shopping.shop,  # of two places, the embedded records of seriesmade-up orders
     "moving_mnist": lambda name: moving.moving_digits(name, load("mnist")),
     "named_mnist": lambda name: named.named_digits(name, load("mnist,size=16")),
     "named_digits": lambda name: named.named_digits(name, load("digits")),

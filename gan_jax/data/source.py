@@ -28,6 +28,9 @@ class Field:
     classes: int = 0  # label, tokens: how many values there are
     names: tuple[str, ...] = ()  # what the values of a label or of tokens, or the columns of a row, are called
     undo: Callable | None = None  # x -> x in the units of the records, where a recipe took it out of them
+    # row: of each of its columns (of those of `undo`) what its whole numbers are called, () where they are numbers; no
+    # part of the repr, of which the cache makes names
+    values: tuple[tuple[str, ...], ...] = dataclasses.field(default=(), repr=False)
 
 
 def label(classes: int, names: Sequence[str] = ()) -> Field:

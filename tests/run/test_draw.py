@@ -551,3 +551,16 @@ def test_real_data_of_points_is_drawn():
     assert plots.reals(data.load("ring8")) is None
     ring = dataclasses.replace(data.load("ring8"), modes=None)
     assert plots.reals(ring).shape == (2500, 2)
+
+
+def test_rows_are_written_as_csv(tmp_path):
+    """In the units of the records, under the columns' names; what is whole in data is rounded, what has words is said so."""
+    values = (), (), ("tea, green", "a cup")
+    field = Field((3,), "row", names=("price", "pieces", "thing"), undo=lambda x: x * [10, 2, 1], values=values)
+    x, real = np.array([[0.15, 1.2, 0.9], [0.25, -2, 0]]), np.array([[0.1, 1.00002, 0], [0.33333, 2, 1]])
+    tables.files(tmp_path / "a.png", {"seed 0": x}, plots.Given(field, real))
+    assert (tmp_path / "a.csv").read_text() == 'price,pieces,thing\n1.5,2,a cup\n2.5,-4,"tea, green"\n'
+    plain = plots.Given(Field((3,), "row"), real)
+    tables.files(tmp_path / "b.png", {"seed 0": x[:1], "seed 1": x[1:]}, plain)
+    told = (tmp_path / "b.csv").read_text().splitlines()
+    assert told == ["of,column 1,column 2,column 3", "seed 0,0.15,1,1", "seed 1,0.25,-2,0"]

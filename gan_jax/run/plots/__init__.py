@@ -45,7 +45,7 @@ KINDS = {
     "voxels": Kind(64, 12, voxels.picture, table=voxels.table),
     "tokens": Kind(64, 8, text.picture, text.files),
     "series": Kind(64, 8, sequences.picture, sequences.files, real=True),
-    "row": Kind(2500, 10_000, tables.picture, real=True),
+    "row": Kind(2500, 10_000, tables.picture, tables.files, real=True),
     "label": Kind(2500, 10_000, tables.counts, real=True),
 }
 
