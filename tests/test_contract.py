@@ -258,6 +258,7 @@ ONE_D = (
     "pacgan",
     "pix2pix",
     "ppgn",
+    "principled",
     "reed",
     "simgan",
     "srgan",
