@@ -36,7 +36,7 @@ from gan_jax.run import Count, Decay, Setup, program
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "usps"  # a toy, or any TFDS image set by name
-    steps: Count = 3140  # updates of every D
+    steps: Count = 2640  # updates of every D
     g_steps: int = 1140  # updates in which G moves, too; after them all Ds begin anew
     sigmas: tuple[float, ...] = (0.0, 0.5)  # of each D, the deviation of the noise on what it sees
     batch_size: Count = 64  # rows of data, and of noise, a step

@@ -251,6 +251,7 @@ ONE_D = (
     "gan3d",
     "improved",
     "infogan",
+    "keras_mlp",
     "listings",
     "medgan",
     "mrgan",
