@@ -278,6 +278,8 @@ ONE_D = (
     "veegan",
 )
 NO_PROBABILITIES = (
+    "adversarial_examples",
+    "autoencoder",
     "began",
     "biggan",
     "blending",
