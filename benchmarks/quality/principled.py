@@ -27,6 +27,7 @@ CURVES = {
     "minimax": "gradient of E log(1 - D(G(z))): norm",
     "non_saturating": "gradient of -E log D(G(z)): norm",
 }
+STYLES = "-", "--", ":"
 HEAD = ("set", "G has played", "noise of D", "D's accuracy", *CURVES.values(), "its deviation over its mean")
 
 
@@ -100,15 +101,15 @@ def cells(row) -> tuple:
 
 
 def draw(file, curves):
-    """Draw a row for each set: a panel for each curve, a colour for each game, dashes for the Ds under noise."""
+    """Draw a row for each set: a panel for each curve, a colour for each game, a kind of line for each noise."""
     sets = list(dict.fromkeys(name for name, *_ in curves))
     fig, axes = plots.figure(len(sets) * len(CURVES), 4, 3.2, across=len(CURVES))
     for i, axis in enumerate(axes):
         at, name = sets[i // len(CURVES)], list(CURVES)[i % len(CURVES)]
-        games = list(dict.fromkeys(played for of, played, _ in curves if of == at))
+        games, noises = (list(dict.fromkeys(key[k] for key in curves if key[0] == at)) for k in (1, 2))
         for (of, played, sigma), found in curves.items():
             if of == at:
-                style = {"color": f"C{games.index(played)}", "linestyle": "--" if sigma else "-"}
+                style = {"color": f"C{games.index(played)}", "linestyle": STYLES[noises.index(sigma) % len(STYLES)]}
                 label = f"{played}, noise {sigma:g}" if sigma else played
                 lines.line(axis, np.arange(len(found[name])), found[name], label=label, **style)
         axis.set(yscale="log", title=f"{at}: {CURVES[name]}", xlabel="updates of D")
