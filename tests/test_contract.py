@@ -259,6 +259,7 @@ ONE_D = (
     "improved",
     "infogan",
     "invariance",
+    "keras_mlp",
     "listings",
     "maligan",
     "medgan",
@@ -271,6 +272,7 @@ ONE_D = (
     "pacgan",
     "pix2pix",
     "ppgn",
+    "principled",
     "reed",
     "returns",
     "simgan",
@@ -293,6 +295,8 @@ ONE_D = (
     "vgan",
 )
 NO_PROBABILITIES = (
+    "adversarial_examples",
+    "autoencoder",
     "began",
     "biggan",
     "blending",

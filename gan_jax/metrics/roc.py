@@ -1,0 +1,13 @@
+"""How well a score tells two kinds apart, whatever the threshold."""
+
+import jax.numpy as jnp
+
+
+def auroc(positive, negative):
+    """Return the area under the ROC curve, in [0, 1]: how often a positive scores above a negative, ties by half.
+
+    positive [n], negative [m]: scores. 0.5: no better than chance. (Mann and Whitney 1947's U over n m.)
+    """
+    ordered = jnp.sort(negative)
+    below, not_above = (jnp.searchsorted(ordered, positive, side) for side in ("left", "right"))
+    return (below + not_above).mean(dtype=jnp.float32) / (2 * negative.size)
