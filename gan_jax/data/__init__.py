@@ -25,9 +25,11 @@ from gan_jax.data.composed import only_labelled as only_labelled
 from gan_jax.data.composed import stacked as stacked
 from gan_jax.data.composed import unseen as unseen
 from gan_jax.data.composites import pasted as pasted
-from gan_jax.data.depth import sights as sightsdealt import dealt as dealt
-from gan_jax.data.described import described as describeddealt import rarest as rarest
+from gan_jax.data.dealt import dealt as dealt
+from gan_jax.data.dealt import rarest as rarest
 from gan_jax.data.dealt import redealt as redealt
+from gan_jax.data.depth import sights as sights
+from gan_jax.data.described import described as described
 from gan_jax.data.moving import moving_digits as moving_digits
 from gan_jax.data.reading import questions as questions
 from gan_jax.data.recipes import binarised as binarised

@@ -5,7 +5,20 @@ import os
 import re
 import sys
 
-from gan_jax.data import chains, composed, expressions, folder, moving, named, phrases, records, seriesshopping, solids, toys
+from gan_jax.data import (
+    chains,
+    composed,
+    expressions,
+    folder,
+    moving,
+    named,
+    phrases,
+    records,
+    series,
+    shopping,
+    solids,
+    toys,
+)
 from gan_jax.data.source import Source
 from gan_jax.errors import UserError
 
@@ -25,10 +38,12 @@ DATASETS = {
     "stacked_digits": lambda name: composed.stacked(name, load("digits")),
     "coloured_mnist": lambda name: composed.coloured(name, load("mnist")),
     "phrases": phrases.phrases,  # of a small grammar: the embedded text
-    "expressions": expressions.expressions,  # "x+x*x" and the like: all strings are known, and their probabilitieschains": chains.chains,  # small molecules: the embedded SMILES
+    "expressions": expressions.expressions,  # "x+x*x" and the like: all strings are known, and their probabilities
+    "chains": chains.chains,  # small molecules: the embedded SMILES
     "primitives": solids.primitives,  # boxes, balls and cylinders: the embedded voxels
     "garch_prices": series.prices,  # a price a day: the embedded series
-    "hourly_demand": series.hourlyshop": shopping.shop,  # of two places, the embedded records of seriesmade-up orders
+    "hourly_demand": series.hourly,  # of two places, the embedded records of series
+    "shop": shopping.shop,  # of made-up orders
     "moving_mnist": lambda name: moving.moving_digits(name, load("mnist")),
     "named_mnist": lambda name: named.named_digits(name, load("mnist,size=16")),
     "named_digits": lambda name: named.named_digits(name, load("digits")),
