@@ -10,6 +10,8 @@ Differences from the paper and the authors' code (rdevon/BGAN at c560ba0):
 2. Both nets are updated at once, from the same noise. There D first, then G, each from noise of its own.
 3. The default is MNIST, small nets and a larger rate; there CelebA, LSUN and ImageNet at 64x64 and more.
 
+On small digits G collapsed at every rate that was tried (docs/results/sequences.md).
+
     python -m experiments bgan_continuous                  MNIST
     python -m experiments bgan_continuous --gamma 1        log Z stays at 0: G descends F^2
 """
