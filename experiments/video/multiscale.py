@@ -39,7 +39,7 @@ from gan_jax.run import Count, Picture, Setup, program
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "weizmann_actions,size=32"  # clips, a TFDS set by name or moving digits
-    steps: Count = 300  # joint updates of G and D
+    steps: Count = 120  # joint updates of G and D
     batch_size: Count = 8  # clips a step, of each as many frames as are seen and one more
     seen: Count = 4  # frames before the predicted one
     scales: Count = 4  # each with half as many pixels a side as the next
