@@ -129,6 +129,7 @@ def short(monkeypatch):
     return raw
 
 
+@pytest.mark.long
 def test_step_is_the_formulas_s(short):
     """A step of the autoencoder and one of the mix, in float64; had the ratio a gradient, it would be another one."""
     raw = short
