@@ -18,7 +18,7 @@ Differences from the papers (of which the second has code, github.com/MadryLab/m
 4. The preset `fgsm` is FGSM's adversarial training: half the error is that of the picture itself.
 
     python -m experiments adversarial_examples                    MNIST: accuracy, plain and attacked; AUROC
-    python -m experiments adversarial_examples --preset fgsm      trained on FGSM examples: PGD still fools it
+    python -m experiments adversarial_examples --preset fgsm      trained on FGSM examples, as in its paper
 """
 
 import dataclasses
