@@ -13,12 +13,12 @@ asks the detector for both kinds of examples of `c`; it is not attacked itself.
 Differences from the papers (of which the second has code, github.com/MadryLab/mnist_challenge at 6f91f83):
 1. One step is one update of each net; there they are trained one after the other. FGSM's paper trains maxout nets.
 2. Except in the preset `paper` nets are a quarter as wide, the training attack has a few larger steps, Adam's rate is
-   ten times as high, and eps grows from 0 over the first `warmup` updates (without it small nets end at chance).
+   ten times as high, and eps grows from 0 over the first `warmup` updates.
 3. Flax' initial weights (there: truncated normal of deviation 0.1, biases of 0.1).
 4. The preset `fgsm` is FGSM's adversarial training: half the error is that of the picture itself.
 
     python -m experiments adversarial_examples                    MNIST: accuracy, plain and attacked; AUROC
-    python -m experiments adversarial_examples --preset fgsm      trained on FGSM examples: PGD still fools it
+    python -m experiments adversarial_examples --preset fgsm      trained on FGSM examples, as in its paper
 """
 
 import dataclasses
