@@ -35,7 +35,9 @@ def paper(e, m, d, r, x, y, s, gamma, after=True):
     """D descends -log q(s|h); then E and M descend -log q(y|h) + gamma log q(s|h), against the new D; then R."""
     h = net(e.params, beside(x, s))
     adam = lambda player, grads, lr: oracle.adam(player, grads, lr, CFG.b1)
-    new = adam(d, jax.grad(lambda p: cross_entropy(net(p, h), s))(d.params), CFG.lr)
+    new = d
+    for _ in range(CFG.d_steps):
+        new = adam(new, jax.grad(lambda p: cross_entropy(net(p, h), s))(new.params), CFG.lr)
     against = new if after else d
 
     def value(em):
