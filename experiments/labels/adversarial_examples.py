@@ -38,17 +38,17 @@ from gan_jax.run import Count, Depth, Picture, Setup, Share, program
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "mnist"  # any TFDS image set with labels by name
-    steps: Count = 1000  # updates of each net
+    steps: Count = 400  # updates of each net
     batch_size: Count = 50  # pictures a step
     eps: float = 0.3  # how far a pixel may be moved, of the way from black to white
-    attack_steps: Depth = 4  # steps of the attack in training
-    attack_size: float = 0.15  # of each of them, likewise
+    attack_steps: Depth = 2  # steps of the attack in training
+    attack_size: float = 0.25  # of each of them, likewise
     start: Share = 1.0  # the attack in training begins this part of eps away, at random
     clean: Share = 0.0  # weight of the pictures themselves in adversarial training, beside their examples
-    warmup: int = 250  # updates over which eps and the steps' size grow to what they are
+    warmup: int = 100  # updates over which eps and the steps' size grow to what they are
     test_steps: Depth = 40  # steps of PGD in `measure`
     test_size: float = 0.01  # of each of them
-    tested: Count = 1000  # test pictures that are attacked
+    tested: Count = 300  # test pictures that are attacked
     width: Count = 8  # channels of the first convolution
     hidden: Count = 256  # units of the layer above the convolutions
     lr: float = 1e-3  # Adam's rate for all
