@@ -44,8 +44,8 @@ ASKED, ROWS = {"low": -1.5, "middle": 0.0, "high": 1.5}, 500  # deviations from 
 class Config:
     dataset: str = "qm9_smiles5k"  # texts of SMILES; a number `property` of theirs is what is asked for
     steered: Literal[*chemistry.PROPERTIES] = "heteroatoms"  # what is asked for where the set has no `property`
-    steps: Count = 800  # updates of E, G, D and V
-    alone: int = 600  # first updates, without a reward
+    steps: Count = 2000  # updates of E, G, D and V
+    alone: int = 1600  # first updates, without a reward
     batch_size: Count = 64  # rows a step
     share: Share = 0.5  # of the loss without reward in the mix; 1: no reward
     adversarial: float = 1.0  # weight of D's answer in E's loss

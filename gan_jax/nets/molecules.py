@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gan_jax.data.tokens import END, PAD
+from gan_jax.data.tokens import END, PAD, UNK
 from gan_jax.nets import sentences
 from gan_jax.nets.conv import Conv
 from gan_jax.nets.listings import drawn
@@ -52,9 +52,9 @@ class Character(nn.Module):
         logits = nn.Dense(given.shape[-1])(h)
         word = given
         if self.tau:
-            word = jnp.where(
-                over > 0, nn.one_hot(PAD, given.shape[-1], dtype=given.dtype)[None], drawn(logits, given, self.tau)
-            )
+            one = lambda which: nn.one_hot(which, given.shape[-1], dtype=given.dtype)[None]
+            never = -1e9 * (one(PAD) + one(UNK))  # V has seen neither as a character, and G would please it with them
+            word = jnp.where(over > 0, one(PAD), drawn(logits + never, given, self.tau))
             over = jnp.maximum(over, jax.lax.stop_gradient(word[:, END, None]))
         return (tuple(after), word, over, y), (logits, word)
 

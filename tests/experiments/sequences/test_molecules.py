@@ -60,8 +60,9 @@ def write(p, code, y, given, draw):
         logits = one(of[f"Dense_{CFG.depth + 1}"], h)
         word = row
         if draw:
-            soft = jnp.exp(log_softmax(logits + row))
-            word = soft + jax.lax.stop_gradient(jnp.eye(V)[(logits + row).argmax()] - soft)
+            some = jnp.delete(jnp.arange(V), np.array([tokens.PAD, tokens.UNK]))  # what may be drawn
+            soft = jnp.zeros(V).at[some].set(jnp.exp(log_softmax((logits + row)[some])))
+            word = soft + jax.lax.stop_gradient(jnp.eye(V)[soft.argmax()] - soft)
             word = jnp.where(over, jnp.eye(V)[tokens.PAD], word)
             over = over | (jax.lax.stop_gradient(word).argmax() == tokens.END)
         found.append((log_softmax(logits), word))
@@ -187,6 +188,7 @@ def test_what_is_written_ends_once(state):
     assert ((words == 0) | (abs(words - 1) < 1e-6)).all() and (abs(words.sum(-1) - 1) < 1e-5).all()
     x = np.asarray(words.argmax(-1))
     ends = (x == tokens.END).cumsum(1)
+    assert not (x == tokens.UNK).any()  # no data has it
     assert ends.max() == 1 and (x[:, 1:][ends[:, :-1] == 1] == tokens.PAD).all() and (ends[:, -1] == 1).mean() > 0.1
     assert (x != other.argmax(-1)).any()
 
