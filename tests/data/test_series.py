@@ -111,7 +111,7 @@ def test_the_toy_of_demand_has_days_and_weeks():
         (lambda: data.demand(data.load("garch_prices"), 7), "x over `hour` of a place"),
         (lambda: data.demand(places(), 7, 1, 20), "too few for 7 days"),
     ],
-    ids=str,
+    ids=["no prices", "days", "no hours", "hours"],
 )
 def test_other_sets_are_refused(make, says):
     with pytest.raises(UserError, match=says):
