@@ -35,6 +35,10 @@ def weights(tree) -> dict[str, torch.Tensor]:
     for path, a in jax.tree_util.tree_leaves_with_path(tree):
         name, a = ".".join(k.key for k in path), torch.from_numpy(np.array(a)).to(DEVICE)
         kernel = name.endswith("kernel")
+        if kernel and a.ndim == 5:  # [d, h, w, in, out]
+            a = a.permute(3, 4, 0, 1, 2) if "ConvTranspose" in name else a.permute(4, 3, 0, 1, 2)
+            double = a.dtype == torch.float64
+            a = a.contiguous(memory_format=torch.contiguous_format if double else torch.channels_last_3d)
         if kernel and a.ndim == 4:  # [h, w, in, out]
             a = a.flip(0, 1) if ENLARGES.search(name) else a
             transposed = "ConvTranspose" in name or ENLARGES.search(name)
@@ -139,7 +143,7 @@ def _images(_, images):
     return lambda shape: (rows(shape).float() * 2 - 255) / 255
 
 
-DRAWERS = {"points": _points, "image": _images}
+DRAWERS = {"points": _points, "image": _images, "voxels": _images}
 
 
 # Nets
@@ -177,6 +181,20 @@ def dcgan_d(p, x, stats=None):
         x = F.conv2d(x, p[f"Conv_{i}.kernel"], p.get(f"Conv_{i}.bias"), 2, 1)
         x = F.leaky_relu(_norm(p, i - 1, x, stats, True), 0.2)
     return F.linear(x.permute(0, 2, 3, 1).flatten(1), p["Dense_0.kernel"], p["Dense_0.bias"])[:, 0]
+
+
+def gan3d_g(p, z, stats=None):
+    x = F.conv_transpose3d(z[:, :, None, None, None], p["ConvTranspose_0.kernel"])
+    for i in range(1, sum("ConvTranspose" in name for name in p)):
+        x = F.conv_transpose3d(F.relu(_norm(p, i - 1, x, stats, True)), p[f"ConvTranspose_{i}.kernel"], None, 2, 1)
+    return (x / 2).tanh()
+
+
+def gan3d_d(p, x, stats=None):
+    x, last = (x + 1) / 2, sum("Conv_" in name for name in p) - 1
+    for i in range(last):
+        x = F.leaky_relu(_norm(p, i, F.conv3d(x, p[f"Conv_{i}.kernel"], None, 2, 1), stats, True), 0.2)
+    return F.conv3d(x, p[f"Conv_{last}.kernel"])[:, 0, 0, 0, 0]
 
 
 def _pointwise(x, kernel, bias=None):
@@ -310,6 +328,19 @@ def dcgan(cfg, g, d, x, z=None):
     real_score, fake_score = dcgan_d(d.params, x, d.stats), dcgan_d(d.params, fake.detach())
     d.descend((F.softplus(-real_score) + F.softplus(fake_score)).mean())
     g.descend(F.softplus(-dcgan_d(d.params, fake)).mean())
+
+
+def gan3d(cfg, g, d, x, z=None):
+    x = x[:, None, :, 0]  # [b, d, 1, h, w], as images are handed over
+    x = x.contiguous(memory_format=torch.contiguous_format if x.dtype == torch.float64 else torch.channels_last_3d)
+    z = torch.rand(len(x), cfg.z_dim, device=x.device) if z is None else z
+    fake = gan3d_g(g.params, z, g.stats)
+    real_score, fake_score = gan3d_d(d.params, x, d.stats), gan3d_d(d.params, fake.detach())
+    learns = getattr(d, "accuracy", 0) <= cfg.held_above
+    d.accuracy = torch.cat([real_score > 0, fake_score < 0]).float().mean().item()
+    if learns:
+        d.descend((F.softplus(-real_score) + F.softplus(fake_score)).mean())
+    g.descend(F.softplus(-gan3d_d(d.params, fake)).mean())
 
 
 def _slope(score, x):  # |grad_x D(x)|^2: [b]

@@ -12,7 +12,9 @@ FEW = (
     "blending",
     "gan3d",
     "medgan",
+    "gumbel",
     "text_adversarial",
+    "vgan",
 )  # what a family has in common, and cheap to compile
 
 

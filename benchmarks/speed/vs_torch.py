@@ -30,7 +30,9 @@ from experiments import r3gan, unrolled, wgan_gp
 from experiments.images import dcgan, progressive, stylegan2
 from experiments.pairs import cyclegan, pix2pix
 from experiments.restoration import srgan
+from experiments.shapes import gan3d
 from gan_jax import data
+from gan_jax.data.composed import of_arrays
 from gan_jax.errors import UserError, first_line
 from gan_jax.game import rng
 from gan_jax.nets import pix2pix as pix2pix_nets
@@ -55,7 +57,15 @@ def noise_images(name) -> data.Source:
     )
 
 
+def noise_solids(name) -> data.Source:
+    """Return 256 solids, a tenth of whose voxels are filled."""
+    side = int(name.removeprefix("solids"))
+    x = np.random.default_rng(0).random((256, side, side, side, 1)) < 0.1
+    return of_arrays(name, {"x": data.Field((side, side, side, 1), "voxels")}, {"x": 255 * x.astype(np.uint8)})
+
+
 NOISE = dict.fromkeys(("noise8", "noise16", "noise32", "noise64", "noise96", "pairs16", "pairs128"), noise_images)
+NOISE |= dict.fromkeys(("solids16", "solids32"), noise_solids)
 
 
 # The noise of our steps, for PyTorch's to have the same: (cfg, key of the run, step, b) -> arrays.
@@ -67,6 +77,10 @@ def normal(cfg, key, step, b):
 
 def uniform(cfg, key, step, b):
     return [dcgan.latent(cfg, rng.at(key, step, "z"), b)]
+
+
+def unit(cfg, key, step, b):
+    return [gan3d.latent(cfg, rng.at(key, step, "z"), b)]
 
 
 def of_critic(cfg, key, step, _):
@@ -120,6 +134,7 @@ _pix2pix = _replace(pix2pix.PRESETS["128"], dataset="pairs128", jitter=0.0)
 _cyclegan = _replace(cyclegan.PRESETS["paper"], dataset="noise64", source="noise64", width=32, depth=6, falls=0.0)
 _srgan = srgan.Config("noise96", way="area", crop=96)  # 24x24 to 96x96
 _stylegan2 = _replace(stylegan2.PRESETS["default"], dataset="noise64", d_every=1, g_every=1, ada=False)
+_gan3d = gan3d.Config("solids32", held_above=1.0)  # D learns in each step
 _pggan = _replace(progressive.PRESETS["default"], dataset="noise32", first=16, stable=1, fade=1)  # soon all there
 CASES = {
     "ring-k0": Case(unrolled, _replace(_ring, unroll=0), normal, _both, {}),
@@ -136,6 +151,7 @@ CASES = {
     "srgan96": Case(srgan, _srgan, none, ("srgan",), {1: 1.0}),
     "stylegan2": Case(stylegan2, _stylegan2, styles, ("stylegan2",), {1: 1.0, 2: 1.15}),  # both regularisers each step
     "progressive": Case(progressive, _pggan, of_critic, ("progressive",), {1: 1.0, 2: 1.15}),
+    "gan3d": Case(gan3d, _gan3d, unit, ("gan3d",), {1: 1.0}),
     "sample": Case(dcgan, _replace(_dcgan, width=32), uniform, ("sample",), {}),  # a step is 10,000 images
 }
 

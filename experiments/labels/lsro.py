@@ -43,7 +43,7 @@ class Config:
     held_out: Count = 20  # people (classes), the last ones, that are re-identified and never trained on
     way: Literal["lsro", "all_in_one", "pseudo", "baseline"] = "lsro"  # what C is told of G's pictures
     steps: Count = 1000  # updates of G and D
-    after: int = 700  # steps that are made before C begins to learn
+    after: int = 700  # steps that are made before C begins to learn; with no more in all it knows nothing
     batch_size: Count = 32  # rows of data, and as many of noise, a step
     z_dim: Count = 64  # the latent, uniform in [-1, 1)
     width: Count = 16  # channels of G and D at half of the resolution

@@ -35,7 +35,7 @@ class Config:
     dataset: str = "usps"  # images with a label y
     held_out: Count = 4  # classes, the last ones, that are unknown
     steps: Count = 1000  # updates of G, D and C
-    after: int = 300  # steps that are made before the second classifier begins to learn
+    after: int = 300  # steps that are made before the second classifier begins to learn; with no more it knows nothing
     batch_size: Count = 64  # rows of data, of noise and of mixtures, a step
     z_dim: Count = 64  # the latent beside the label, standard normal
     width: Count = 8  # channels of G and D at half of the resolution

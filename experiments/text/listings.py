@@ -94,8 +94,7 @@ def wanted(cfg, records):
 def gumbel(cfg, key, n):
     """Return the noise [n, t, v] that draws n texts."""
     field = data.load(cfg.dataset).row["x"]
-    u = rng.uniform(key, (n, *field.shape, field.classes))
-    return -jnp.log(-jnp.log(jnp.clip(u, 1e-6, 1 - 1e-6)))
+    return rng.gumbel(key, (n, *field.shape, field.classes))
 
 
 def step(cfg, state, batch):

@@ -1,5 +1,6 @@
 """Data sets as values: `load` gives a `Source`, `batch` its batches."""
 
+from gan_jax.data.aside import aside as aside
 from gan_jax.data.batches import batch as batch
 from gan_jax.data.batches import check_batch as check_batch
 from gan_jax.data.batches import draw as draw
@@ -24,8 +25,14 @@ from gan_jax.data.composed import only_labelled as only_labelled
 from gan_jax.data.composed import stacked as stacked
 from gan_jax.data.composed import unseen as unseen
 from gan_jax.data.composites import pasted as pasted
+from gan_jax.data.dealt import dealt as dealt
+from gan_jax.data.dealt import rarest as rarest
+from gan_jax.data.dealt import redealt as redealt
+from gan_jax.data.depth import sights as sights
+from gan_jax.data.described import described as described
 from gan_jax.data.moving import moving_digits as moving_digits
 from gan_jax.data.reading import questions as questions
+from gan_jax.data.recipes import binarised as binarised
 from gan_jax.data.recipes import cut as cut
 from gan_jax.data.recipes import dequantised as dequantised
 from gan_jax.data.recipes import edges as edges
@@ -40,14 +47,19 @@ from gan_jax.data.recipes import paired as paired
 from gan_jax.data.recipes import shrunk as shrunk
 from gan_jax.data.recipes import standardised as standardised
 from gan_jax.data.recipes import turned as turned
+from gan_jax.data.series import demand as demand
+from gan_jax.data.series import returns as returns
 from gan_jax.data.sets import DATASETS as DATASETS
 from gan_jax.data.sets import load as load
 from gan_jax.data.sets import settled as settled
+from gan_jax.data.shopping import orders as orders
 from gan_jax.data.source import Field as Field
 from gan_jax.data.source import Source as Source
 from gan_jax.data.source import decode as decode
 from gan_jax.data.source import encode as encode
 from gan_jax.data.source import label as label
+from gan_jax.data.tunes import bars as bars
+from gan_jax.data.tunes import tones as tones
 from gan_jax.data.views import nearest_view as nearest_view
 from gan_jax.data.views import view_pairs as view_pairs
 from gan_jax.data.views import views as views

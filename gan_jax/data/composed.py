@@ -13,10 +13,16 @@ from gan_jax.data.source import Field, Source, decode, label
 from gan_jax.errors import UserError
 from gan_jax.game import rng
 from gan_jax.metrics import classifier, modes
+from gan_jax.metrics.language import Language
 
 
 def of_arrays(
-    name: str, fields: dict[str, Field], raw: dict[str, np.ndarray], test: Source | None = None, fingerprint: str = ""
+    name: str,
+    fields: dict[str, Field],
+    raw: dict[str, np.ndarray],
+    test: Source | None = None,
+    fingerprint: str = "",
+    language: Language | None = None,
 ) -> Source:
     """Return the source of records that are rows of these arrays [n, ...], in an order that is drawn."""
     n = len(next(iter(raw.values())))
@@ -28,6 +34,7 @@ def of_arrays(
         read=lambda indices: {k: a[np.asarray(indices, int)] for k, a in raw.items()},
         whole=functools.partial(dict, raw),
         test=test,
+        language=language,
         fingerprint=fingerprint,
         nbytes=sum(a.nbytes for a in raw.values()),
     )

@@ -441,6 +441,17 @@ def standardised(source: Source) -> Source:
     return wrapped(source, "standardised", fields, change, "standardised", modes=None)
 
 
+@functools.cache
+def binarised(source: Source) -> Source:
+    """Return the source whose x is 1 where it was brighter than half, and -1 elsewhere.
+
+    Raises UserError where x is no picture.
+    """
+    suit(source, "binarised", PICTURES)
+    change = lambda batch, *_: {"x": jnp.where(batch["x"] > 0, np.float32(1), np.float32(-1))}
+    return wrapped(source, "binarised", lambda split: {}, change, "binarised", modes=None)
+
+
 def decoded(v):
     """Return levels v, whole numbers from 0 to 255, as pictures in [-1, 1]."""
     return decode(v.astype(np.uint8))

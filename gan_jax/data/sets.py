@@ -5,7 +5,20 @@ import os
 import re
 import sys
 
-from gan_jax.data import composed, folder, moving, named, phrases, records, solids, toys
+from gan_jax.data import (
+    chains,
+    composed,
+    expressions,
+    folder,
+    moving,
+    named,
+    phrases,
+    records,
+    series,
+    shopping,
+    solids,
+    toys,
+)
 from gan_jax.data.source import Source
 from gan_jax.errors import UserError
 
@@ -25,21 +38,28 @@ DATASETS = {
     "stacked_digits": lambda name: composed.stacked(name, load("digits")),
     "coloured_mnist": lambda name: composed.coloured(name, load("mnist")),
     "phrases": phrases.phrases,  # of a small grammar: the embedded text
+    "expressions": expressions.expressions,  # "x+x*x" and the like: all strings are known, and their probabilities
+    "chains": chains.chains,  # small molecules: the embedded SMILES
     "primitives": solids.primitives,  # boxes, balls and cylinders: the embedded voxels
+    "garch_prices": series.prices,  # a price a day: the embedded series
+    "hourly_demand": series.hourly,  # of two places, the embedded records of series
+    "shop": shopping.shop,  # of made-up orders
     "moving_mnist": lambda name: moving.moving_digits(name, load("mnist")),
     "named_mnist": lambda name: named.named_digits(name, load("mnist,size=16")),
     "named_digits": lambda name: named.named_digits(name, load("digits")),
     "named_digits8": lambda name: named.named_digits(name, load("digits,size=4")),  # hardly legible: for tests
     "moving_digits": lambda name: moving.moving_digits(name, load("digits"), frames=16, side=32),
+    "moving_digits8": lambda name: moving.moving_digits(name, load("digits,size=4"), frames=8, side=16),  # for tests
 }
+COUNTED = {"ring": toys.ring, "gaussians": toys.scattered}  # with how many modes after the name, as ring12
 
 
 @functools.cache
 def load(name: str) -> Source:
     """Return the source called `name`.
 
-    A name is one of DATASETS, a ring of any size (ring12), any TFDS set (in TFDS_DATA_DIR), or the path of pictures of
-    your own: a folder, an .npy or an .npz. Choices may follow, each with a comma:
+    A name is one of DATASETS, one of COUNTED with how many modes (ring12), any TFDS set (in TFDS_DATA_DIR), or the path
+    of pictures of your own: a folder, an .npy or an .npz. Choices may follow, each with a comma:
 
         cmp_facades,x=photo,source=label_map       which feature is which field of a batch
         camvid_small,y=label_map:label,size=64     a map of labels as whole numbers, squares of 64
@@ -60,13 +80,14 @@ def load(name: str) -> Source:
 def _load(name, choices):
     if is_path(name):
         return folder.load(absolute(name), **choices)
-    if name not in DATASETS and not _is_ring(name):
+    counted = _counted(name)
+    if name not in DATASETS and not counted:
         return records.load(name, DATASETS, **choices)
     if name == "digits":
         return records.load(name, **choices)
     if choices:
         raise UserError(f"{name} leaves no choice of {', '.join(choices)}: it is made here.")
-    return DATASETS[name](name) if name in DATASETS else toys.ring(name, int(name.removeprefix("ring")))
+    return DATASETS[name](name) if name in DATASETS else COUNTED[counted[1]](name, int(counted[2]))
 
 
 def _class(source, value):
@@ -119,14 +140,15 @@ def is_path(name: str) -> bool:
     return "/" in name.replace(os.sep, "/") or os.path.isdir(name)
 
 
-def _is_ring(name):
-    return re.fullmatch(r"ring[1-9]\d{0,3}", name) is not None
+def _counted(name):
+    """Return the match of a name in COUNTED and a number; None where it is none."""
+    return re.fullmatch(rf"({'|'.join(COUNTED)})([1-9]\d{{0,3}})", name)
 
 
 def _is_set(name):
     """Return whether there is a set of that name, here or of TFDS."""
     prepared = os.path.join(os.environ.get("TFDS_DATA_DIR") or os.path.expanduser("~/tensorflow_datasets"), name)
-    if name in DATASETS or _is_ring(name) or os.path.isdir(prepared):
+    if name in DATASETS or _counted(name) or os.path.isdir(prepared):
         return True
     import tensorflow_datasets as tfds
 

@@ -28,6 +28,9 @@ class Field:
     classes: int = 0  # label, tokens: how many values there are
     names: tuple[str, ...] = ()  # what the values of a label or of tokens, or the columns of a row, are called
     undo: Callable | None = None  # x -> x in the units of the records, where a recipe took it out of them
+    # row: of each of its columns (of those of `undo`) what its whole numbers are called, () where they are numbers; no
+    # part of the repr, of which the cache makes names
+    values: tuple[tuple[str, ...], ...] = dataclasses.field(default=(), repr=False)
 
 
 def label(classes: int, names: Sequence[str] = ()) -> Field:
@@ -71,6 +74,7 @@ class Source:
     test: "Source | None" = None  # the records that are held out
     modes: Any = None  # where the modes of the data are known, their `metrics.modes.Mixture` or `Stacked`
     judge: Any = None  # of captions with a known answer, what reads it off pictures, as `named.Reader`
+    language: Any = None  # where all strings of the data are known, their `metrics.language.Language`
     fingerprint: str = ""  # names what the cache keeps of the records; without one it keeps nothing
     content: str = ""  # a digest of the records, where the name does not say which they are: a run keeps to it
     nbytes: int = 0  # of all raw records

@@ -1,5 +1,6 @@
 """Toys: mixtures of Gaussians in the plane, whose modes are known. Each function returns a `Source`."""
 
+import math
 from collections.abc import Sequence
 
 import jax
@@ -52,3 +53,13 @@ def spiral(name: str, modes: int = 50, turns: float = 1.5, radius: float = 2.0, 
     t = np.sqrt((np.arange(modes) + 1) / modes)  # the arc grows with the square of the angle
     angle = 2 * np.pi * turns * t
     return mixture(name, (radius * t[:, None] * np.stack([np.cos(angle), np.sin(angle)], -1)).round(6), std)
+
+
+def scattered(name: str, modes: int = 10, reach: float = 15.0) -> Source:
+    """Return `modes` Gaussians anywhere in a square, the same for every number of them: AdaGAN's, arXiv 1701.02386.
+
+    The means are uniform in [-reach, reach]^2. The variance is that of the authors' code (tolstikhin/adagan): reach
+    divided by 3, 3, 8, 20 or 10 for 1 to 5 modes, and by 3 modes^2 for more.
+    """
+    means = np.random.default_rng(modes).uniform(-reach, reach, (modes, 2)).round(6)
+    return mixture(name, means, math.sqrt(reach / {1: 3, 2: 3, 3: 8, 4: 20, 5: 10}.get(modes, 3 * modes**2)))

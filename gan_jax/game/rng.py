@@ -30,3 +30,8 @@ def truncated(key: jax.Array, shape, cut: float) -> jax.Array:
     within = math.erf(cut / math.sqrt(2))  # the share of a normal distribution that is there
     z = math.sqrt(2) * jax.scipy.special.erfinv(uniform(key, shape, minval=-within, maxval=within))
     return jnp.clip(z, -cut, cut)
+
+
+def gumbel(key: jax.Array, shape=()) -> jax.Array:
+    """Return Gumbel noise [*shape] in float32: the largest of it and logits falls as their softmax says."""
+    return -jnp.log(-jnp.log(jnp.clip(uniform(key, shape), 1e-6, 1 - 1e-6)))

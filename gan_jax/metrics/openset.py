@@ -1,19 +1,9 @@
-"""How well what is unknown is told from what is known: area under the ROC, and F of all the answers, inside jit."""
+"""How well what is unknown is told from what is known, and what is known named, inside jit."""
 
 import jax
 import jax.numpy as jnp
 
-
-def auroc(score: jax.Array, known: jax.Array) -> jax.Array:
-    """Return how often a known one has a higher score than an unknown one, a tie being half: 1 at best, 1/2 by chance.
-
-    score: [n]; known: [n], bool, some of either kind. It is the area under true over false positives (Mann-Whitney).
-    """
-    order = jnp.sort(score)
-    below, upto = (jnp.searchsorted(order, score, side) for side in ("left", "right"))
-    ranks = (below + upto + 1) / 2  # of equal scores their mean
-    m = known.sum()
-    return ((ranks * known).sum() - m * (m + 1) / 2) / (m * (len(score) - m))
+from gan_jax.metrics import roc
 
 
 def best_f(score: jax.Array, right: jax.Array, known: jax.Array, there: jax.Array) -> jax.Array:
@@ -42,7 +32,7 @@ def told(p: jax.Array, y: jax.Array, known: int, classes: int) -> dict[str, jax.
     of the rows of all known classes and of none, one, ... of the unknown ones.
     """
     score, right, is_known = p.max(1), p.argmax(1) == y, y < known
-    found = {"auroc": auroc(score, is_known), "accuracy": (right & is_known).sum() / is_known.sum()}
+    found = {"auroc": roc.of_rows(score, is_known), "accuracy": (right & is_known).sum() / is_known.sum()}
     for n in range(known, classes + 1):
         found[f"F at {openness(known, n):.2f}"] = best_f(score, right, is_known, y < n)
     return found

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gan_jax.data.tokens import PAD
 
@@ -55,3 +56,21 @@ def distinct(x: jax.Array) -> jax.Array:
 def copied(x: jax.Array, of: jax.Array) -> jax.Array:
     """Return the share of texts x [n, t] that are one of those in `of` [m, t]."""
     return (x[:, None] == of[None]).all(-1).any(1).mean()
+
+
+def overlap(x: jax.Array, of: jax.Array, classes: int, n: int) -> jax.Array:
+    """Return the share of the runs of n tokens in x [b, t] that stand somewhere in `of` [m, t] (precision of n-grams).
+
+    Padding comes last, and a run that has some is none. Raises ValueError where runs have no number of 31 bits.
+    """
+    if classes**n >= 2**31:
+        raise ValueError(f"there are too many runs of {n} of {classes} tokens; take a smaller n.")
+
+    def runs(x):
+        starts = x.shape[1] - n + 1
+        number = sum(x[:, i : i + starts] * np.int32(classes**i) for i in range(n))
+        return jnp.where(x[:, n - 1 :] != PAD, number, -1).ravel()
+
+    known, seen = jnp.sort(runs(of)), runs(x)
+    at = jnp.minimum(jnp.searchsorted(known, seen), len(known) - 1)
+    return ((known[at] == seen) & (seen >= 0)).sum() / jnp.maximum((seen >= 0).sum(), 1)

@@ -26,3 +26,28 @@ def coverage(overlaps):
     Achlioptas et al. 2018, arXiv 1707.02392, who have distances of point clouds.
     """
     return jnp.zeros(overlaps.shape[1], jnp.float32).at[overlaps.argmax(1)].set(1).mean()
+
+
+def overlap(a, b):
+    """Return the intersection over union [n] of solids a and b [n, ...], bools, row by row; of two empty ones 0."""
+    both, either = ((of.reshape(len(a), -1).sum(1)) for of in (a & b, a | b))
+    return both / jnp.maximum(either, 1)
+
+
+def average_precision(values, truth, batch=32):
+    """Return the average precision [n] with which `values` [n, ...] rank the filled voxels of `truth` [n, ...], bools.
+
+    The sum over thresholds of precision, times the recall that is won at each; voxels of one value count at once. Of an
+    empty solid it is 0.
+    """
+
+    def of_one(values_truth):
+        values, truth = values_truth
+        order = jnp.argsort(-values)
+        falling, right = -values[order], truth[order].astype(jnp.float32)
+        end = jnp.searchsorted(falling, falling, side="right")  # [voxels]: how many are at least as large
+        precision = jnp.cumsum(right)[end - 1] / end
+        return (precision * right).sum() / jnp.maximum(right.sum(), 1)
+
+    rows = values.reshape(len(values), -1), truth.reshape(len(truth), -1)
+    return jax.lax.map(of_one, rows, batch_size=batch)

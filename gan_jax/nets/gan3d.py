@@ -1,4 +1,4 @@
-"""The nets of 3D-GAN (Wu, Zhang et al. 2016, arXiv 1610.07584), for solids of any size.
+"""The nets of 3D-GAN and 3D-VAE-GAN (Wu, Zhang et al. 2016, arXiv 1610.07584), for solids and pictures of any size.
 
 Each level halves a solid until its sides are at most 4: 64, 32, 16, 8 and 4 with 64, 128, 256 and 512 channels in the
 paper. No layer is dense, and none has a bias; solids are -1 and 1 outside of the nets, 0 and 1 within.
@@ -46,3 +46,25 @@ class D(nn.Module):
         for c in levels(x.shape[1:], self.width)[1]:
             x = leaky(batch_norm(down(c, 4, 2)(x), train))
         return down(1, x.shape[1:4], 1, "VALID")(x)[:, 0, 0, 0, 0]
+
+
+class E(nn.Module):
+    """Picture [b, h, w, c] -> mean [b, z] and log variance [b, z] of the code.
+
+    A convolution of 11x11 with `stride`, some of 5x5 that halve it to sides of at most 8, one over all that is left. Of
+    256x256 pixels with a stride of 4 they are the paper's five, of 64, 128, 256, 512 and 2 z channels.
+    """
+
+    z_dim: int = 200
+    width: int = 64
+    stride: int = 4
+
+    @nn.compact
+    def __call__(self, x, train=True):
+        down = lambda c, *of: Conv(c, *of, use_bias=False, kernel_init=normal)
+        x, c = down(self.width, 11, self.stride)(x), self.width
+        x = nn.relu(batch_norm(x, train))
+        while max(x.shape[1:3]) > 8:
+            c = min(2 * c, 8 * self.width)
+            x = nn.relu(batch_norm(down(c, 5, 2)(x), train))
+        return jnp.split(down(2 * self.z_dim, x.shape[1:3], 1, "VALID")(x)[:, 0, 0], 2, 1)

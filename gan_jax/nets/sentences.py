@@ -47,8 +47,9 @@ class Cell(nn.Module):
 def read(width, x):
     """Return the states [b, t, width] of an LSTM over x [b, t, d]; for use inside a module."""
     lstm = nn.scan(Cell, variable_broadcast="params", split_rngs={"params": False}, in_axes=1, out_axes=1)
-    zero = jnp.zeros((x.shape[0], width), x.dtype)
-    return lstm(width)((zero, zero), nn.Dense(4 * width)(x))[1]
+    gates = nn.Dense(4 * width)(x)  # in the type of the weights, where that is a larger one
+    zero = jnp.zeros((x.shape[0], width), gates.dtype)
+    return lstm(width)((zero, zero), gates)[1]
 
 
 class Classifier(nn.Module):

@@ -12,7 +12,7 @@ from gan_jax import UserError, data
 REASON = 'PyTorch, to hold our steps against: pip install "gan_jax[bench]"'
 SMALL = {"width": 4, "batch_size": 8}
 OTHERS = {"r3gan": "noise8", "stylegan2": "noise8", "progressive": "noise8"}
-OTHERS |= {"pix2pix128": "pairs16", "cyclegan64": "noise64"}
+OTHERS |= {"pix2pix128": "pairs16", "cyclegan64": "noise64", "gan3d": "solids16"}
 SIZES = {
     "cyclegan64": {"depth": 1, "width": 2, "batch_size": 4},
     "srgan96": {"crop": 16, "blocks": 1, "d_levels": 1, "d_width": 2},
@@ -41,7 +41,7 @@ def sides(name):
 FAST = "ring-k10-seeds8", "dcgan32", "wgan_gp", "conv-k5", "r3gan", "pix2pix128", "sample"
 
 
-SLOW = "cyclegan64", "srgan96", "stylegan2", "progressive"
+SLOW = "cyclegan64", "srgan96", "stylegan2", "progressive", "gan3d"
 
 
 @pytest.mark.parametrize("name", [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])

@@ -110,6 +110,7 @@ RECIPES = {
     "cut": lambda: data.cut(pictures(12, 16, 3), 9, True),
     "jittered": lambda: data.jittered(pictures(12, 16, 3)),
     "painted": lambda: data.painted(data.jittered(mapped(12, 16))),
+    "binarised": lambda: data.binarised(pictures(12, 16, 3)),
     "dequantised": lambda: data.dequantised(pictures(12, 16, 3)),
     "standardised": lambda: data.standardised(rows()),
     "all at once": lambda: data.shrunk(data.cut(data.dequantised(pictures(12, 16, 3)), 8, True), 2, "bicubic"),
@@ -651,6 +652,14 @@ def test_dequantised_levels_are_there_still():
         assert (abs(counts - u.size / 10) < 5 * math.sqrt(u.size * 0.09)).all()
     white = kept({"x": np.full((1, 1500, 1500, 1), 255, np.uint8)}, {"x": data.Field((1500, 1500, 1), "image")})
     assert made(data.dequantised(white))["x"].max() < 1
+
+
+def test_bits_are_1_from_level_128_on():
+    """In both splits; their fingerprint is another one, since x is."""
+    source = data.binarised(pictures(12, 16, 3))
+    for split in (source, source.test):
+        np.testing.assert_array_equal(made(split)["x"], np.where(split.whole()["x"] >= 128, 1, -1))
+        assert split.fingerprint == "print-binarised" and split.modes is None
 
 
 def test_standardised_columns():

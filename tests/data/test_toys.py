@@ -27,7 +27,7 @@ def nearest(x, means):
     "name, modes, std",
     [
         ("ring8", 8, 0.02), ("ring8_unit", 8, 0.01), ("ring8_notebook", 7, 0.01), ("ring5", 5, 0.02),
-        ("ring8_unbalanced", 8, 0.02), ("grid25", 25, 0.05), ("spiral", 50, 0.02),
+        ("ring8_unbalanced", 8, 0.02), ("grid25", 25, 0.05), ("spiral", 50, 0.02), ("gaussians7", 7, (15 / 147) ** 0.5), ("gaussians10", 10, 0.05**0.5),
     ],
 )  # fmt: skip
 def test_toy_is_its_mixture(name, modes, std):
@@ -110,3 +110,11 @@ def test_repeated_modes_weigh_double():
     x = np.asarray(data.draw(source, KEY, 8000)["x"])[:, 0]
     assert source.modes.means.ravel().tolist() == [0, 5, 9]
     assert chi_square_is_small(np.array([(x == m).sum() for m in (0, 5, 9)]), np.array([2000, 4000, 2000]))
+
+
+def test_few_gaussians_have_the_published_variances():
+    """Those of the code of AdaGAN for a reach of 15; their means lie in the square, others for each number of them."""
+    found = [data.load(f"gaussians{n}").modes for n in range(1, 6)]
+    np.testing.assert_allclose([of.std**2 for of in found], [5, 5, 15 / 8, 15 / 20, 1.5])
+    assert all(len(of.means) == n and np.abs(of.means).max() <= 15 for n, of in enumerate(found, 1))
+    assert not np.allclose(found[1].means[0], found[2].means[0])

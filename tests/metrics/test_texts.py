@@ -5,6 +5,7 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from gan_jax.metrics import texts
 
@@ -61,3 +62,20 @@ def test_perplexity_of_bigrams():
 def test_copies():
     x = np.array([[3, 4], [3, 4], [4, 3], [5, 5]])
     assert texts.distinct(x) == 0.75 and texts.copied(x, x[2:3]) == 0.25 and texts.copied(x, x[:1]) == 0.5
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_overlap_of_runs(n):
+    """Run by run, whole ones alone; a text that is known has all of its own."""
+    runs = lambda x: [tuple(row[i : i + n]) for row in x.tolist() for i in range(5 - n) if 0 not in row[i : i + n]]
+    other = np.array([[4, 4, 2, 0], [3, 5, 2, 0], [5, 3, 4, 5], [2, 0, 0, 0]], np.int32)
+    known = set(runs(X))
+    expected = np.mean([run in known for run in runs(other)])
+    np.testing.assert_allclose(texts.overlap(other, X, V, n), expected, rtol=1e-6)
+    np.testing.assert_allclose(texts.overlap(X, X, V, n), 1)
+
+
+def test_runs_without_a_number():
+    """They would meet others by chance."""
+    with pytest.raises(ValueError, match="too many runs of 3 of 2000"):
+        texts.overlap(X, X, 2000, 3)

@@ -278,6 +278,30 @@ def test_a_roll_an_octave_off(tmp_path):
     assert opened(tmp_path / "r.png").std() > 1
 
 
+def test_tones_one_by_one(tmp_path):
+    """In the records' units: waits add up, and a pitch that begins again ends first; the next sample comes after all."""
+    field = Field((4, 3), "series", names=("wait", "length", "pitch"), undo=lambda x: 2 * x)
+    tones = [[0, 4, 60], [0, 2, 64], [2.2, 3, 60], [1, 1, 128]]
+    x = np.array([tones, [[-1, 0, 50], [0, 2, 50], [1, 1, 50], [0, 1, 52]]]) / 2
+    source = Source("tones", {"x": field})
+    plots.samples(tmp_path / "t.png", x, source, [0], x + 0.01)
+    later = 5 + music.REST
+    assert played(tmp_path / "t.mid") == {
+        (0, 2, 60, 0), (0, 2, 64, 0), (2, 5, 60, 0), (3, 4, 127, 0),
+        (later, later + 1, 50, 0), (later + 1, later + 2, 50, 0), (later + 1, later + 2, 52, 0),
+    }  # fmt: skip
+    alone = plots.KINDS["series"].picture({"": x}, plots.Given(field))
+    assert opened(tmp_path / "t.png").shape[0] > 1.5 * alone.shape[0], "real ones stand above"
+
+
+def test_a_roll_of_all_of_midi():
+    """Its columns are MIDI's pitches."""
+    x = np.zeros((3, 128), int)
+    x[1:, 60] = 1
+    assert music.notes(x, Field((3, 128), "series", np.int32)) == [(1, 3, 60, 0)]
+    assert not music.is_music(Field((3, 128), "series"))
+
+
 def test_tokens_are_taken_for_pitches():
     """Where tokens have names, these say the pitch; a rest, and what is no pitch, is silence."""
     field = Field((4, 4), "tokens", np.int32, 3, ("rest", "64", "200"))
@@ -298,6 +322,33 @@ def test_series_in_other_units(monkeypatch):
     np.testing.assert_array_equal(axes[2].lines[1].get_ydata(), 100 + 10 * x[1, :, 1])
     np.testing.assert_array_equal(axes[0].lines[0].get_ydata(), 105 + 10 * x[0, :, 0])
     assert axes[0].lines[1].get_label() == "close"
+
+
+def test_series_can_be_opened_as_a_table(tmp_path):
+    """FILE.csv has a line for each sample and step, in the units of the records; music has none."""
+    field = Field((2, 2), "series", names=("open", "close"), undo=lambda x: 100 + 10 * x)
+    source = Source("prices", {"x": field})
+    plots.samples(tmp_path / "s.png", np.arange(8.0).reshape(2, 2, 2), source, [3])
+    lines = (tmp_path / "s.csv").read_text().splitlines()
+    assert lines == [
+        "panel,sample,step,open,close", "seed 3,1,1,100,110", "seed 3,1,2,120,130", "seed 3,2,1,140,150", "seed 3,2,2,160,170"
+    ]  # fmt: skip
+
+
+def test_curves_of_a_run_of_series_are_not_taken_for_its_samples(tmp_path, monkeypatch):
+    """Of another shape than the set's they keep their numbers, stand alone, and their columns have names."""
+    drawn = []
+    monkeypatch.setattr(page, "rendered", lambda fig: drawn.append(fig) or np.zeros((4, 4, 3), np.uint8))
+    source = Source("prices", {"x": Field((5, 1), "series", undo=lambda x: 100 + x)})
+    curves = Picture(np.arange(12.0).reshape(2, 1, 3, 2), kind="series", rows=("one", "two"), columns=("a", "b"))
+    plots.table(tmp_path / "c.png", curves, source, np.zeros((4, 5, 1)))
+    assert [axis.get_title() for axis in drawn[0].axes] == ["one", "two"]
+    np.testing.assert_array_equal(drawn[0].axes[1].lines[1].get_ydata(), [7, 9, 11])
+    assert drawn[0].axes[0].lines[1].get_label() == "b"
+    own = Picture(np.zeros((1, 2, 5, 1)), rows=("seen",))
+    plots.table(tmp_path / "o.png", own, source, np.zeros((4, 5, 1)))
+    assert [axis.get_title() for axis in drawn[1].axes] == ["data"] * 4 + ["sample 1", "sample 2"]
+    assert drawn[1].axes[5].lines[0].get_ydata()[0] == 100
 
 
 def test_tables_in_other_units(monkeypatch):
@@ -500,3 +551,16 @@ def test_real_data_of_points_is_drawn():
     assert plots.reals(data.load("ring8")) is None
     ring = dataclasses.replace(data.load("ring8"), modes=None)
     assert plots.reals(ring).shape == (2500, 2)
+
+
+def test_rows_are_written_as_csv(tmp_path):
+    """In the units of the records, under the columns' names; what is whole in data is rounded, what has words is said so."""
+    values = (), (), ("tea, green", "a cup")
+    field = Field((3,), "row", names=("price", "pieces", "thing"), undo=lambda x: x * [10, 2, 1], values=values)
+    x, real = np.array([[0.15, 1.2, 0.9], [0.25, -2, 0]]), np.array([[0.1, 1.00002, 0], [0.33333, 2, 1]])
+    tables.files(tmp_path / "a.png", {"seed 0": x}, plots.Given(field, real))
+    assert (tmp_path / "a.csv").read_text() == 'price,pieces,thing\n1.5,2,a cup\n2.5,-4,"tea, green"\n'
+    plain = plots.Given(Field((3,), "row"), real)
+    tables.files(tmp_path / "b.png", {"seed 0": x[:1], "seed 1": x[1:]}, plain)
+    told = (tmp_path / "b.csv").read_text().splitlines()
+    assert told == ["of,column 1,column 2,column 3", "seed 0,0.15,1,1", "seed 1,0.25,-2,0"]

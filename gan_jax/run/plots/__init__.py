@@ -45,7 +45,7 @@ KINDS = {
     "voxels": Kind(64, 12, voxels.picture, table=voxels.table),
     "tokens": Kind(64, 8, text.picture, text.files),
     "series": Kind(64, 8, sequences.picture, sequences.files, real=True),
-    "row": Kind(2500, 10_000, tables.picture, real=True),
+    "row": Kind(2500, 10_000, tables.picture, tables.files, real=True),
     "label": Kind(2500, 10_000, tables.counts, real=True),
 }
 
@@ -85,8 +85,8 @@ def table(file: Path, says: Picture, source: Source, real: np.ndarray | None = N
     """Write a Picture, with other files beside it, and return it as it is drawn."""
     field, name = source.row["x"], says.kind_beside(source.row["x"])
     x, kind = np.asarray(says.x), KINDS[name]
-    own = name == field.kind
-    given = Given(field, real, source.modes) if own else Given(Field(x.shape[2:], name))
+    own = name == field.kind and (not kind.real or x.shape[2:] == field.shape)
+    given = Given(field, real, source.modes) if own else Given(Field(x.shape[2:], name, names=says.columns))
     panels = {says.rows[i] if i < len(says.rows) else f"row {i + 1}": row for i, row in enumerate(x)}
     picture = kind.table(x, says, given) if kind.table else kind.picture(panels, given)
     page.save(file, picture)

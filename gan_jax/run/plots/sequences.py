@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gan_jax.run.log import write_whole
 from gan_jax.run.plots import music, page
 from gan_jax.run.plots.given import Given, Panels
 
@@ -15,8 +16,7 @@ def picture(panels: Panels, given: Given) -> np.ndarray:
     if music.is_music(given.field):
         return music.picture(panels, given)
     real = [] if given.real is None else [("data", one) for one in given.units(given.real[:REAL])]
-    before = {title: "" if len(panels) == 1 else f"{title}, " for title in panels}
-    drawn = [(f"{before[t]}sample {i + 1}", one) for t, x in panels.items() for i, one in enumerate(given.units(x))]
+    drawn = [(_title(title, panels, i), one) for title, x in panels.items() for i, one in enumerate(given.units(x))]
     c, names = (real + drawn)[0][1].shape[1], given.field.names
     fig, axes = page.figure(len(real + drawn), 3.2, 1.9)
     low, high = np.quantile([one for _, one in real or drawn], (0.001, 0.999))
@@ -33,7 +33,20 @@ def picture(panels: Panels, given: Given) -> np.ndarray:
     return page.rendered(fig)
 
 
+def _title(title, panels, i):
+    """Return the title of a panel's i-th series."""
+    if len(panels) == 1:
+        return f"sample {i + 1}"
+    return title if len(panels[title]) == 1 else f"{title}, sample {i + 1}"
+
+
 def files(file: Path, panels: Panels, given: Given) -> None:
-    """Write FILE.mid where the series are music."""
+    """Write FILE.mid where the series are music, else FILE.csv: a line a sample and step, in the units of records."""
     if music.is_music(given.field):
         music.files(file, panels, given)
+        return
+    lines, names = [], given.field.names or [f"column {j + 1}" for j in range(given.field.shape[1])]
+    for title, x in panels.items():
+        for i, one in enumerate(given.units(x)):
+            lines += [f"{title},{i + 1},{t + 1},{','.join(f'{v:.7g}' for v in row)}" for t, row in enumerate(one)]
+    write_whole(file.with_suffix(".csv"), "\n".join([",".join(["panel", "sample", "step", *names]), *lines]) + "\n")

@@ -1,11 +1,17 @@
 """Rows of a table and labels: how each column is spread, and how often each label comes, samples over real data."""
 
+import csv
+import io
+from pathlib import Path
+
 import numpy as np
 
+from gan_jax.run.log import write_whole
 from gan_jax.run.plots import images, page
 from gan_jax.run.plots.given import Given, Panels
 
 PANELS = 24  # columns that are drawn, the first ones
+ROWS = 1000  # of a file, the first samples of each panel
 
 
 def picture(panels: Panels, given: Given) -> np.ndarray:
@@ -13,7 +19,7 @@ def picture(panels: Panels, given: Given) -> np.ndarray:
 
     Where all columns are drawn, and there are no more than a few seeds, two panels more hold the correlations.
     """
-    real, names = None if given.real is None else given.units(given.real), given.field.names
+    real, names = _real(given), given.field.names
     panels = {title: given.units(x) for title, x in panels.items()}
     columns = next(iter(panels.values())).shape[1]
     shown = min(columns, PANELS)
@@ -22,6 +28,9 @@ def picture(panels: Panels, given: Given) -> np.ndarray:
     for i, axis in enumerate(axes[:shown]):
         x = {title: np.asarray(rows)[:, i] for title, rows in panels.items()}
         _marginal(axis, x, None if real is None else real[:, i], names[i] if names else f"column {i + 1}")
+        if given.field.values and (words := given.field.values[i]):
+            ticks = np.linspace(0, len(words) - 1, 3).astype(int)
+            axis.set_xticks(ticks, [page.wrapped(words[at], 85, 2)[0] for at in ticks])
     if linked:
         one = next(iter(panels.values()))
         for axis, (title, rows) in zip(axes[shown:], {"of data": real, "of samples": one}.items(), strict=True):
@@ -30,6 +39,35 @@ def picture(panels: Panels, given: Given) -> np.ndarray:
             axis.set_title(f"correlations {title}\nblue 1, red -1", fontsize=8)
     _legend(fig, axes[0], f"the first {shown} of {columns} columns" if shown < columns else None)
     return page.rendered(fig)
+
+
+def files(file: Path, panels: Panels, given: Given) -> None:
+    """Write FILE.csv: a sample a line, in the units of the records, under a line with the names of the columns.
+
+    A column that holds whole numbers alone in real data is rounded; where these have names, they are said by name. With
+    several panels the first column says which.
+    """
+    panels = {title: given.units(x[:ROWS]) for title, x in panels.items()}
+    real = _real(given)
+    c = next(iter(panels.values())).shape[1]
+    names, values = given.field.names or [f"column {i + 1}" for i in range(c)], given.field.values or [()] * c
+    whole = [bool(values[i]) or (real is not None and (real[:, i] == np.round(real[:, i])).all()) for i in range(c)]
+    said = lambda v, i: f"{v:.6g}" if not whole[i] else values[i][round(v)] if values[i] else str(round(v))
+    sheet = io.StringIO()
+    written = csv.writer(sheet, lineterminator="\n")
+    written.writerow([*["of"] * (len(panels) > 1), *names])
+    for title, x in panels.items():
+        for row in x.tolist():
+            written.writerow([*[title] * (len(panels) > 1), *(said(v, i) for i, v in enumerate(row))])
+    write_whole(file.with_suffix(".csv"), sheet.getvalue())
+
+
+def _real(given):
+    """Return real data in the units of the records; a column within rounding of whole numbers is made whole again."""
+    if given.real is None:
+        return None
+    real = given.units(given.real)
+    return np.where((np.abs(real - real.round()) < 1e-3).all(0), real.round(), real)
 
 
 def _marginal(axis, x, real, name):

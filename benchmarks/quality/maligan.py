@@ -1,0 +1,75 @@
+"""`python -m benchmarks maligan`: MaliGAN, alone and mixed with likelihood, against likelihood alone at equal budget.
+
+The budget is a number of updates of G, of as many strings each; in the game D learns beside it, which likelihood alone
+spares, so its seconds are fewer. On the grammar's strings two figures are exact: which share of what G draws is
+accepted, and the Kullback-Leibler divergence from the grammar to G. Of both sets there are the perplexity of held-out
+strings, and the share of the 4-grams of samples that stand in them. The last step counts.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from benchmarks import harness
+from experiments.sequences import maligan
+from gan_jax.run import log, rundir
+from gan_jax.run.config import Count
+
+SETS = {"expressions": "default", "tiny_shakespeare": "shakespeare"}  # {set: preset}
+WAYS = ("likelihood", "MaliGAN", "mixed")
+HEAD = ("set", "way", "perplexity", "4-grams", "different", "mass", "KL", "seconds")
+SCORES = ("perplexity", "overlap4", "distinct", "mass", "kl")
+
+
+def main(
+    sets: tuple[Literal[*SETS], ...] = tuple(SETS),
+    ways: tuple[Literal[*WAYS], ...] = WAYS,
+    seeds: Count = 1,
+    flags: str = "",
+    record: str = "maligan",
+    out: str = "benchmarks/quality/results",
+    runs: str = "runs/maligan",
+):
+    """Train in each of the ways and measure. A run that is finished is not trained again, one that was stopped goes on.
+
+    Args:
+        sets: which strings.
+        ways: likelihood alone; likelihood, then MaliGAN; likelihood, then MaliGAN that keeps beginnings.
+        seeds: runs of each, with seeds 0, 1, ...
+        flags: more flags of every run, as one word: --flags="--width=32 --gpu".
+        record: name of the record.
+        out: folder of RECORD.md and RECORD.jsonl.
+        runs: folder of the runs.
+    """
+    rows = []
+    for name in sets:
+        for way in ways:
+            folder, given = Path(runs, name, way), [f"--preset={SETS[name]}", *harness.words(flags)]
+            given += of_way(way, harness.cli.parse(maligan.Config, maligan.PRESETS, given)[0])
+            results = harness.trained(maligan, [*given, f"--seeds={seeds}", "--eval-every=0"], folder)
+            cfg = maligan.Config(**rundir.read(folder)["config"])
+            row = {"set": name, "way": way, "seeds": seeds, "steps": results["steps"], "seconds": results["seconds"]}
+            row |= {score: np.ravel(results[f"{score}/gan"]).tolist() for score in SCORES if f"{score}/gan" in results}
+            row["overlap4/data"] = float(np.ravel(results["overlap4/data"])[0])
+            rows.append(row | {"config": dataclasses.asdict(cfg), "trained": harness.trained_by(folder)})
+            print(f"{name} {way}: perplexity {log.spread(row['perplexity'])}", flush=True)
+    lines = harness.table(HEAD, [cells(row) for row in rows])
+    harness.record(record, rows, out)
+    Path(out, f"{record}.md").write_text(lines + "\n")
+
+
+def of_way(way, cfg) -> list[str]:
+    """Return the flags of a way: likelihood alone takes all of the steps."""
+    return {"likelihood": [f"--mle={cfg.steps}"], "MaliGAN": ["--mixed=0"], "mixed": []}[way]
+
+
+def cells(row) -> tuple:
+    """Return a row's cells of the table, under HEAD."""
+    said = [log.spread(row[score]) if score in row else "" for score in SCORES]
+    return row["set"], row["way"], *said, round(row["seconds"])
+
+
+if __name__ == "__main__":
+    harness.command(main)

@@ -1,0 +1,116 @@
+"""Boundary-seeking GAN for grey and colours: G is to make samples on the border of D, where it can't tell.
+
+Hjelm, Jacob, Che, Trischler, Cho and Bengio 2018, arXiv 1702.08431. With F the score of D, its logit, the border is
+F = 0, or F = log Z where D is not the best yet: Z = E exp(F) over samples would be 1 for the best. G descends
+(F(G(z)) - log Z)^2, D descends -log D(x) - log(1 - D(G(z))); log Z is a running average. Samples that D takes for all
+too real are pulled back, too. experiments/sequences/bgan.py has the same for bits.
+
+Differences from the paper and the authors' code (rdevon/BGAN at c560ba0):
+1. Nets of DCGAN with kernels of 4x4 and two pixels less of padding where they have 5x5.
+2. Both nets are updated at once, from the same noise. There D first, then G, each from noise of its own.
+3. The default is MNIST, small nets and a larger rate; there CelebA, LSUN and ImageNet at 64x64 and more.
+
+On small digits G collapsed at every rate that was tried (docs/results/sequences.md).
+
+    python -m experiments bgan_continuous                  MNIST
+    python -m experiments bgan_continuous --gamma 1        log Z stays at 0: G descends F^2
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.scipy.special import logsumexp
+
+from gan_jax import data
+from gan_jax.game import Player, create, descend, ema, forward, losses, rng
+from gan_jax.nets import dcgan
+from gan_jax.run import Count, Decay, Setup, program
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    dataset: str = "mnist"  # images
+    steps: Count = 1000  # joint updates of G and D
+    batch_size: Count = 64  # rows of data, and of noise, a step
+    z_dim: Count = 128  # the latent, even in [0, 1)
+    width: Count = 8  # channels of the layers next to a picture
+    gamma: Decay = 0.995  # decay of the average log Z, 0 at first
+    g_lr: float = 1e-3  # Adam's rate for G
+    d_lr: float = 5e-4  # Adam's rate for D
+    b1: Decay = 0.5  # Adam's decay of the first moment
+
+
+PRESETS = {
+    "default": Config(),
+    "paper": Config("celeb_a,size=64", 158_281, width=128, g_lr=1e-4, d_lr=1e-4),  # 50 epochs
+    "tiny": Config("digits16", steps=6, batch_size=8, z_dim=4, width=4),
+}
+
+
+class State(NamedTuple):
+    step: jax.Array
+    key: jax.Array  # the root of all the run's randomness
+    g: Player
+    d: Player
+    log_z: jax.Array  # the average of log mean exp(F) over samples
+
+
+def build(cfg):
+    adam = lambda lr: optax.adam(lr, cfg.b1)
+    return dcgan.G(data.load(cfg.dataset).shape, cfg.width), dcgan.D(cfg.width), adam(cfg.g_lr), adam(cfg.d_lr)
+
+
+def init(cfg, key):
+    G, D, g_tx, d_tx = build(cfg)
+    z, x = jnp.zeros((1, cfg.z_dim)), jnp.zeros((1, *data.load(cfg.dataset).shape))
+    g, d = create(G, g_tx, rng.at(key, 0, "g"), z), create(D, d_tx, rng.at(key, 0, "d"), x)
+    return State(jnp.int32(0), key, g, d, jnp.float32(0))
+
+
+def step(cfg, state, batch):
+    G, D, g_tx, d_tx = build(cfg)
+    x = batch["x"]  # [b, h, w, c]
+    z = rng.uniform(rng.at(state.key, state.step, "z"), (x.shape[0], cfg.z_dim))  # [b, z]
+
+    def g_loss(params):
+        fake, stats = forward(G, params, state.g.stats, z)
+        score, _ = forward(D, state.d.params, state.d.stats, fake)  # [b]
+        return ((score - state.log_z) ** 2).mean(), (fake, stats, score)
+
+    def d_loss(params, fake):
+        real, stats = forward(D, params, state.d.stats, x)  # D keeps the statistics of data
+        made, _ = forward(D, params, state.d.stats, fake)
+        return losses.non_saturating.d(real, made).mean(), (stats, real)
+
+    (g_value, (fake, g_stats, made)), g_grads = jax.value_and_grad(g_loss, has_aux=True)(state.g.params)
+    (d_value, (d_stats, real)), d_grads = jax.value_and_grad(d_loss, has_aux=True)(state.d.params, fake)
+    g, d = descend(state.g, g_grads, g_tx, g_stats), descend(state.d, d_grads, d_tx, d_stats)
+    log_z = ema(state.log_z, logsumexp(made) - jnp.log(x.shape[0]), cfg.gamma).astype(state.log_z.dtype)
+    metrics = {"loss/g": g_value, "loss/d": d_value, "score/real": real.mean(), "score/fake": made.mean()}
+    return State(state.step + 1, state.key, g, d, log_z), metrics | {"log Z": log_z}
+
+
+def latent(cfg, key, n):
+    return rng.uniform(key, (n, cfg.z_dim))  # [n, z]
+
+
+def generate(cfg, state, z):
+    G, *_ = build(cfg)
+    return forward(G, state.g.params, state.g.stats, z, train=False)[0]
+
+
+def sample(cfg, state, key, n):
+    return generate(cfg, state, latent(cfg, key, n))
+
+
+def setup(cfg):
+    return Setup(data.load(cfg.dataset), cfg.batch_size, cfg.steps, kinds=("image",))
+
+
+main = program(Config, PRESETS, setup, init, step, sample)
+
+if __name__ == "__main__":
+    main()

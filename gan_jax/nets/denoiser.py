@@ -1,0 +1,18 @@
+"""The denoiser of features of Warde-Farley and Bengio (ICLR 2017): a deep perceptron with batch norm."""
+
+import flax.linen as nn
+
+
+class R(nn.Module):
+    """Features [b, f] -> features [b, f]: `depth` hidden layers of `width` ReLUs with batch norm, and a linear one."""
+
+    width: int = 2048
+    depth: int = 10
+
+    @nn.compact
+    def __call__(self, f, train=True):
+        h = f
+        for _ in range(self.depth):
+            h = nn.Dense(self.width, use_bias=False, kernel_init=nn.initializers.he_normal())(h)
+            h = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5)(h))
+        return nn.Dense(f.shape[1])(h)

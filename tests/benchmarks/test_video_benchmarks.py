@@ -1,0 +1,42 @@
+"""The benchmarks of clips: they run, a line in each file, and what they say is of whom it says."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks.quality import mocogan, next_frame, vgan_features
+
+TINY = "--preset=tiny --steps=2 --no-measure"
+
+
+@pytest.mark.long
+def test_features_and_contents(tmp_path):
+    """Three kinds of features; judges of training, held-out, MoCoGAN's and VGAN's clips."""
+    of = {"out": str(tmp_path), "runs": str(tmp_path / "runs")}
+    vgan_features.main(TINY, rows=40, iterations=5, **of)
+    rows = json.loads((tmp_path / "vgan_features.jsonl").read_text())["rows"]
+    assert [r["features"] for r in rows] == ["pixels", "D, random", "D, trained"] and rows[0]["train"] == 40
+    mocogan.main(TINY, TINY, judge_steps=50, rows=8, **of)
+    rows = json.loads((tmp_path / "mocogan_content.jsonl").read_text())["rows"]
+    assert [r["clips"] for r in rows] == ["training", "held out", "MoCoGAN", "VGAN"]
+    assert all(r["distance"] >= 0 for r in rows) and ["seen" in r for r in rows] == [True, True, True, False]
+
+
+@pytest.mark.long
+def test_losses_side_by_side(tmp_path):
+    """Copying stands first, and each way has its own flags."""
+    given = {"out": str(tmp_path), "runs": str(tmp_path / "runs")}
+    next_frame.main(("l2", "adversarial"), "--preset=tiny --steps=2", **given)
+    rows = json.loads((tmp_path / "next_frame.jsonl").read_text())["rows"]
+    assert [r["loss"] for r in rows] == ["the last frame, copied", "l2", "adversarial"]
+    assert [(r["config"]["p"], r["config"]["adversarial"]) for r in rows[1:]] == [(2, 0), (1, 0.05)]
+
+
+def test_frames_of_a_clip_are_moved_alike():
+    """A clip whose frames are one picture is one after it was moved, and another clip is moved another way."""
+    x = jnp.tile(jnp.arange(64.0).reshape(1, 1, 8, 8, 1), (4, 3, 1, 1, 1))
+    y = np.asarray(mocogan.moved(jax.random.key(0), x, 2))
+    assert y.shape == x.shape and (y == y[:, :1]).all() and (y[0] != y[1]).any()
