@@ -13,6 +13,7 @@ FEW = (
     "gan3d",
     "medgan",
     "text_adversarial",
+    "segment",
 )  # what a family has in common, and cheap to compile
 
 

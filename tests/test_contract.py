@@ -259,6 +259,7 @@ ONE_D = (
     "pix2pix",
     "ppgn",
     "reed",
+    "segment",
     "simgan",
     "srgan",
     "stackgan",

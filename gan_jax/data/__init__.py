@@ -24,6 +24,7 @@ from gan_jax.data.composed import only_labelled as only_labelled
 from gan_jax.data.composed import stacked as stacked
 from gan_jax.data.composed import unseen as unseen
 from gan_jax.data.composites import pasted as pasted
+from gan_jax.data.filters import nearest as nearest
 from gan_jax.data.moving import moving_digits as moving_digits
 from gan_jax.data.reading import questions as questions
 from gan_jax.data.recipes import cut as cut
@@ -32,7 +33,9 @@ from gan_jax.data.recipes import edges as edges
 from gan_jax.data.recipes import framed as framed
 from gan_jax.data.recipes import grey as grey
 from gan_jax.data.recipes import halved as halved
+from gan_jax.data.recipes import in_colours as in_colours
 from gan_jax.data.recipes import jittered as jittered
+from gan_jax.data.recipes import mapped as mapped
 from gan_jax.data.recipes import masked as masked
 from gan_jax.data.recipes import mirrored as mirrored
 from gan_jax.data.recipes import painted as painted
