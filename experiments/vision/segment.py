@@ -12,7 +12,7 @@ the probability max(tau, that of S), and the others share the rest as S has it: 
 Differences from the paper:
 1. Its data, Stanford Background and PASCAL VOC, are not here; CamVid's streets are, 11 classes in 367 photographs.
 2. S's front has no weights of a net that has learned ImageNet; its layers are normalised over each picture instead, and
-   have no dropout. `default` has three stages and one pool, labels at half the size, and small channels.
+   have no dropout. `default` has three stages, two pools, labels at a quarter of the size, few channels.
 3. The cross-entropy is a mean over pixels, as the GAN's losses are over places; there it is a sum. `paper` has
    LargeFOV's weight of 1 divided by the 300 places that a map has.
 4. Pixels that nobody labelled are 0 in all that D sees, of both kinds of maps, and cost nothing.
@@ -41,19 +41,19 @@ from gan_jax.run import Count, Decay, Depth, Picture, Setup, Share, program
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "camvid_small,x=image,y=label_map:label,size=64"  # pictures with a label y for each pixel
-    unlabelled: int = 11  # the label of pixels that nobody labelled; -1: all are labelled
+    unlabelled: int = 11  # the label of pixels that nobody labelled; 255: all are labelled
     jitter: float = 286 / 256  # how much pictures are enlarged, to be cut anywhere and mirrored; 0: as they are
-    steps: Count = 500  # joint updates of S and D
+    steps: Count = 400  # joint updates of S and D
     batch_size: Count = 8  # pictures a step
-    adversarial: float = 0.1  # weight of -log D in S's loss
+    adversarial: float = 0.05  # weight of -log D in S's loss
     encoding: Literal["basic", "product", "scaling"] = "scaling"  # of maps of labels, for D
     tau: Share = 0.9  # the least probability of a true label under "scaling"
     layers: tuple[int, ...] = (2, 2, 2)  # convolutions of S, by stages
-    pools: Depth = 1  # stages of S after which pictures are halved
+    pools: Depth = 2  # stages of S after which pictures are halved
     width: Count = 16  # channels of S's first stage; the next have 2, 4, then 8 times as many
     wide: Count = 64  # channels of the two layers after its stages
     kernel: Count = 3  # of the first of these
-    rates: tuple[int, ...] = (1, 2, 4, 8, 1)  # pixels between the taps of S's context
+    rates: tuple[int, ...] = (1, 2, 4, 1)  # pixels between the taps of S's context
     d_width: Count = 8  # a third of the channels of D's first layer
     lr: float = 1e-3  # Adam's rate for both
     b1: Decay = 0.5  # Adam's decay of the first moment
@@ -65,7 +65,7 @@ _paper = {"encoding": "product", "adversarial": 1 / 300, "rates": (1, 1, 2, 4, 8
 PRESETS = {
     "default": Config(),
     "paper": Config("camvid_small,x=image,y=label_map:label", **_paper, **_vgg),
-    "tiny": Config("labelled_digits", unlabelled=-1, steps=6, **_least),
+    "tiny": Config("labelled_digits", unlabelled=255, steps=6, **_least),
 }
 
 
