@@ -292,6 +292,7 @@ NO_PROBABILITIES = (
     "icgan",
     "intrinsic",
     "lsgan",
+    "mass",
     "progressive",
     "r3gan",
     "regularised",

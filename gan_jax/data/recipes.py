@@ -228,6 +228,21 @@ def mapped(source: Source) -> Source:
     return wrapped(painting, "mapped", fields, change, "mapped", modes=None)
 
 
+@functools.cache
+def foreground(source: Source) -> Source:
+    """Return the source whose labels of pixels are 1 where they were anything but 0, as of instances that have numbers.
+
+    Raises UserError where y is no map of labels.
+    """
+    suit(source, "made foreground")
+    y = source.fields.get("y")
+    if y is None or y.kind != "label" or len(y.shape) != 2:
+        raise UserError(f"{source.name} has no label for each pixel: choose one, y=FEATURE:label, after its name.")
+    fields = lambda split: {"y": dataclasses.replace(split.fields["y"], classes=2, names=())}
+    change = lambda batch, *_: {"y": (batch["y"] != 0).astype(np.int32)}
+    return wrapped(source, "foreground", fields, change, "foreground", modes=None)
+
+
 def in_colours(y, classes: int):
     """Return labels y [...], of so many classes, in colours [..., 3] in [-1, 1]."""
     return decoded(jnp.asarray(colours.of_labels(classes))[y])
