@@ -310,6 +310,28 @@ def bits(name: str, base: Source) -> Source:
     )
 
 
+def inked(name: str, base: Source) -> Source:
+    """Return the source of the same images with a label for each pixel: 0 on paper, 1 + the image's class on ink."""
+
+    def mapped(raw):
+        return raw | {"y": np.where(raw["x"][..., 0] > 127, 1 + raw["y"][..., None, None], 0).astype(np.int32)}
+
+    h, w, _ = base.shape
+    records = labelled(base)
+    return dataclasses.replace(
+        records,
+        name=name,
+        fields=base.fields | {"y": Field((h, w), "label", np.int32, base.classes + 1)},
+        read=lambda indices: mapped(records.read(indices)),
+        whole=lambda: mapped(records.whole()),
+        test=base.test and inked(name, base.test),
+        modes=None,
+        judge=None,
+        fingerprint=base.fingerprint and f"{base.fingerprint}-inked",
+        nbytes=base.nbytes + 4 * base.n * h * w,
+    )
+
+
 def stacked(name: str, base: Source) -> Source:
     """Return the source whose images are three records of a grey set, drawn apart, as red, green and blue.
 

@@ -211,11 +211,41 @@ def painted(source: Source) -> Source:
     if y is None or y.kind != "label" or len(y.shape) != 2:
         raise UserError(f"{source.name} has no label for each pixel: choose one, y=FEATURE:label, after its name.")
 
-    def change(batch, *_):
-        return {"source": decoded(jnp.asarray(colours.of_labels(y.classes))[batch["y"]])}
-
     fields = lambda split: {"source": Field((*split.fields["y"].shape, 3), "image")}
-    return wrapped(source, "painted", fields, change)
+    return wrapped(source, "painted", fields, lambda batch, *_: {"source": in_colours(batch["y"], y.classes)})
+
+
+@functools.cache
+def mapped(source: Source) -> Source:
+    """Return the source for photographs to labels: x [h, w, 3] is y in the colours of `painted`, `source` what x was.
+
+    Raises UserError where x is no image, or y no map of labels.
+    """
+    suit(source, "mapped", ("image",))
+    painting = painted(source)
+    fields = lambda split: {"x": split.fields["source"], "source": split.fields["x"]}
+    change = lambda batch, *_: {"x": batch["source"], "source": batch["x"]}
+    return wrapped(painting, "mapped", fields, change, "mapped", modes=None)
+
+
+@functools.cache
+def foreground(source: Source) -> Source:
+    """Return the source whose labels of pixels are 1 where they were anything but 0, as of instances that have numbers.
+
+    Raises UserError where y is no map of labels.
+    """
+    suit(source, "made foreground")
+    y = source.fields.get("y")
+    if y is None or y.kind != "label" or len(y.shape) != 2:
+        raise UserError(f"{source.name} has no label for each pixel: choose one, y=FEATURE:label, after its name.")
+    fields = lambda split: {"y": dataclasses.replace(split.fields["y"], classes=2, names=())}
+    change = lambda batch, *_: {"y": (batch["y"] != 0).astype(np.int32)}
+    return wrapped(source, "foreground", fields, change, "foreground", modes=None)
+
+
+def in_colours(y, classes: int):
+    """Return labels y [...], of so many classes, in colours [..., 3] in [-1, 1]."""
+    return decoded(jnp.asarray(colours.of_labels(classes))[y])
 
 
 @functools.cache

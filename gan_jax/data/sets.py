@@ -34,6 +34,7 @@ DATASETS = {
     "digits": records.load,  # the 8x8 digits of scikit-learn: the embedded image set
     "digits16": lambda name: composed.enlarged(name, load("digits"), 2),  # nets for 16x16 have two levels
     "binary_digits": lambda name: composed.bits(name, load("digits")),  # the embedded rows
+    "labelled_digits": lambda name: composed.inked(name, load("digits")),  # the embedded maps of labels
     "stacked_mnist": lambda name: composed.stacked(name, load("mnist")),
     "stacked_digits": lambda name: composed.stacked(name, load("digits")),
     "coloured_mnist": lambda name: composed.coloured(name, load("mnist")),

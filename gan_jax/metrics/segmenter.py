@@ -100,12 +100,32 @@ def scores(said: np.ndarray, y: np.ndarray, classes: int, unlabelled: int = -1) 
     right of each; iou: the mean over these of intersection over union, of the pixels that are of a class and that are
     said to be.
     """
-    said, y = np.ravel(said)[np.ravel(y) != unlabelled], np.ravel(y)[np.ravel(y) != unlabelled]
-    counts = np.bincount(classes * y + said, minlength=classes**2).reshape(classes, classes)  # [true, said]
-    right, true, claimed = np.diag(counts), counts.sum(1), counts.sum(0)
-    there = true > 0
+    found = np.asarray(counts(jnp.asarray(said), jnp.asarray(y), classes, unlabelled), np.int64)
+    return {name: float(value) for name, value in of_counts(found).items()}
+
+
+def counts(said: jax.Array, y: jax.Array, classes: int, unlabelled: int = -1) -> jax.Array:
+    """Return how many pixels of each label y are said to be of which one, int32 [classes, classes]; for use in jit."""
+    known = (y != unlabelled).astype(jnp.int32)
+    return jnp.zeros((classes, classes), jnp.int32).at[y, said].add(known, mode="drop")
+
+
+def dice(table):
+    """Return of each label 2 |A and B| / (|A| + |B|), of its pixels A and of those said to be, of counts [true, said].
+
+    A label that is nowhere and never said has 0. Dice 1945, Ecology 26, 297-302.
+    """
+    both = table.sum(0) + table.sum(1)
+    return 2 * table.diagonal() / (both + (both == 0))
+
+
+def of_counts(table) -> dict:
+    """Return the scores, as `scores` has them, of the counts of pixels [true, said]."""
+    right, true, claimed = table.diagonal(), table.sum(1), table.sum(0)
+    of_some = lambda n: n + (n == 0)  # a class that is nowhere has no share
+    mean = lambda shares: shares.sum() / (true > 0).sum()
     return {
-        "per_pixel": float(right.sum() / counts.sum()),
-        "per_class": float((right[there] / true[there]).mean()),
-        "iou": float((right[there] / (true + claimed - right)[there]).mean()),
+        "per_pixel": right.sum() / table.sum(),
+        "per_class": mean(right / of_some(true)),
+        "iou": mean(right / of_some(true + claimed - right)),
     }

@@ -55,6 +55,10 @@ def test_scores_are_counts():
     assert found["per_class"] == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)
     assert found["iou"] == pytest.approx((2 / 3 + 1 / 3 + 1 / 2) / 3)
     assert segmenter.scores(y, y, 5) == {"per_pixel": 1, "per_class": 1, "iou": 1}
+    counted = jax.jit(segmenter.counts, static_argnums=(2, 3))(said, y, 5, 3)
+    np.testing.assert_array_equal(counted, [[2, 1, 0, 0, 0], [0, 1, 1, 0, 0], [0, 0, 1, 0, 0], [0] * 5, [0] * 5])
+    np.testing.assert_allclose(segmenter.dice(counted), [4 / 5, 2 / 4, 2 / 3, 0, 0], rtol=1e-6)
+    assert segmenter.of_counts(counted) == {name: pytest.approx(value) for name, value in found.items()}
 
 
 @pytest.mark.long
