@@ -15,6 +15,7 @@ FEW = (
     "gumbel",
     "text_adversarial",
     "vgan",
+    "segment",
 )  # what a family has in common, and cheap to compile
 
 
