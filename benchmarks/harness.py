@@ -185,6 +185,13 @@ def trained(module, flags, folder) -> dict:
     return rundir.results(folder)
 
 
+def measured(module, flags, folder, **of) -> tuple[dict, dict]:
+    """Return (a row of a benchmark, results) of a run as `trained` has it: `of`, steps, seconds, config, on what."""
+    results = trained(module, flags, folder)
+    took = {name: results[name] for name in ("steps", "seconds")}
+    return of | took | {"config": rundir.read(folder)["config"], "trained": trained_by(folder)}, results
+
+
 def check_settings(module, flags, folder):
     """Raise UserError where the run in `folder` is not of these flags."""
     was, (_, run) = rundir.read(folder)["config"], cli.parse(module.Config, module.PRESETS, flags)
@@ -284,6 +291,13 @@ def table(head, rows) -> str:
     lines.insert(1, "|" + " --- |" * len(head))
     print("\n".join(lines), flush=True)
     return "\n".join(lines)
+
+
+def report(record_name: str, head, cells, rows: list[dict], out: str):
+    """Print a table, a row `cells(row)` for each, and write it to RECORD.md, and the rows to RECORD.jsonl."""
+    lines = table(head, [cells(row) for row in rows])
+    record(record_name, rows, out)
+    Path(out, f"{record_name}.md").write_text(lines + "\n")
 
 
 def trained_by(folder) -> dict:

@@ -6,7 +6,6 @@ target's labels in training either: accuracy on the target images that training 
 measured from MNIST to USPS in the small setting; and the same classifier trained on the source alone.
 """
 
-import dataclasses
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +16,7 @@ import optax
 from benchmarks import harness
 from gan_jax import data, metrics
 from gan_jax.game import descend
-from gan_jax.run import log, rundir
+from gan_jax.run import log
 from gan_jax.run.config import Count
 from gan_jax.run.program import game
 
@@ -63,17 +62,14 @@ def main(
             for setting in settings:
                 folder = Path(runs, name, f"{way}-{setting}")
                 given = [f"--seeds={seeds}", *flags_of(way, setting, size), *harness.words(flags)]
-                results = harness.trained(module, given, folder)
-                cfg = module.Config(**rundir.read(folder)["config"])
-                row = {"experiment": name, "way": way, "setting": setting, "seeds": seeds, "steps": results["steps"]}
+                of = {"experiment": name, "way": way, "setting": setting, "seeds": seeds}
+                row, results = harness.measured(module, given, folder, **of)
                 row |= {word: np.ravel(results[of]).tolist() for word, of in FOUND.items() if of in results}
-                row["alone"] = [unadapted(module, cfg, seed, alone) for seed in range(seeds)]
-                row |= {"alone_steps": alone, "seconds": results["seconds"], "flags": flags}
-                rows.append(row | {"config": dataclasses.asdict(cfg), "trained": harness.trained_by(folder)})
+                row["alone"] = [unadapted(module, module.Config(**row["config"]), seed, alone) for seed in range(seeds)]
+                row |= {"alone_steps": alone, "flags": flags}
+                rows.append(row)
                 print(f"{name} {way} {setting}: {log.spread(row['target'])}", flush=True)
-    lines = harness.table(HEAD, [cells(row) for row in rows])
-    harness.record(record, rows, out)
-    Path(out, f"{record}.md").write_text(lines + "\n")
+    harness.report(record, HEAD, cells, rows, out)
 
 
 def flags_of(way, setting, size=28) -> list[str]:

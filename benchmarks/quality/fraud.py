@@ -64,9 +64,7 @@ def main(
                 found = {what: np.ravel(results[f"{of}/{what}"]).tolist() for what in ("precision", "caught")}
                 rows.append(common | {"way": name} | found)
         rows.append(common | {"way": "logistic"} | regression(cfg, gan_jax.load(folder).state.key.reshape(-1)))
-    lines = harness.table(HEAD, [cells(row) for row in rows])
-    harness.record(record, rows, out)
-    Path(out, f"{record}.md").write_text(lines + "\n")
+    harness.report(record, HEAD, cells, rows, out)
 
 
 def sizes(cfg) -> dict:

@@ -6,7 +6,6 @@ many updates on real questions; measured is the last step on the whole test spli
 paragraphs, and answers that a parser finds in a million others, so only the order of the ways is comparable.
 """
 
-import dataclasses
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from benchmarks import harness
 from experiments.text import gdan
-from gan_jax.run import log, rundir
+from gan_jax.run import log
 from gan_jax.run.config import Count
 
 WAYS = {  # flags
@@ -52,16 +51,12 @@ def main(
         for way in ways:
             folder = Path(runs, name, way)
             given = [f"--preset={SETS[name]}", f"--seeds={seeds}", "--eval-every=0", *WAYS[way], *harness.words(flags)]
-            results = harness.trained(gdan, given, folder)
-            cfg = gdan.Config(**rundir.read(folder)["config"])
-            row = {"set": name, "way": way, "seeds": seeds, "steps": results["steps"], "seconds": results["seconds"]}
+            row, results = harness.measured(gdan, given, folder, set=name, way=way, seeds=seeds)
             row |= {of: np.ravel(results[of]).tolist() for of in ("test/f1", "test/exact", "whole/f1")}
             row["flags"] = flags
-            rows.append(row | {"config": dataclasses.asdict(cfg), "trained": harness.trained_by(folder)})
+            rows.append(row)
             print(f"{name} {way}: F1 {log.spread(100 * np.array(row['test/f1']))} %", flush=True)
-    lines = harness.table(HEAD, [cells(row) for row in rows])
-    harness.record(record, rows, out)
-    Path(out, f"{record}.md").write_text(lines + "\n")
+    harness.report(record, HEAD, cells, rows, out)
 
 
 def cells(row) -> tuple:

@@ -6,7 +6,6 @@ accepted, and the Kullback-Leibler divergence from the grammar to G. Of both set
 strings, and the share of the 4-grams of samples that stand in them. The last step counts.
 """
 
-import dataclasses
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from benchmarks import harness
 from experiments.sequences import maligan
-from gan_jax.run import log, rundir
+from gan_jax.run import log
 from gan_jax.run.config import Count
 
 SETS = {"expressions": "default", "tiny_shakespeare": "shakespeare"}  # {set: preset}
@@ -48,16 +47,13 @@ def main(
         for way in ways:
             folder, given = Path(runs, name, way), [f"--preset={SETS[name]}", *harness.words(flags)]
             given += of_way(way, harness.cli.parse(maligan.Config, maligan.PRESETS, given)[0])
-            results = harness.trained(maligan, [*given, f"--seeds={seeds}", "--eval-every=0"], folder)
-            cfg = maligan.Config(**rundir.read(folder)["config"])
-            row = {"set": name, "way": way, "seeds": seeds, "steps": results["steps"], "seconds": results["seconds"]}
+            given += [f"--seeds={seeds}", "--eval-every=0"]
+            row, results = harness.measured(maligan, given, folder, set=name, way=way, seeds=seeds)
             row |= {score: np.ravel(results[f"{score}/gan"]).tolist() for score in SCORES if f"{score}/gan" in results}
             row["overlap4/data"] = float(np.ravel(results["overlap4/data"])[0])
-            rows.append(row | {"config": dataclasses.asdict(cfg), "trained": harness.trained_by(folder)})
+            rows.append(row)
             print(f"{name} {way}: perplexity {log.spread(row['perplexity'])}", flush=True)
-    lines = harness.table(HEAD, [cells(row) for row in rows])
-    harness.record(record, rows, out)
-    Path(out, f"{record}.md").write_text(lines + "\n")
+    harness.report(record, HEAD, cells, rows, out)
 
 
 def of_way(way, cfg) -> list[str]:

@@ -49,9 +49,7 @@ def main(
             rows.append({"loss": "the last frame, copied", **copied, "trained": harness.trained_by(folder)})
         scores = {of: results[of] for of in SCORES} | {"steps": results["steps"], "seconds": results["seconds"]}
         rows.append({"loss": way} | scores | {"config": config, "trained": harness.trained_by(folder)})
-    lines = harness.table(HEAD, [cells(row) for row in rows])
-    harness.record(record, rows, out)
-    Path(out, f"{record}.md").write_text(lines + "\n")
+    harness.report(record, HEAD, cells, rows, out)
 
 
 def cells(row) -> tuple:

@@ -6,7 +6,6 @@ the whole test split. The paper's reviews of IMDB are whole texts, with 25,000 l
 trained first, so only the order of the ways is comparable.
 """
 
-import dataclasses
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from benchmarks import harness
 from experiments.text import text_adversarial
-from gan_jax.run import log, rundir
+from gan_jax.run import log
 from gan_jax.run.config import Count
 
 WAYS = {  # flags
@@ -52,15 +51,11 @@ def main(
         for way in ways:
             folder = Path(runs, name, way)
             given = [f"--preset={SETS[name]}", f"--seeds={seeds}", "--eval-every=0", *WAYS[way], *harness.words(flags)]
-            results = harness.trained(text_adversarial, given, folder)
-            cfg = text_adversarial.Config(**rundir.read(folder)["config"])
-            row = {"set": name, "way": way, "seeds": seeds, "steps": results["steps"], "seconds": results["seconds"]}
+            row, results = harness.measured(text_adversarial, given, folder, set=name, way=way, seeds=seeds)
             row |= {"error": np.ravel(results["test/error"]).tolist(), "flags": flags}
-            rows.append(row | {"config": dataclasses.asdict(cfg), "trained": harness.trained_by(folder)})
+            rows.append(row)
             print(f"{name} {way}: {log.spread(100 * np.array(row['error']))} %", flush=True)
-    lines = harness.table(HEAD, [cells(row) for row in rows])
-    harness.record(record, rows, out)
-    Path(out, f"{record}.md").write_text(lines + "\n")
+    harness.report(record, HEAD, cells, rows, out)
 
 
 def cells(row) -> tuple:

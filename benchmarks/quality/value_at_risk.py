@@ -57,9 +57,7 @@ def main(
             found = series.backtest(real, *(np.float32(of)[: len(real)] for of in found), level)
             row = {"level": level, "way": name, "days": len(real), "steps": int(run.state.step)}
             rows.append(row | {what: float(value) for what, value in found.items()})
-    lines = harness.table(HEAD, [cells(row) for row in rows])
-    harness.record(record, [row | {"trained": harness.trained_by(folder)} for row in rows], out)
-    Path(out, f"{record}.md").write_text(lines + "\n")
+    harness.report(record, HEAD, cells, [row | {"trained": harness.trained_by(folder)} for row in rows], out)
 
 
 def cells(row) -> tuple:
