@@ -37,7 +37,7 @@ from gan_jax.run import Count, Decay, Picture, Setup, program
 class Config:
     dataset: str = "gaussians10"  # a toy, or any TFDS image set by name
     steps: Count = 7000  # updates of all learners and classifiers together
-    learners: Count = 10  # T
+    learners: Count = 10  # T, how many are added
     gan_steps: Count = 500  # updates of a learner
     c_steps: Count = 200  # updates of the classifier that follow
     pool: Count = 256  # n, rows of data that are weighed, a step
@@ -48,8 +48,8 @@ class Config:
     width: Count = 16  # units of both hidden layers (points); channels of all nets at full resolution (images)
     sgd: bool = False  # plain descent in place of Adam
     g_lr: float = 5e-3  # the rate of G
-    d_lr: float = 5e-3  # of D
-    c_lr: float = 1e-2  # of C
+    d_lr: float = 5e-3  # the rate of D
+    c_lr: float = 1e-2  # the rate of C
     b1: Decay = 0.5  # Adam's decay of the first moment
 
 

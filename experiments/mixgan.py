@@ -38,7 +38,7 @@ class Config:
     learners: Count = 3  # T, generators and discriminators
     entropy: float = 0.1  # weight of -log of the shares
     eta: float = 0.0  # rate of multiplicative weights; 0: backpropagation
-    loss: losses.Name = "non_saturating"  # F
+    loss: losses.Name = "non_saturating"  # the losses of a pair, F
     z_dim: Count = 16  # the latent, standard normal
     width: Count = 32  # units of a hidden layer (points); channels at full resolution (images)
     g_lr: float = 1e-3  # Adam's rate for all G and the logits of their shares

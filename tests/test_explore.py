@@ -55,6 +55,7 @@ def g(folder):
     return latent.of_run(gan_jax.load(folder), 0, N)
 
 
+@pytest.mark.long
 def test_every_look_has_its_file_and_its_number(folder, found, g):
     """Pictures under captions, of different sizes; numbers with what they are by; nothing else in the folder."""
     files = {f"{name}.png" for name in PICTURES} | {"explore.json"}

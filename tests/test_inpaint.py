@@ -35,6 +35,7 @@ def found(folder):
     return inpaint.main([str(folder), *FEW])
 
 
+@pytest.mark.long
 def test_every_hole_has_its_picture_and_its_numbers(folder, found):
     """In the run's folder; the record says with which flags, of which step."""
     names = {"centre", "half", "pixels"}

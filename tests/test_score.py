@@ -98,6 +98,7 @@ def test_pictures(folder, of_digits, judge):
         assert picture.width > picture.height > 100
 
 
+@pytest.mark.long
 def test_the_protocol_of_a_number(of_digits, judge):
     _, rows, best = of_digits
     one = next(one for (_, name, _), one in rows.items() if name == "frechet")

@@ -12,8 +12,7 @@ Differences from the paper, of which we could read a reader's notes and abstract
    and a customer's vector is the mean of what was bought (there: the hidden state of an LSTM that foretells it).
 3. Orders have a quantity, too. Of a day, day of the month, weekday and month lie on circles; the notes lack the second.
 4. The product's distance is squared. The rates, that G ends in tanh, and that there is no batch norm are ours.
-5. A small sample of a public set (there: five million orders of a year), and fewer updates. The default has shorter
-   vectors: 16 numbers each, there 128.
+5. A small sample of a public set (there: five million orders of a year), fewer updates, vectors of 16 numbers, not 128.
 
     python -m experiments orders                          a British shop for gifts, December 2010 to December 2011
     python -m experiments orders --preset conditional     orders of a given product
@@ -34,11 +33,12 @@ from gan_jax.nets import orders
 from gan_jax.run import Count, Decay, Picture, Setup, program
 
 ROWS, CLUSTERS = 2000, 10  # orders measured, of each kind; clusters of customers, and of products
+RETAIL = "online_retail_sample,x=price+quantity,product=product:label,customer=customer:label,date=date:label"
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    dataset: str = "online_retail_sample,x=price+quantity,product=product:label,customer=customer:label,date=date:label"
+    dataset: str = RETAIL  # order lines with x=price+quantity, product, customer and date
     steps: Count = 2000  # updates of G
     batch_size: Count = 128  # orders, and samples, of each update
     critic_steps: Count = 5  # updates of the critic for each one of G
@@ -46,7 +46,7 @@ class Config:
     alpha: float = 0.75  # weight of how far the product that it draws then is from that
     penalty: float = 10.0  # lambda, of the critic's gradient
     customer: Count = 16  # numbers of a customer's vector
-    product: Count = 16  # of a product's
+    product: Count = 16  # numbers of a product's vector
     z_dim: Count = 96  # the latent, standard normal
     width: Count = 64  # units of the smaller hidden layer of both nets; the other one has twice as many
     lr: float = 5e-4  # Adam's rate for both

@@ -100,6 +100,7 @@ def test_what_has_no_classifier(name):
         classifier.load(data.load(name))
 
 
+@pytest.mark.long
 def test_command(digits, monkeypatch, capsys):
     """The command names the accuracy and the digest."""
     monkeypatch.setattr(classifier, "load", lambda source, live: digits[0])

@@ -64,6 +64,7 @@ def shades(n=90):
     return data.Source("shades", fields, n, pick, read, lambda: arrays, fingerprint="shades")
 
 
+@pytest.mark.long
 def test_it_learns_which_caption_is_whose_and_is_kept(brief, monkeypatch):
     """Nearly all captions are found, of which a third would be by chance; again nothing is trained."""
     source = shades()

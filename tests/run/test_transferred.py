@@ -28,6 +28,7 @@ def begin(folder, *names):
     return {"setup": lambda cfg: unrolled.setup(cfg)._replace(begin=change)}
 
 
+@pytest.mark.long
 def test_a_run_begins_with_the_nets_of_another(first, tmp_path):
     """Its first checkpoint has their parameters, a new optimiser and its own noise; resumed, it needs them no more."""
     other = tmp_path / "other"

@@ -120,6 +120,7 @@ def paper(f, g, d, s, t, third):
     return [oracle.moved(oracle.adam, player, loss, CFG.lr, CFG.b1) for player, loss in ((g, l_g), (d, l_d))]
 
 
+@pytest.mark.long
 def test_step_is_the_paper_s(monkeypatch):
     """f learns twice, then g and D twice, as the paper says, in float64; with two kinds for D they would not."""
     build = lambda cfg: (Classifier(), mlp.G(SHAPE, 7, 1), Kinds(), dtn.optax.adam(cfg.lr, cfg.b1))

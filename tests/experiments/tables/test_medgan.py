@@ -108,6 +108,7 @@ def paper(start, xs, mean_in_training=False):
     return [e, r, g, d]
 
 
+@pytest.mark.long
 def test_step_is_the_paper_s(small):
     """Five steps equal the authors' loop in float64; with G at its batch's statistics where D learns they would not."""
     with jax.enable_x64(True):

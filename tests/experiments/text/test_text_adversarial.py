@@ -93,6 +93,7 @@ def paper(e, c, average, batch, kept, noise, t, eps=CFG.eps, spared=1):
     return e, c, oracle.averaged(average, (e.params, c.params), jnp.minimum(CFG.ema, (1 + t) / (10 + t)))
 
 
+@pytest.mark.long
 def test_step_is_the_paper_s():
     """Two steps in float64, with a gradient that is clipped; without r, or with noise on the end, they would not be."""
     with jax.enable_x64(True):
