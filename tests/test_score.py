@@ -110,6 +110,7 @@ def test_the_protocol_of_a_number(of_digits, judge):
     assert next(one for (_, name, _), one in rows.items() if name == "memorisation").settings == f"train={N}"
 
 
+@pytest.mark.long
 def test_the_floor_is_of_data(of_digits):
     """Training pictures in the place of samples are nearly as good as can be; a G of four steps is not."""
     _, rows, best = of_digits

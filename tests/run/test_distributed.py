@@ -78,6 +78,7 @@ def test_a_signal_to_one_stops_both(ring):
     assert f"{at}.bad" in steps(folder)
 
 
+@pytest.mark.long
 def test_only_the_first_speaks(ring):
     """The second process says nothing at all; the first names its devices, and the checkpoint that it set aside."""
     *_, at, stopped, ended = ring

@@ -87,6 +87,7 @@ def paper(g, d, x, z, lead):
     return oracle.moved(oracle.adam, g, g_loss, CFG.lr, CFG.b1), new
 
 
+@pytest.mark.long
 def test_step_is_the_paper_s(tiny):
     """Two steps equal the paper in float64, statistics too; with both nets moved at once they would not."""
     with jax.enable_x64(True):

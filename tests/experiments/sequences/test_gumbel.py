@@ -99,6 +99,7 @@ def short(monkeypatch):
     monkeypatch.setitem(data.DATASETS, "short", lambda name: dataclasses.replace(source, fields={"x": field}))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("hard", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_step_is_the_formulas_s(short, hard):
     """Four steps in float64, the last one at rest; without annealing, or with the other tokens, they would differ."""

@@ -115,6 +115,7 @@ def paper(start, xs, held_above):
     return [g, d], learned
 
 
+@pytest.mark.long
 def test_step_is_the_paper_s(small):
     """Six steps, of which D is held back in some, equal the paper's in float64; were it never, they would not."""
     start, step, xs = small

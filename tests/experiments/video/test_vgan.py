@@ -102,6 +102,7 @@ def updated(g, d, x, z, sparsity):
     return move(g, g_loss), move(d, d_loss)
 
 
+@pytest.mark.long
 def test_step_is_the_paper_s(monkeypatch):
     """Three steps equal the paper's in float64; without the mask's penalty they would not."""
     shown(monkeypatch, SHAPE)

@@ -104,6 +104,7 @@ def paper(cfg, state, batches, tau=None, known_to_d=True):
     return [g, d], value
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("way", WAYS)
 def test_step_is_the_paper_s(way):
     """Three steps equal the paper in float64; with one-hot truth, or S paid for unlabelled pixels, they would not."""
