@@ -43,7 +43,7 @@ class Config:
     held_out: Count = 20  # people (classes), the last ones, that are re-identified and never trained on
     way: Literal["lsro", "all_in_one", "pseudo", "baseline"] = "lsro"  # what C is told of G's pictures
     steps: Count = 1000  # updates of G and D
-    after: int = 700  # steps that are made before C begins to learn; with no more in all it knows nothing
+    after: int = 700  # steps that are made before C begins to learn; with no more in all it is not measured
     batch_size: Count = 32  # rows of data, and as many of noise, a step
     z_dim: Count = 64  # the latent, uniform in [-1, 1)
     width: Count = 16  # channels of G and D at half of the resolution
@@ -154,7 +154,7 @@ def features(cfg, state, x):
 
 def measure(cfg, state, key, train, test):
     """Return rank-1 and mAP of people who were held out, by C's features and by pixels; what eight queries find."""
-    if not test:
+    if not test or cfg.steps <= cfg.after:  # C never learned
         return {}
     x, who, found = data.decode({"x": test["x"]})["x"], test["y"], {}
     seen = features(cfg, state, x)

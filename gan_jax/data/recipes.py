@@ -207,9 +207,7 @@ def painted(source: Source) -> Source:
     The colours are those of PASCAL VOC (`colours.of_labels`). Raises UserError where y is no map of labels.
     """
     suit(source, "painted", None, "source")
-    y = source.fields.get("y")
-    if y is None or y.kind != "label" or len(y.shape) != 2:
-        raise UserError(f"{source.name} has no label for each pixel: choose one, y=FEATURE:label, after its name.")
+    y = _map_of_labels(source)
 
     fields = lambda split: {"source": Field((*split.fields["y"].shape, 3), "image")}
     return wrapped(source, "painted", fields, lambda batch, *_: {"source": in_colours(batch["y"], y.classes)})
@@ -235,9 +233,7 @@ def foreground(source: Source) -> Source:
     Raises UserError where y is no map of labels.
     """
     suit(source, "made foreground")
-    y = source.fields.get("y")
-    if y is None or y.kind != "label" or len(y.shape) != 2:
-        raise UserError(f"{source.name} has no label for each pixel: choose one, y=FEATURE:label, after its name.")
+    _map_of_labels(source)
     fields = lambda split: {"y": dataclasses.replace(split.fields["y"], classes=2, names=())}
     change = lambda batch, *_: {"y": (batch["y"] != 0).astype(np.int32)}
     return wrapped(source, "foreground", fields, change, "foreground", modes=None)
@@ -493,6 +489,14 @@ def _beside(a, of):
 
 
 # What recipes share
+
+
+def _map_of_labels(source):
+    """Return the field of labels of pixels y; raise UserError where there is none."""
+    y = source.fields.get("y")
+    if y is None or y.kind != "label" or len(y.shape) != 2:
+        raise UserError(f"{source.name} has no label for each pixel: choose one, y=FEATURE:label, after its name.")
+    return y
 
 
 def wrapped(source: Source, name: str, fields: Callable, change: Callable, said="", **others) -> Source:

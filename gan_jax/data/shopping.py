@@ -8,7 +8,6 @@ import datetime
 import functools
 from collections import Counter
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -16,6 +15,7 @@ from gan_jax.data import tokens
 from gan_jax.data.composed import of_arrays
 from gan_jax.data.source import Field, Source, label
 from gan_jax.errors import UserError
+from gan_jax.metrics import rows
 
 COLUMNS = "customer", "product", "quantity", "price", "date"
 DATE = 7  # numbers of a date
@@ -88,7 +88,7 @@ class Known:
         c, p = self.customer_vectors.shape[1], self.product_vectors.shape[1]
         x, at = jnp.asarray(x, jnp.float32), sections(c, p)
         share = jnp.clip((x + 1) / 2, 0, 1)
-        near = lambda name, to: nearest(x[..., at[name]].reshape(-1, to.shape[1]), to).reshape(x.shape[:-1])
+        near = lambda name, to: rows.cluster(x[..., at[name]].reshape(-1, to.shape[1]), to).reshape(x.shape[:-1])
         price, quantity = (
             jnp.exp(self.low[i] + share[..., at[name].start] * (self.high[i] - self.low[i]))
             for i, name in enumerate(("price", "quantity"))
@@ -96,12 +96,6 @@ class Known:
         day = jnp.round(share[..., at["date"].start] * (self.last - self.first))
         columns = near("customer", self.customer_vectors), near("product", self.product_vectors), quantity, price, day
         return jnp.stack([column.astype(jnp.float32) for column in columns], -1)
-
-
-def nearest(x: jax.Array, to: jax.Array) -> jax.Array:
-    """Return which row of `to` [m, d] is nearest to each row of x [n, d], int32."""
-    to = jnp.asarray(to, x.dtype)
-    return ((to**2).sum(1)[None] - 2 * x @ to.T).argmin(1).astype(jnp.int32)
 
 
 def _by_frequency(which):

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax.game import rng
+from gan_jax.metrics.descent import minimised
 
 WIDTH, STEPS, RATE, DECAY = 32, 100, 5e-3, 1.0  # of the classifier: few steps of AdamW, since rows may be few
 
@@ -30,14 +31,7 @@ def accuracy(key, codes, labels, test_codes, test_labels, classes: int):
     def loss(params):
         return optax.softmax_cross_entropy_with_integer_labels(logits(params, codes), labels).mean()
 
-    tx = optax.adamw(RATE, weight_decay=DECAY)
-
-    def move(params_opt, _):
-        params, opt = params_opt
-        updates, opt = tx.update(jax.grad(loss)(params), opt, params)
-        return (optax.apply_updates(params, updates), opt), None
-
-    (params, _), _ = jax.lax.scan(move, (params, tx.init(params)), length=STEPS)
+    params = minimised(loss, params, optax.adamw(RATE, weight_decay=DECAY), STEPS)
     return (logits(params, test_codes).argmax(1) == test_labels).mean()
 
 

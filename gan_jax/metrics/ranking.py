@@ -10,9 +10,11 @@ def average_precision(score, positive):
     (Davis and Goadrich 2006), equal scores together. About the share of positives for scores by chance, 1 at best; NaN
     without positives.
     """
-    above = score[None] >= score[:, None]  # [n, n]
-    precision = (above & positive[None]).sum(1) / above.sum(1)
-    return (precision * positive).sum() / positive.sum()
+    order = jnp.argsort(-score)
+    falling, right = -score[order], positive[order].astype(jnp.float32)
+    end = jnp.searchsorted(falling, falling, side="right")  # [n]: how many score at least as much
+    precision = jnp.cumsum(right)[end - 1] / end
+    return (precision * right).sum() / right.sum()
 
 
 def caught(score, positive, share):

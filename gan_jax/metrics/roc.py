@@ -8,9 +8,7 @@ def auroc(positive, negative):
 
     positive [n], negative [m]: scores. 0.5: no better than chance. (Mann and Whitney 1947's U over n m.)
     """
-    ordered = jnp.sort(negative)
-    below, not_above = (jnp.searchsorted(ordered, positive, side) for side in ("left", "right"))
-    return (below + not_above).mean(dtype=jnp.float32) / (2 * negative.size)
+    return of_rows(jnp.concatenate([positive, negative]), jnp.arange(positive.size + negative.size) < positive.size)
 
 
 def of_rows(score, positive):

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gan_jax.metrics.descent import minimised
 from gan_jax.nets import mlp
 
 LLOYD = 20  # rounds of k-means
@@ -74,18 +75,12 @@ def told(key, real, made, depth):
     """
     mean, deviation = real.mean(0, keepdims=True), real.std(0, keepdims=True) + 1e-6
     seen, asked = zip(*(jnp.split((x - mean) / deviation, [len(x) // 2]) for x in (real, made)), strict=True)
-    net, tx = mlp.D(WIDTH, depth), optax.adam(RATE)
+    net = mlp.D(WIDTH, depth)
 
     def loss(params):
         a, b = (net.apply(params, x) for x in seen)
         return (jax.nn.softplus(-a).mean() + jax.nn.softplus(b).mean()) / 2
 
-    def move(params_opt, _):
-        params, opt = params_opt
-        updates, opt = tx.update(jax.grad(loss)(params), opt, params)
-        return (optax.apply_updates(params, updates), opt), None
-
-    params = net.init(key, seen[0][:1])
-    params, _ = jax.lax.scan(move, (params, tx.init(params)), length=STEPS)[0]
+    params = minimised(loss, net.init(key, seen[0][:1]), optax.adam(RATE), STEPS)
     a, b = (net.apply(params, x) for x in asked)
     return ((a > 0).mean() + (b <= 0).mean()) / 2

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gan_jax.metrics.descent import minimised
+
 STEPS, RATE, L2 = 150, 0.1, 1e-4  # of the logistic regressions: full-batch Adam
 
 
@@ -29,15 +31,7 @@ def predictors(x):
         each = optax.sigmoid_binary_cross_entropy(x @ (kernel * off) + bias[None], x)
         return each.mean(0).sum() + L2 / 2 * (kernel**2).sum()
 
-    tx = optax.adam(RATE)
-
-    def move(params_opt, _):
-        params, opt = params_opt
-        updates, opt = tx.update(jax.grad(loss)(params), opt, params)
-        return (optax.apply_updates(params, updates), opt), None
-
-    params = jnp.zeros((d, d)), jnp.zeros(d)
-    (kernel, bias), _ = jax.lax.scan(move, (params, tx.init(params)), length=STEPS)[0]
+    kernel, bias = minimised(loss, (jnp.zeros((d, d)), jnp.zeros(d)), optax.adam(RATE), STEPS)
     return kernel * off, bias
 
 

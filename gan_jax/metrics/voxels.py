@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from gan_jax.metrics import ranking
+
 
 def overlaps(a, b, batch=256):
     """Return the intersection over union, in [0, 1], of each pair of solids a [n, ...] and b [m, ...], bools: [n, m].
@@ -43,11 +45,7 @@ def average_precision(values, truth, batch=32):
 
     def of_one(values_truth):
         values, truth = values_truth
-        order = jnp.argsort(-values)
-        falling, right = -values[order], truth[order].astype(jnp.float32)
-        end = jnp.searchsorted(falling, falling, side="right")  # [voxels]: how many are at least as large
-        precision = jnp.cumsum(right)[end - 1] / end
-        return (precision * right).sum() / jnp.maximum(right.sum(), 1)
+        return jnp.where(truth.any(), ranking.average_precision(values, truth), 0)
 
     rows = values.reshape(len(values), -1), truth.reshape(len(truth), -1)
     return jax.lax.map(of_one, rows, batch_size=batch)

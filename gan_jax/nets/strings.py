@@ -1,11 +1,11 @@
 """Nets of GANs of short strings: LSTMs that write tokens one by one, softly or for good, and LSTMs that read them."""
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from gan_jax.data.tokens import PAD
 from gan_jax.nets import sentences
+from gan_jax.nets.listings import drawn
 
 
 class Soft(nn.Module):
@@ -18,10 +18,8 @@ class Soft(nn.Module):
     def __call__(self, carry, gumbel, tau):
         state, before = carry
         state, h = sentences.Cell(self.width)(state, nn.Dense(4 * self.width)(before))
-        token = nn.softmax((nn.Dense(gumbel.shape[-1])(h) + gumbel) / tau)
-        if self.hard:
-            largest = nn.one_hot(token.argmax(-1), token.shape[-1], dtype=token.dtype)
-            token = largest + (token - jax.lax.stop_gradient(token))
+        logits = nn.Dense(gumbel.shape[-1])(h)
+        token = drawn(logits, gumbel, tau) if self.hard else nn.softmax((logits + gumbel) / tau)
         return (state, token), token
 
 

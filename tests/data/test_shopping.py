@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import jax
 import numpy as np
 import pytest
 
@@ -69,10 +68,3 @@ def test_no_orders():
         data.orders(data.load("digits"), 3, 3)
     with pytest.raises(UserError, match="the vector of a product can have 10 numbers here, not 11"):
         data.orders(data.load("shop"), 3, 11)
-
-
-def test_the_nearest_row():
-    """By brute force."""
-    x, to = (np.random.default_rng(i).normal(size=(n, 3)).astype(np.float32) for i, n in enumerate((20, 7)))
-    expected = ((x[:, None] - to[None]) ** 2).sum(-1).argmin(1)
-    np.testing.assert_array_equal(jax.jit(shopping.nearest)(x, to), expected)

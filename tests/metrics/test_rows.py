@@ -57,3 +57,10 @@ def test_a_classifier_tells_what_differs():
     a, b, key = draws(0, 800, 3), draws(1, 800, 3), jax.random.key(0)
     assert abs(told(key, a, b, 0) - 0.5) < 0.05 and told(key, a, b + 2, 0) > 0.9
     assert abs(told(key, a, 5 * b, 0) - 0.5) < 0.15 and told(key, a, 5 * b, 2) > 0.85
+
+
+def test_the_nearest_centre():
+    """By brute force."""
+    x, to = (np.random.default_rng(i).normal(size=(n, 3)).astype(np.float32) for i, n in enumerate((20, 7)))
+    expected = ((x[:, None] - to[None]) ** 2).sum(-1).argmin(1)
+    np.testing.assert_array_equal(jax.jit(rows.cluster)(x, to), expected)

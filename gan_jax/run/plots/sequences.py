@@ -1,5 +1,7 @@
 """Series: rows over time as lines, a panel each, samples beside real ones; where they are music, as music."""
 
+import csv
+import io
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +47,10 @@ def files(file: Path, panels: Panels, given: Given) -> None:
     if music.is_music(given.field):
         music.files(file, panels, given)
         return
-    lines, names = [], given.field.names or [f"column {j + 1}" for j in range(given.field.shape[1])]
+    sheet, names = io.StringIO(), given.field.names or [f"column {j + 1}" for j in range(given.field.shape[1])]
+    written = csv.writer(sheet, lineterminator="\n")
+    written.writerow(["panel", "sample", "step", *names])
     for title, x in panels.items():
         for i, one in enumerate(given.units(x)):
-            lines += [f"{title},{i + 1},{t + 1},{','.join(f'{v:.7g}' for v in row)}" for t, row in enumerate(one)]
-    write_whole(file.with_suffix(".csv"), "\n".join([",".join(["panel", "sample", "step", *names]), *lines]) + "\n")
+            written.writerows([title, i + 1, t + 1, *(f"{v:.7g}" for v in row)] for t, row in enumerate(one))
+    write_whole(file.with_suffix(".csv"), sheet.getvalue())

@@ -156,7 +156,9 @@ def test_what_is_retrieved(monkeypatch):
     """With features that say who it is all are found; the first column are the queries, beside them what is nearest."""
     monkeypatch.setattr(lsro, "features", lambda cfg, state, x: x[:, 0, 0])
     x = np.uint8(255 * np.eye(3)[np.array([0, 1, 2] * 4)])[:, None, None]  # [12, 1, 1, 3]
-    found = lsro.measure(None, None, None, {}, {"x": x, "y": np.array([0, 1, 2] * 4)})
+    test = {"x": x, "y": np.array([0, 1, 2] * 4)}
+    found = lsro.measure(CFG, None, None, {}, test)
+    assert lsro.measure(dataclasses.replace(CFG, steps=1, after=1), None, None, {}, test) == {}  # C knows nothing
     assert found["rank1"] == found["mAP"] == found["pixels/mAP"] == 1
     assert (
         found["retrieved"].x.shape == (8, 8, 1, 1, 3)

@@ -176,3 +176,13 @@ def test_sizes():
     of_c = 16 * (32 + 32 * 64 + 64 * 128) + 32 + 2 * (64 + 128)
     assert count(C, x, jax.random.key(0)) == of_c + (16 * 128 + 1) * 6
     assert count(C_open, x, jax.random.key(0)) == of_c + (16 * 128 + 1) * 7
+
+
+def test_a_classifier_that_never_learned_is_not_measured():
+    for steps, ways in ((1, {"softmax", "openmax"}), (2, {"softmax", "openmax", "g-openmax"})):
+        cfg = dataclasses.replace(openmax.PRESETS["tiny"], steps=steps, after=1)
+        source, key = openmax.setup(cfg).source, jax.random.key(0)
+        state = jax.eval_shape(functools.partial(openmax.init, cfg), key)
+        splits = (part.whole() for part in (source, source.test))
+        found = jax.eval_shape(functools.partial(openmax.measure, cfg), state, key, *splits)
+        assert {name.partition("/")[0] for name in found if "/" in name} == ways
