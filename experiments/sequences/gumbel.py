@@ -129,7 +129,7 @@ def sample(cfg, state, key, n):
 def measure(cfg, state, key, train, test):
     """Return what there is to say of samples, and of as many held-out strings, where all strings are known."""
     known = data.load(cfg.dataset).language
-    if not test or not known:
+    if not train or not test or not known:
         return {}
     found, made = {}, {"g": sample(cfg, state, key, SAMPLES), "data": test["x"][:SAMPLES]}
     for name, x in made.items():

@@ -150,7 +150,7 @@ def sample(cfg, state, key, n):
 
 def measure(cfg, state, key, train, test):
     """Return the perplexity of held-out strings, and how much samples overlap with them, before the game and after."""
-    if not test:
+    if not train or not test:
         return {}
     source, found, shown, held = data.load(cfg.dataset), {}, {}, test["x"][:SAMPLES]
     classes, words = source.row["x"].classes, held != PAD

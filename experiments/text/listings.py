@@ -148,7 +148,7 @@ def sample(cfg, state, key, n):
 
 
 def measure(cfg, state, key, train, test):
-    if not test:
+    if not train or not {"y", "numbers"} & test.keys():
         return {}
     x, y, v = train["x"], wanted(cfg, train), data.load(cfg.dataset).row["x"].classes
     odds, perplexity = texts.odds(test["x"], wanted(cfg, test), v), texts.bigram(test["x"], v)  # G and C saw none of it
@@ -166,9 +166,11 @@ def measure(cfg, state, key, train, test):
 
 def setup(cfg):
     source = data.load(cfg.dataset)
-    if not {"y", "numbers"} & source.row.keys():
-        raise UserError(f"{source.name} does not say which text is wanted: give numbers=RATING+REVIEWS, or a label y.")
-    return Setup(source, cfg.batch_size, cfg.steps, kinds=("tokens",))
+    of = source.row.get("y", source.row.get("numbers"))
+    if of is None or (of.kind, of.classes or of.shape) not in (("label", 2), ("row", (2,))):
+        said = "numbers=RATING+REVIEWS, or a label y of two classes"
+        raise UserError(f"{source.name} does not say which text is wanted: give {said}.")
+    return Setup(data.labelled(source) if "y" in source.row else source, cfg.batch_size, cfg.steps, kinds=("tokens",))
 
 
 main = program(Config, PRESETS, setup, init, step, sample, measure)

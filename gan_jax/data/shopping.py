@@ -38,18 +38,21 @@ def orders(source: Source, customer: int, product: int, held: float = 0.1) -> So
     where the source is none of that, or vectors are asked for that are longer than what there is to say.
     """
     fields, labels = source.fields, ("product", "customer", "date")
-    if not source.n or any(name not in fields or fields[name].kind != "label" for name in labels):
+    has = lambda name: name in fields and fields[name].kind == "label" and fields[name].names
+    if not source.n or source.shape != (2,) or not all(map(has, labels)):
         raise UserError(f"{source.name} has no order lines: say x=price+quantity, product=, customer= and date=.")
     raw = {name: np.asarray(a) for name, a in source.whole().items()}
     whole = (raw["x"] > 0).all(1) & np.all([raw[name] >= 0 for name in labels], 0)
     lines = np.random.default_rng(0).permutation(np.flatnonzero(whole))
+    if not len(lines):
+        raise UserError(f"{source.name} has no order line with a price and a quantity above 0.")
     out, lines = np.split(lines, [round(held * len(lines))])
     known = Known(fields, {name: a[lines] for name, a in raw.items()}, customer, product)
     out = out[np.isin(raw["customer"][out], known.customers)]
     parts = [known.rows({name: a[rows] for name, a in raw.items()}) for rows in (lines, out)]
     field = Field(parts[0].shape[1:], "row", names=COLUMNS, undo=known.undo, values=known.values)
-    train, test = (of_arrays(source.name, {"x": field}, {"x": part}) for part in parts)
-    return of_arrays(source.name, {"x": field}, {"x": parts[0]}, test) if test.n else train
+    test = of_arrays(source.name, {"x": field}, {"x": parts[1]}) if len(out) else None
+    return of_arrays(source.name, {"x": field}, {"x": parts[0]}, test)
 
 
 class Known:
@@ -77,7 +80,8 @@ class Known:
         """Return lines as rows [n, d], float32."""
         place = np.zeros(self.customers.max() + 1, int)
         place[self.customers] = np.arange(len(self.customers))
-        price, quantity = (2 * (np.log(raw["x"]) - self.low) / (self.high - self.low) - 1).T
+        wide = np.where(self.high > self.low, self.high - self.low, 1)  # of one price for all there is nothing to say
+        price, quantity = (2 * (np.log(raw["x"]) - self.low) / wide - 1).T
         day = np.array(self.day)[raw["date"]]
         parts = self.customer_vectors[place[raw["customer"]]], self.vectors[raw["product"]]
         parts = *parts, quantity[:, None], price[:, None], _dates(day, self.first, self.last)

@@ -37,7 +37,7 @@ def evaluate(
         draw = functools.partial(sample, state)
         x = draw(rng.at(key, state.step, "evaluate"), plots.KINDS[source.kind].drawn)
         scores = source.modes.coverage(x, draw, rng.at(key, state.step, "modes")) if source.modes else {}
-        scores |= health.signs(x, **real)
+        scores |= health.signs(x, **real) if real else {}
         found = measure(state, rng.at(key, state.step, "measure"), train, test) if measure else {}
         pictures = {name: found.pop(name) for name in list(found) if _is_picture(found[name])}
         pictures = {k: p if isinstance(p, plots.Picture) else plots.Picture(p) for k, p in pictures.items()}
@@ -64,6 +64,15 @@ def labelled(records: dict, of: str) -> dict:
     return {name: a for name, a in records.items() if name != "y"}
 
 
+def varied(reference: dict, name: str) -> dict:
+    """Return what samples are held against; {}, and that is said, where all of the data are alike: 0 is no measure."""
+    if (reference["real"] != reference["real"][:1]).any() or len(reference["real"]) < 2:
+        return reference
+    if sharding.is_first():
+        log.tell(f"all records of {name} are alike: nothing is said of how samples differ")
+    return {}
+
+
 class Evaluator:
     """Evaluates states: gives their scores and draws pictures into the run's folder `samples`.
 
@@ -76,7 +85,7 @@ class Evaluator:
         held = labelled(data.resident(test), f"the test split of {source.name}") if test else {}
         train = labelled(feed, f"the training split of {source.name}") if measure else {}
         self._splits = train, sharding.put(mesh, held) if test else {}
-        self._real = sharding.put(mesh, data.reference(source))
+        self._real = sharding.put(mesh, varied(data.reference(source), source.name))
         parts = functools.partial(evaluate, sample, measure, source, run.seeds)
         self._scored = jax.jit(parts, out_shardings=sharding.replicated(mesh))
         self._run, self._source, self._recorder = run, source, recorder
