@@ -475,6 +475,26 @@ def test_what_it_measures(name, monkeypatch):
         check_range(np.asarray(picture.x) / 1.001, kind, field.classes)
 
 
+@pytest.mark.parametrize("name", MEASURED)
+def test_it_measures_what_there_is(name, monkeypatch):
+    """Without the training split (streamed), without held-out records, without their labels: no error, fewer numbers."""
+    parts = tiny(name).game
+    judges = {source: untrained(source) for source in parts.setup.classifiers}
+    monkeypatch.setattr(classifier, "load", judges.__getitem__)
+    records = lambda source: jax.tree.map(lambda a: a[:64], data.resident(source)) if source else {}
+    train, test = (records(source) for source in (parts.setup.source, parts.setup.source.test))
+    state, key = jax.eval_shape(parts.init, jax.random.key(0)), jax.random.key(0)
+    for splits in ((train, bare(test)), ({}, test), (train, {}), ({}, {})):
+        jax.eval_shape(parts.measure, state, key, *splits)
+
+
+def bare(records):
+    """Return raw records without labels, as a split is measured of which none has one."""
+    if isinstance(records.get("x"), dict):
+        return {name: bare(part) for name, part in records.items()}
+    return {name: a for name, a in records.items() if name != "y" or np.ndim(a) != 1}
+
+
 def untrained(source):
     """Return a classifier as it is before training, which takes long."""
     net = classifier.Net(source.classes)

@@ -154,7 +154,7 @@ def features(cfg, state, x):
 
 def measure(cfg, state, key, train, test):
     """Return rank-1 and mAP of people who were held out, by C's features and by pixels; what eight queries find."""
-    if not test or cfg.steps <= cfg.after:  # C never learned
+    if "y" not in test or cfg.steps <= cfg.after:  # C never learned
         return {}
     x, who, found = data.decode({"x": test["x"]})["x"], test["y"], {}
     seen = features(cfg, state, x)

@@ -145,7 +145,7 @@ def forecasts(cfg, state, key, train, test):
 
 def measure(cfg, state, key, train, test):
     """Return what forecasts of held-out days miss, in units of records, what allocation by them wastes and lacks."""
-    if not train or not test:
+    if not train or "y" not in test:
         return {}
     test, undo, found = {k: a[::EACH] for k, a in test.items()}, source(cfg).row["x"].undo, {}
     demand, level = undo(test["x"][..., 0]), cfg.shortage / (cfg.shortage + 1)

@@ -172,9 +172,7 @@ def measure(cfg, state, key, train, test):
 def setup(cfg):
     source = data.load(cfg.dataset)
     if source.kind == "row" and not np.isin(source.whole()["x"], (0, 1)).all():
-        raise UserError(
-            f"{source.name} has rows of other numbers than 0 and 1: choose another set."
-        )
+        raise UserError(f"{source.name} has rows of other numbers than 0 and 1: choose another set.")
     return Setup(source, cfg.batch_size * cfg.d_steps, cfg.steps, kinds=("row",))
 
 
