@@ -492,10 +492,12 @@ def _beside(a, of):
 
 
 def _map_of_labels(source):
-    """Return the field of labels of pixels y; raise UserError where there is none."""
+    """Return the field of labels of pixels y; raise UserError where there is none, or one label for all pixels."""
     y = source.fields.get("y")
     if y is None or y.kind != "label" or len(y.shape) != 2:
         raise UserError(f"{source.name} has no label for each pixel: choose one, y=FEATURE:label, after its name.")
+    if y.classes == 1:
+        raise UserError(f"{source.name} has the same label for all pixels: there is nothing to tell apart.")
     return y
 
 

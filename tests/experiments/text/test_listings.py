@@ -163,6 +163,11 @@ def test_a_text_of_which_nothing_says_what_is_wanted(monkeypatch):
     monkeypatch.setitem(data.DATASETS, "bare", lambda name: bare)
     with pytest.raises(UserError, match="numbers=RATING"):
         listings.setup(dataclasses.replace(TINY, dataset="bare"))
+    for of in ({"y": data.label(3)}, {"numbers": data.Field((3,), "row")}):  # a third class is neither
+        odd = dataclasses.replace(source, fields=bare.fields | of)
+        monkeypatch.setattr(data, "load", lambda name, odd=odd: odd)
+        with pytest.raises(UserError, match="or a label y of two classes"):
+            listings.setup(TINY)
 
 
 def test_what_is_measured_is_of_texts_that_nobody_learned(state):
