@@ -105,9 +105,10 @@ def returns(source: Source, length: int) -> Source:
     if source.kind != "row" or source.shape != (1,) or not source.test:
         raise UserError(f"{source.name}: returns are of one price a day, x a number, with later days held out.")
     price = np.concatenate([split.whole()["x"][:, 0].astype(np.float64) for split in (source, source.test)])
-    r, n = np.diff(np.log(price)), source.n - 1
-    if not (price > 0).all() or min(n, len(r) - n) < length:
-        raise UserError(f"{source.name} has {n} and {len(r) - n} days: too few for {length}, or a price is 0 or less.")
+    n, later = source.n - 1, source.test.n
+    if not (price > 0).all() or min(n, later) < length:
+        raise UserError(f"{source.name} has {n} and {later} days: too few for {length}, or a price is 0 or less.")
+    r = np.diff(np.log(price))
     if not r[:n].std() > 0:
         raise UserError(f"{source.name} has a price that never moves: there is nothing to be learned of it.")
     light, volatility = gaussianised(r[:n]), known_volatility(r, n)
@@ -166,6 +167,8 @@ def demand(source: Source, history: int, ahead: int = 1, held_out: int = 56) -> 
         )
     known = np.concatenate([x[:-held] for x in places])
     mean, deviation = float(known.mean()), float(known.std())
+    if not np.ptp(known) > 0:  # of equal numbers the deviation is 0 but for rounding
+        raise UserError(f"{source.name} has a demand that never changes: there is nothing to be learned of it.")
     undo = lambda x: jnp.expm1(x * deviation + mean)
     field = lambda hours: Field((hours, 1), "series", names=("demand",), undo=undo)
     fields = {"x": field(after), "past": field(before), "y": label(source.classes, source.row["y"].names)}

@@ -44,15 +44,15 @@ def orders(source: Source, customer: int, product: int, held: float = 0.1) -> So
     raw = {name: np.asarray(a) for name, a in source.whole().items()}
     whole = (raw["x"] > 0).all(1) & np.all([raw[name] >= 0 for name in labels], 0)
     lines = np.random.default_rng(0).permutation(np.flatnonzero(whole))
+    out, lines = np.split(lines, [round(held * len(lines))])
     if not len(lines):
         raise UserError(f"{source.name} has no order line with a price and a quantity above 0.")
-    out, lines = np.split(lines, [round(held * len(lines))])
     known = Known(fields, {name: a[lines] for name, a in raw.items()}, customer, product)
     out = out[np.isin(raw["customer"][out], known.customers)]
-    parts = [known.rows({name: a[rows] for name, a in raw.items()}) for rows in (lines, out)]
-    field = Field(parts[0].shape[1:], "row", names=COLUMNS, undo=known.undo, values=known.values)
-    test = of_arrays(source.name, {"x": field}, {"x": parts[1]}) if len(out) else None
-    return of_arrays(source.name, {"x": field}, {"x": parts[0]}, test)
+    x, *others = (known.rows({name: a[rows] for name, a in raw.items()}) for rows in (lines, out) if len(rows))
+    field = Field(x.shape[1:], "row", names=COLUMNS, undo=known.undo, values=known.values)
+    test = of_arrays(source.name, {"x": field}, {"x": others[0]}) if others else None
+    return of_arrays(source.name, {"x": field}, {"x": x}, test)
 
 
 class Known:

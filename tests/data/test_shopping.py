@@ -79,6 +79,14 @@ def test_no_orders():
         data.orders(dataclasses.replace(shop, whole=lambda: none), 3, 3)
 
 
+def test_few_orders():
+    """Of so few that none is held out, all are trained on."""
+    shop = data.load("shop")
+    some = {name: a[:4] for name, a in shop.whole().items()}
+    source = data.orders(dataclasses.replace(shop, whole=lambda: some), 1, 3)
+    assert source.n == 4 and source.test is None and np.isfinite(source.whole()["x"]).all()
+
+
 def test_one_price_for_all():
     """A column that never changes is no NaN, and is read again."""
     shop = data.load("shop")
