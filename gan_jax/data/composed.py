@@ -167,6 +167,8 @@ def of_class(source: Source, which: int) -> Source:
     """
     if not source.n or not source.classes:
         raise UserError(f"{source.name} has no records with labels, by which one class could be taken.")
+    if not 0 <= which < source.classes:  # -1 would be those without a label
+        raise UserError(f"{source.name} has classes 0 to {source.classes - 1}, and no class {which}.")
     rows = np.flatnonzero(np.asarray(source.whole()["y"]) == which)
     if not len(rows):
         raise UserError(f"{source.name} has a split without any record of class {which}.")

@@ -113,6 +113,16 @@ def test_classes_without_records_are_said(capsys):
     assert "no record" not in capsys.readouterr().err
 
 
+def test_records_without_a_label_are_no_class():
+    """An attribute 2 has as its opposite 1 - 2: not what has no label."""
+    y = np.array([0, 1, -1, 2], np.int32)
+    source = composed.of_arrays("some", {"x": data.Field((1,), "row"), "y": data.label(3)}, {"x": y[:, None], "y": y})
+    assert data.of_class(source, 2).n == 1
+    for which in (-1, 3):
+        with pytest.raises(UserError, match=f"some has classes 0 to 2, and no class {which}"):
+            data.of_class(source, which)
+
+
 def test_other_labels_are_needed_too():
     """Each record needs a nuisance where one is trained on."""
     raw = {"x": np.zeros((3, 2), np.float32), "y": np.zeros(3, np.int32), "s": np.array([1, -1, 0], np.int32)}
