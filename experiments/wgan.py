@@ -25,7 +25,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.nets import dcgan, mlp
-from gan_jax.run import Count, Setup, program
+from gan_jax.run import Count, Decay, Setup, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Config:
     z_dim: Count = 2  # the latent, standard normal
     width: Count = 128  # units of a hidden layer (toys); channels at full resolution (images)
     lr: float = 5e-4  # RMSProp's rate for both
-    decay: float = 0.99  # RMSProp's decay of the squared gradient
+    decay: Decay = 0.99  # RMSProp's decay of the squared gradient
 
 
 _images = Config("digits", steps=5000, batch_size=64, clip=0.01, z_dim=64, width=16, lr=2e-4)

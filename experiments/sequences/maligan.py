@@ -44,7 +44,7 @@ class Config:
     width: Count = 64  # units of the LSTMs
     g_lr: float = 2e-3  # Adam's rate for G
     d_lr: float = 1e-3  # Adam's rate for D
-    slower: float = 0.1  # share of g_lr in the game
+    slower: Share = 0.1  # share of g_lr in the game
 
 
 PRESETS = {

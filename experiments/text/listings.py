@@ -26,7 +26,7 @@ from gan_jax import UserError, data
 from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.metrics import texts
 from gan_jax.nets import listings
-from gan_jax.run import Count, Picture, Setup, program
+from gan_jax.run import Count, Picture, Setup, Share, program
 
 NAMES = "airbnb_antwerp,x=name,y=,level=word,length=8,numbers=review_scores_rating+number_of_reviews_ltm"
 
@@ -48,7 +48,7 @@ class Config:
     g_lr: float = 2e-3  # Adam's rate for G
     d_lr: float = 1e-3  # Adam's rate for D
     c_lr: float = 1e-3  # Adam's rate for C
-    slower: float = 0.1  # share of g_lr once D answers
+    slower: Share = 0.1  # share of g_lr once D answers
     decay: float = 0.1  # of C's weights
 
 
