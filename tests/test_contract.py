@@ -477,14 +477,15 @@ def test_what_it_measures(name, monkeypatch):
 
 @pytest.mark.parametrize("name", MEASURED)
 def test_it_measures_what_there_is(name, monkeypatch):
-    """Without the training split (streamed), without held-out records, without their labels: no error, fewer numbers."""
+    """Without the training split (streamed), held-out records or their labels, and with three of them: no error."""
     parts = tiny(name).game
     judges = {source: untrained(source) for source in parts.setup.classifiers}
     monkeypatch.setattr(classifier, "load", judges.__getitem__)
     records = lambda source: jax.tree.map(lambda a: a[:64], data.resident(source)) if source else {}
     train, test = (records(source) for source in (parts.setup.source, parts.setup.source.test))
     state, key = jax.eval_shape(parts.init, jax.random.key(0)), jax.random.key(0)
-    for splits in ((train, bare(test)), ({}, test), (train, {}), ({}, {})):
+    few = jax.tree.map(lambda a: a[:3], test)
+    for splits in ((train, bare(test)), (train, few), ({}, test), (train, {}), ({}, {})):
         jax.eval_shape(parts.measure, state, key, *splits)
 
 

@@ -128,7 +128,7 @@ def measure(cfg, state, key, train, test):
         one = lambda x: forward(D, state.d.params, state.d.stats, x[None], None, train=False)[0][0][0]
         return jax.lax.map(one, x, batch_size=500)
 
-    surest = jax.lax.top_k(jax.nn.softmax(logits(test["x"])).T, 10)[1]  # [K, 10]
+    surest = jax.lax.top_k(jax.nn.softmax(logits(test["x"])).T, min(10, len(test["x"])))[1]  # [K, 10]
     found = {"clusters": test["x"][surest]}  # a row of images for each
     if data.load(cfg.dataset).classes and "y" in test and "y" in train:
         classes = data.load(cfg.dataset).classes

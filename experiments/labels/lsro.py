@@ -160,8 +160,9 @@ def measure(cfg, state, key, train, test):
     seen = features(cfg, state, x)
     for name, of in {"": seen, "pixels/": x.reshape(len(x), -1)}.items():
         found |= {name + what: value for what, value in retrieval.among_others(of, who).items()}
-    order = jnp.concatenate([jnp.arange(8)[:, None], retrieval.nearest(seen, 8, 7)], 1)
-    heads = ("query", *(f"{i + 1}." for i in range(7)))
+    few = min(8, len(x))
+    order = jnp.concatenate([jnp.arange(few)[:, None], retrieval.nearest(seen, few, few - 1)], 1)
+    heads = ("query", *(f"{i + 1}." for i in range(few - 1)))
     return found | {"retrieved": Picture(x[order], columns=heads, about=who[order])}
 
 

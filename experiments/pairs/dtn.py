@@ -159,7 +159,7 @@ def measure(cfg, state, key, train, test):
     s, t = (data.resized(data.decode(test[name])["x"], data.load(cfg.dataset).shape) for name in ("source", "x"))
     new = transferred(cfg, state, s)
     rows = {"source": s, "transferred": new, "target": t, "the same?": transferred(cfg, state, t[:12])}
-    found = {"transferred": Picture(jnp.stack([x[:12] for x in rows.values()]), rows=tuple(rows))}
+    found = {"transferred": Picture(jnp.stack([x[: min(12, len(s), len(t))] for x in rows.values()]), rows=tuple(rows))}
     if judged(cfg) and "y" in test["source"]:
         judge = classifier.load(*judged(cfg))
         for name, images in {"transferred": new, "as_it_is": s}.items():

@@ -135,7 +135,8 @@ def measure(cfg, state, key, train, test):
     for name, x in made.items():
         of = known.of_samples(x, train["x"]) | {"distinct": texts.distinct(x)}
         found |= {f"{what}/{name}": value for what, value in of.items()}
-    return found | {"strings": Picture(jnp.stack([x[:16] for x in made.values()]), rows=tuple(made))}
+    shown = jnp.stack([x[: min(16, len(made["data"]))] for x in made.values()])
+    return found | {"strings": Picture(shown, rows=tuple(made))}
 
 
 def setup(cfg):

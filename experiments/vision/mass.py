@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gan_jax import data
+from gan_jax import UserError, data
 from gan_jax.game import Player, create, descend, forward, rng
 from gan_jax.metrics import segmenter
 from gan_jax.nets import mass as nets
@@ -124,7 +124,12 @@ def measure(cfg, state, key, train, test):
 
 
 def setup(cfg):
-    return Setup(maps(cfg), cfg.batch_size, cfg.steps, kinds=("image",))
+    source, least = maps(cfg), 2 ** len(cfg.channels) - 1
+    if min(source.shape[:2]) < least:
+        raise UserError(
+            f"{source.name} has pictures too small for these convolutions: {least} pixels a side are needed."
+        )
+    return Setup(source, cfg.batch_size, cfg.steps, kinds=("image",))
 
 
 main = program(Config, PRESETS, setup, init, step, sample, measure)
