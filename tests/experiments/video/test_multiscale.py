@@ -200,5 +200,5 @@ def test_scales():
 def test_clips_that_do_not_do(monkeypatch, shape):
     """Too few frames for one to be foretold, or sides that can't be halved: two lines, before a net is made."""
     monkeypatch.setattr(data, "load", lambda name: data.Source("short", {"x": data.Field(shape, "video")}))
-    with pytest.raises(UserError, match="short has clips of the shape .*more than 2 frames.*\n.*--size"):
+    with pytest.raises(UserError, match=r"short has clips of the shape .*more than 2 frames.*\n.*--size"):
         multiscale.setup(multiscale.PRESETS["tiny"])
