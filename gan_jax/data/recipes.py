@@ -285,7 +285,7 @@ def cut(source: Source, size: int, flip: bool = False) -> Source:
         found = _with_pixels(split)
         for name, field in found.items():
             (h, w), _ = sides = _sides_of(field), _sides_of(split.fields["x"])
-            if min(h, w) < size:
+            if not 0 < size <= min(h, w):
                 raise UserError(f"{source.name} is {h}x{w}, too small to cut {size} out.")
             if len(set(sides)) > 1:
                 raise UserError(f"{source.name} has pictures x and {name} of two sizes: cut first, then shrink.")
