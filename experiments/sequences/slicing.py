@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gan_jax import data
+from gan_jax import UserError, data
 from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.metrics import series
 from gan_jax.nets import forecast
@@ -166,6 +166,8 @@ def measure(cfg, state, key, train, test):
 
 
 def setup(cfg):
+    if cfg.history < 7:  # or else what stands beside forecasts would be another day than that a week ago
+        raise UserError(f"--history is {cfg.history}; it must be a week or more.")
     return Setup(source(cfg), cfg.batch_size, cfg.steps, kinds=("series",))
 
 
