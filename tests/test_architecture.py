@@ -104,6 +104,28 @@ def test_no_function_is_longer_than_45_lines():
     assert not sorted((one for file in files for one in lengths(file) if one[0] > 45), reverse=True)
 
 
+def untyped(body):
+    """Yield the public functions of a module's body, and of its public classes, that lack a type somewhere."""
+    for node in body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from (f"{node.name}.{name}" for name in untyped(node.body))
+        if not isinstance(node, ast.FunctionDef) or (node.name[0] == "_" and node.name not in ("__init__", "__call__")):
+            continue
+        said = node.args
+        given = [*said.posonlyargs, *said.args, *said.kwonlyargs, *filter(None, (said.vararg, said.kwarg))]
+        missing = [a for a in given if a.annotation is None and a.arg not in ("self", "cls")]
+        if missing or (node.returns is None and node.name != "__init__"):
+            yield node.name
+
+
+def test_public_functions_say_their_types():
+    """Those of `data` and `run`, which experiments and notebooks call."""
+    files = [file for part in ("data", "run") for file in sorted((ROOT / "gan_jax" / part).rglob("*.py"))]
+    assert not [f"{name_of(file)} {name}" for file in files for name in untyped(ast.parse(file.read_text()).body)]
+    text = "class A:\n def f(self, x): pass\n def _g(self, x): pass\ndef h(*x: int): pass\ndef i(x: int) -> int: pass"
+    assert list(untyped(ast.parse(text).body)) == ["A.f", "h"]
+
+
 # The list, and the start of one
 
 
