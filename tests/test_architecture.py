@@ -126,6 +126,26 @@ def test_public_functions_say_their_types():
     assert list(untyped(ast.parse(text).body)) == ["A.f", "h"]
 
 
+def ladders(tree):
+    """Yield the lines on which an `elif` or a `match` chooses one more kind of data."""
+    named = lambda node: getattr(node, "attr", getattr(node, "id", "")) == "kind"
+    reads = lambda node: any(isinstance(part, ast.Compare) and named(part.left) for part in ast.walk(node))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Match) and named(node.subject):
+            yield node.lineno
+        if isinstance(node, ast.If | ast.IfExp) and reads(node.test):
+            rest = node.orelse if isinstance(node.orelse, list) else [node.orelse]
+            yield from (one.lineno for one in rest if isinstance(one, ast.If | ast.IfExp) and reads(one.test))
+
+
+def test_kinds_of_data_are_no_ladders():
+    """Outside `data` what differs by kind is a table, as `plots.KINDS` is, or a choice of two."""
+    files = [*(ROOT / "gan_jax").rglob("*.py"), *EXPERIMENTS, *(ROOT / "benchmarks").rglob("*.py")]
+    trees = {name_of(f): ast.parse(f.read_text()) for f in files if ROOT / "gan_jax" / "data" not in f.parents}
+    assert not [f"{name}:{line}" for name, tree in trees.items() for line in ladders(tree)]
+    assert list(ladders(ast.parse("if s.kind == 'image':\n a\nelif s.kind == 'row':\n b"))) == [3]
+
+
 # The list, and the start of one
 
 
