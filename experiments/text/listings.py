@@ -35,7 +35,7 @@ NAMES = "airbnb_antwerp,x=name,y=,level=word,length=8,numbers=review_scores_rati
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = f"{NAMES},split=train[:60%],test=train[60%:]+test"  # text; `numbers`, or a label y: 1 is wanted
-    steps: Count = 800  # updates
+    steps: Count = 800  # updates, of both kinds
     mle: int = 600  # first updates, by likelihood alone
     batch_size: Count = 32  # rows a step
     rating: float = 4.75  # of 5, from which on a place is rated well
