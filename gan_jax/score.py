@@ -72,7 +72,7 @@ def main(argv=None):
     best = floors(scale, line)
     found, drawn = {}, {}
     for name, run in runs.items():
-        found[name], drawn[name] = measure(flags, scale, name, run, ema[name], line)
+        found[name], drawn[name] = scored(flags, scale, name, run, ema[name], line)
     line.end()
     for rows in found.values():
         check_rows(next(iter(found.values())), rows, flags.despite)
@@ -265,7 +265,7 @@ def as_measured(scale, name, metric, values, **of) -> Measured:
     )
 
 
-def measure(flags, scale, name, run, ema, line):
+def scored(flags, scale, name, run, ema, line):
     """Return (a list of numbers for each seed of a run, what is seen of the first seed's samples)."""
     saved, kind = rundir.read(run.folder), scale.source.kind
     parts, more = [], counter(line, f"{name}: drawing samples", scale.n)

@@ -148,6 +148,8 @@ def test_the_parts_stand_in_the_file_in_order(name):
     assert re.search(rf"python -m experiments[. ]{name}\b", module.__doc__)
     assert text.count("\n") <= 180
     assert dataclasses.fields(module.Config) and module.Config.__dataclass_params__.frozen
+    of = [field.name for field in dataclasses.fields(module.Config)]
+    assert not [name for name in of if not re.search(rf"^    {name}: .*# .{{8}}", text, re.M)]  # `--help` shows them
     for cfg in module.PRESETS.values():
         assert isinstance(cfg, module.Config)
         config.check_ranges(dataclasses.asdict(cfg), module.Config)  # as the command line does

@@ -46,7 +46,7 @@ class Config:
     const: float = 15.0  # alpha, the weight of |f(s) - f(G(s))|^2
     same: float = 15.0  # beta, the weight of |t - G(t)|^2
     smooth: float = 0.0  # gamma, the weight of the total variation
-    features: Count = 128  # of f
+    features: Count = 128  # numbers that f returns
     f_width: Count = 16  # channels of f at full resolution
     width: Count = 16  # channels of g and D at half resolution
     lr: float = 1e-3  # Adam's rate for all three

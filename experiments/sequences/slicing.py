@@ -48,7 +48,7 @@ class Config:
     held_out: Count = 56  # the last days of a place, which are forecast at the end
     draws: Count = 4  # of G for a row, whose mean should be near
     z_dim: Count = 16  # the latent, standard normal
-    width: Count = 48  # units
+    width: Count = 48  # units of the recurrent layers
     near: float = 1.0  # weight of the square error, beside fooling D
     shortage: float = 9.0  # what a unit that lacks costs, where one in vain costs 1
     g_lr: float = 1e-3  # Adam's rate for G

@@ -8,7 +8,8 @@ first. Words are a softmax of logits and Gumbel noise, as in Kusner and Hernande
 Differences from the paper:
 1. C finds what is wanted; there it is a list of words, and the distance of word vectors to them.
 2. Names, of up to 8 words, instead of descriptions, and nets of their size.
-3. Words are drawn hard, with the gradient of the soft ones; 1611.04051 has soft ones, colder and colder, and a latent.
+3. Words are drawn hard, with the gradient of the soft ones, and none is one that the vocabulary lacks; 1611.04051 has
+   soft ones, colder and colder, and a latent.
 4. Success is at least `reviews` in the last year, which is the least that was booked, and a rating from `rating` on.
 5. The likelihood stays in G's loss.
 
@@ -34,7 +35,7 @@ NAMES = "airbnb_antwerp,x=name,y=,level=word,length=8,numbers=review_scores_rati
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = f"{NAMES},split=train[:60%],test=train[60%:]+test"  # text; `numbers`, or a label y: 1 is wanted
-    steps: Count = 800  # updates
+    steps: Count = 800  # updates, of both kinds
     mle: int = 600  # first updates, by likelihood alone
     batch_size: Count = 32  # rows a step
     rating: float = 4.75  # of 5, from which on a place is rated well

@@ -38,7 +38,7 @@ from gan_jax.run import Count, Depth, Picture, Setup, program
 class Config:
     dataset: str = "dsb2018_nuclei,x=image,y=instances:label,size=40"  # pictures with a label y for each pixel
     jitter: float = 286 / 256  # how much pictures are enlarged, to be cut anywhere and mirrored; 0: as they are
-    steps: Count = 600  # updates
+    steps: Count = 600  # updates of the net
     batch_size: Count = 29  # pictures a step
     adversarial: float = 1.0  # weight of the examples one step uphill
     eps: float = 0.2  # length of that step, of pictures in [-1, 1]: 0.1 of such in [0, 1]

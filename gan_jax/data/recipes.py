@@ -16,7 +16,7 @@ the bits of a streamed one.
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -239,7 +239,7 @@ def foreground(source: Source) -> Source:
     return wrapped(source, "foreground", fields, change, "foreground", modes=None)
 
 
-def in_colours(y, classes: int):
+def in_colours(y: jax.Array, classes: int) -> jax.Array:
     """Return labels y [...], of so many classes, in colours [..., 3] in [-1, 1]."""
     return decoded(jnp.asarray(colours.of_labels(classes))[y])
 
@@ -478,7 +478,7 @@ def binarised(source: Source) -> Source:
     return wrapped(source, "binarised", lambda split: {}, change, "binarised", modes=None)
 
 
-def decoded(v):
+def decoded(v: jax.Array) -> jax.Array:
     """Return levels v, whole numbers from 0 to 255, as pictures in [-1, 1]."""
     return decode(v.astype(np.uint8))
 
@@ -501,7 +501,7 @@ def _map_of_labels(source):
     return y
 
 
-def wrapped(source: Source, name: str, fields: Callable, change: Callable, said="", **others) -> Source:
+def wrapped(source: Source, name: str, fields: Callable, change: Callable, said: str = "", **others: Any) -> Source:
     """Return the source whose batches are the old ones and what `change` makes of them; held-out ones likewise.
 
     fields: split -> the fields that are new. change: (batch, uniform, whether the split is held out) -> what is new;
@@ -525,7 +525,7 @@ def wrapped(source: Source, name: str, fields: Callable, change: Callable, said=
     return dataclasses.replace(of(source, False), test=source.test and of(source.test, True))
 
 
-def suit(source: Source, recipe: str, kinds=None, *new):
+def suit(source: Source, recipe: str, kinds: tuple[str, ...] | None = None, *new: str) -> None:
     """Raise UserError where a recipe doesn't suit a source, or would take the place of one of its fields."""
     if isinstance(source.fields["x"], dict):
         raise UserError(f"{source.name} is several sets side by side, which can't be {recipe}: do so before data.join.")

@@ -8,6 +8,7 @@ import datetime
 import functools
 from collections import Counter
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -58,7 +59,7 @@ def orders(source: Source, customer: int, product: int, held: float = 0.1) -> So
 class Known:
     """What is known of customers, products and days from the lines that are trained on."""
 
-    def __init__(self, fields, raw, customer, product):
+    def __init__(self, fields: dict[str, Field], raw: dict[str, np.ndarray], customer: int, product: int):
         titles, days = fields["product"].names, _days(fields["date"].names)
         self.customers, whose = _by_frequency(raw["customer"])
         found = Counter(raw["product"].tolist())
@@ -76,7 +77,7 @@ class Known:
         said = lambda name, which: tuple(fields[name].names[i] for i in which)
         self.values = said("customer", self.customers), said("product", self.products), (), (), names
 
-    def rows(self, raw):
+    def rows(self, raw: dict[str, np.ndarray]) -> np.ndarray:
         """Return lines as rows [n, d], float32."""
         place = np.zeros(self.customers.max() + 1, int)
         place[self.customers] = np.arange(len(self.customers))
@@ -87,7 +88,7 @@ class Known:
         parts = *parts, quantity[:, None], price[:, None], _dates(day, self.first, self.last)
         return np.concatenate(parts, 1).clip(-1, 1).astype(np.float32)
 
-    def undo(self, x):
+    def undo(self, x: jax.Array) -> jax.Array:
         """Return rows [..., d] as numbers [..., 5] by COLUMNS."""
         c, p = self.customer_vectors.shape[1], self.product_vectors.shape[1]
         x, at = jnp.asarray(x, jnp.float32), sections(c, p)

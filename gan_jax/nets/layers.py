@@ -21,6 +21,11 @@ def batch_norm(x, train, axis=-1):
     return nn.BatchNorm(use_running_average=not train, axis=axis, momentum=0.9, epsilon=1e-5, scale_init=scale_init)(x)
 
 
+def plain_batch_norm(x, train):
+    """Return what `batch_norm` does, with scales that begin at 1."""
+    return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5)(x)
+
+
 def instance_norm(x):
     """Return x [b, h, w, c] normalised over the pixels of each image and channel."""
     return nn.InstanceNorm(epsilon=1e-5, use_bias=False, use_scale=False)(x)
