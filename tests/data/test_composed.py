@@ -90,7 +90,7 @@ def test_only_labelled(digits):
 
 def test_a_rare_class_has_its_share():
     """One record of each class, of which one is rare: whatever the key, it is not a record of another one."""
-    y = np.where(np.arange(4000) % 40, np.arange(4000) % 9, 9).astype(np.int32)
+    y = np.where(np.arange(4000) % 66, np.arange(4000) % 9, 9).astype(np.int32)
     source = composed.of_arrays("rare", {"x": data.Field((1,), "row"), "y": data.label(10)}, {"x": y[:, None], "y": y})
     few = data.only_labelled(source, 10)
     classes = jax.jit(lambda key: jnp.bincount(jnp.asarray(y)[few.pick(key, 0, 10)], length=10))
