@@ -26,7 +26,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.nets import dcgan, mlp
-from gan_jax.run import Count, Setup, Share, program
+from gan_jax.run import Count, Decay, Setup, Share, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Config:
     width: Count = 128  # units of a hidden layer (toys); channels at full resolution (images)
     lr: float = 5e-4  # RMSProp's rate for both
     falls: Share = 0.5  # the part of the steps, at their end, in which the rate goes down to 0
-    decay: float = 0.99  # RMSProp's decay of the squared gradient
+    decay: Decay = 0.99  # RMSProp's decay of the squared gradient
 
 
 _images = Config("digits", steps=5000, batch_size=64, clip=0.01, z_dim=64, width=16, lr=2e-4, falls=0.0)

@@ -169,8 +169,8 @@ def measure(cfg, state, key, train, test):
 def setup(cfg):
     chemistry.rdkit()  # says what is missing
     source = source_of(cfg)
-    if not standard(cfg)[1] > 0:
-        raise UserError(f"all records of {source.name} have the same property: nothing can be asked for.")
+    if len(source.row["property"].names) != 1 or not standard(cfg)[1] > 0:  # NaN is not
+        raise UserError(f"{source.name} has no property, a number that differs from record to record, to be asked for.")
     return Setup(source, cfg.batch_size, cfg.steps, kinds=("tokens",))
 
 

@@ -46,7 +46,14 @@ def _of_molecule(name: str) -> Callable[[str], float]:
     from rdkit.Contrib.SA_Score import sascorer
 
     known = {"logp": Crippen.MolLogP, "qed": QED.qed, "sas": sascorer.calculateScore, "weight": Descriptors.MolWt}
-    return lambda smiles: float(known[name](rdkit().MolFromSmiles(smiles)))
+
+    def computed(smiles):
+        molecule = rdkit().MolFromSmiles(smiles)
+        if not molecule:
+            raise UserError(f"{name} is of molecules, and {smiles[:60]!r} is none; was it cut? Say a larger length.")
+        return float(known[name](molecule))
+
+    return computed
 
 
 COMPUTED = "logp", "qed", "sas", "weight"  # by RDKit

@@ -75,6 +75,8 @@ def test_properties_are_rdkit_s():
     assert chemistry.of("logp")("CC") == pytest.approx(2 * 0.1441 + 6 * 0.1230, abs=1e-4)  # C1, and H1 six times
     assert chemistry.of("weight")("CCO") == pytest.approx(46.07, abs=0.01)
     assert 0 < chemistry.of("qed")("CCO") < 1 <= chemistry.of("sas")("CCO") < 10
+    with pytest.raises(UserError, match=r"logp is of molecules, and 'C1CC' is none; was it cut\? Say a larger length"):
+        chemistry.of("logp")("C1CC")
 
 
 @pytest.fixture

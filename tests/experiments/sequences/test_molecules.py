@@ -225,5 +225,11 @@ def test_a_property_of_the_set_s_own(monkeypatch):
     monkeypatch.setitem(data.DATASETS, "weighed", lambda name: source)
     cfg = dataclasses.replace(CFG, dataset="weighed")
     assert molecules.source_of(cfg) is source
-    with pytest.raises(UserError, match="all records of chains have the same property"):
+    with pytest.raises(UserError, match="chains has no property, a number that differs from record to record"):
         molecules.setup(cfg)
+    two = dataclasses.replace(source.fields["property"], shape=(2,), names=("logp", "qed"))
+    unknown = data.described(data.load("chains"), "property", "weight", lambda text: float("nan"))
+    for odd in (dataclasses.replace(source, fields=source.fields | {"property": two}), unknown):
+        monkeypatch.setattr(molecules, "source_of", lambda cfg, odd=odd: odd)
+        with pytest.raises(UserError, match="chains has no property"):
+            molecules.setup(cfg)
