@@ -93,13 +93,16 @@ class D(nn.Module):
 
 
 class V(nn.Module):
-    """Characters [b, t, v] -> their property [b]: each sees four to each side, and all have a say."""
+    """Characters [b, t, v] -> their property [b], and a score [b]: whether they are a molecule.
+
+    Each sees six to each side, and all have a say.
+    """
 
     width: int = 64
 
     @nn.compact
     def __call__(self, x, train=True):
-        for _ in range(2):
+        for _ in range(3):
             x = nn.relu(Conv(self.width, 5)(x))
-        h = nn.relu(nn.Dense(self.width)(x.mean(1)))
-        return nn.Dense(1)(h)[:, 0]
+        h = nn.relu(nn.Dense(self.width)(x.sum(1)))
+        return tuple(nn.Dense(2)(h).T)
