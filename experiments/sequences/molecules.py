@@ -1,26 +1,20 @@
 """Molecules: an autoencoder writes SMILES from codes that look drawn, and is rewarded for the property that was asked.
 
-The adversarial autoencoder of SMILES as MOSES has it (Polykovskiy et al. 2018, arXiv 1811.12823; of molecules first in
-Kadurin et al. 2017, druGAN): E and G learn to write a text again, and D tells E's codes from those that are drawn. From
-step `alone` on G also writes from drawn codes, and moves by MolGAN's mix (De Cao and Kipf 2018, arXiv 1805.11973),
-share * L - (1 - share) |L / R| R, where L is the loss without reward, R the reward that a net V expects for what G
-wrote, and the ratio has no gradient. Of samples chemistry says to V, in every step, whether they are molecules.
+The adversarial autoencoder of MOSES (Polykovskiy et al. 2018, arXiv 1811.12823): E and G learn to write a text again,
+D tells E's codes from those that are drawn. From step `alone` on G also writes from these, and moves by MolGAN's mix
+(De Cao and Kipf 2018, arXiv 1805.11973), share * L - (1 - share) |L / R| R: L is the loss without reward, the ratio has
+no gradient, R is what a net V expects, which learns of samples whether chemistry calls them molecules.
 
 Differences from the papers:
-1. G is asked for a property y, and R is s(x) exp(-(p(x) - y)^2): V's guess that a text is a molecule, and the property
-   that it sees. MolGAN's V guesses a product of such numbers at once, as chemistry says it of data and samples; here p
-   learns from data alone, s from both. Without RDKit s learns which texts are balanced.
-2. D sees y beside the code, so that the code doesn't say it. E has no part in the reward, and descends L alone.
-3. MolGAN's L is that of a WGAN of graphs, here it is the error of texts, with D's answer. Its V learns from the start.
-4. D sees codes of both kinds in every step, and in MOSES' code E and G rest while D moves. Rates are halved after each
-   sixth of the updates as there, but not for an epoch's end. Gradients aren't cut.
-5. Characters are drawn with `noise` times Gumbel's, which is 1 in MOSES. G sees y at each of them.
-6. E and G have embeddings of their own, LSTMs one bias a gate; E's code is of its last outputs, there of its cells.
-7. Smaller nets; `paper` has MOSES', which has no V, on a part of ZINC.
+1. G is asked for a property y, and R = s(x) exp(-(p(x) - y)^2): V says by s whether x is a molecule, by p its property.
+   MolGAN has one number. p learns from data alone, s from samples, too; without RDKit, which of them are balanced.
+2. D sees y beside the code, so that the code doesn't say it. L is of texts and D's answer; MolGAN's is a WGAN's.
+3. D moves in every step; in MOSES it takes turns with E and G. There, too, rates are halved five times.
+4. Characters are drawn, with `noise` times Gumbel's; MOSES has 1. G sees y at each of them. Gradients aren't cut.
+5. E and G have embeddings of their own, LSTMs one bias a gate; E's code is of its last outputs, there of its cells.
+6. Smaller nets; `paper` has MOSES', which has no V, on a part of ZINC.
 
-    python -m experiments molecules                           QM9, asked for shares of atoms that are not carbon
-    python -m experiments molecules --steered logp            any property that RDKit computes
-    python -m experiments molecules --preset zinc             drug-like ones, asked for the logP of the set's records
+    python -m experiments molecules     QM9; --steered logp: a property of RDKit's; --preset zinc: drug-like ones
 """
 
 import dataclasses
@@ -28,7 +22,6 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from gan_jax import UserError, data
@@ -58,15 +51,14 @@ class Config:
     depth: Count = 1  # of these
     d_width: Count = 128  # units of D's first layer; the second has two fifths
     v_width: Count = 64  # channels of V
-    lr: float = 4e-3  # Adam's rate for all at first; halved after each sixth of the updates
+    lr: float = 4e-3  # Adam's rate for all, halved after each sixth of the updates
 
 
-_zinc, _paper = "zinc20k,property=logp", 185_700  # MOSES': 120 epochs of 1,584,663 molecules, every second update
 _nets = {"noise": 1.0, "z_dim": 128, "e_width": 512, "width": 512, "depth": 2, "d_width": 640, "lr": 1e-3}
 PRESETS = {
     "default": Config(),
-    "zinc": Config(_zinc, "logp", 4000, 3000, e_width=128, width=256),
-    "paper": Config(_zinc, "logp", _paper, _paper // 2, 512, **_nets),
+    "zinc": Config("zinc20k,property=logp", "logp", 4000, 3000, e_width=128, width=256),
+    "paper": Config("zinc20k,property=logp", "logp", 185_700, 92_850, 512, **_nets),  # as in 120 epochs of MOSES
     "tiny": Config("chains", "heteroatoms", 6, 1, 8, z_dim=4, dim=4, e_width=4, width=4, d_width=5, v_width=4),
 }
 
@@ -88,7 +80,7 @@ def source_of(cfg):
 
 def standard(cfg):
     """Return mean and deviation of the property over the training split."""
-    return [np.float32(of(source_of(cfg).whole()["property"])) for of in (np.mean, np.std)]
+    return source_of(cfg).whole()["property"].mean(), source_of(cfg).whole()["property"].std()
 
 
 def build(cfg):
@@ -113,61 +105,53 @@ def written(cfg, g_params, key, y):
     return forward(build(cfg)[1], g_params, {}, z, y, cfg.noise * gumbel, 1.0)[0][1]
 
 
-def rewarded(cfg, state, y, loss, g_grads):
-    """Return the mix's gradient for G, given that of the loss [], with the reward and the characters that G wrote."""
+def mixed(cfg, state, y, loss, g_grads):
+    """Return the mix's gradient for G, given that of the loss []; the reward; the samples, and which are molecules."""
 
     def reward(g_params):
         made = written(cfg, g_params, rng.at(state.key, state.step, "written"), y)
         found, score = forward(build(cfg)[3], state.v.params, {}, made)[0]  # [b] each
         return (jax.nn.sigmoid(score) * jnp.exp(-((found - y[:, 0]) ** 2))).mean(), made.argmax(-1).astype(jnp.int32)
 
-    (value, made), grads = jax.value_and_grad(reward, has_aux=True)(state.g.params)
-    ratio = jnp.abs(loss / value)
-    mix = lambda of_loss, of_reward: cfg.share * of_loss - (1 - cfg.share) * ratio * of_reward
-    return jax.tree.map(mix, g_grads, grads), value, made
+    (value, made), r_grads = jax.value_and_grad(reward, has_aux=True)(state.g.params)
+    mix = lambda l, r: cfg.share * l - (1 - cfg.share) * jnp.abs(loss / value) * r
+    return jax.tree.map(mix, g_grads, r_grads), value, made, chemistry.valid(made, source_of(cfg).row["x"].names)
 
 
 def step(cfg, state, batch):
     E, G, D, V, tx = build(cfg)
-    (mean, deviation), names = standard(cfg), source_of(cfg).row["x"].names
-    one_hot = lambda x: jax.nn.one_hot(x, len(names), dtype=jnp.float32)
-    x, y = one_hot(batch["x"]), (batch["property"] - mean) / deviation  # [b, t, v], [b, 1]
+    (mean, deviation), rows = standard(cfg), jnp.eye(source_of(cfg).row["x"].classes, dtype=jnp.float32)
+    x, y = rows[batch["x"]], (batch["property"] - mean) / deviation  # [b, t, v], [b, 1]
     loss, there, last = losses.non_saturating, batch["x"] != PAD, data.last(batch["x"])
 
-    def eg_loss(e_params, g_params):
-        code, _ = forward(E, e_params, {}, x, last)  # [b, z]
-        (logits, _), _ = forward(G, g_params, {}, code, y, x)  # [b, t, v]
+    def eg_loss(params):
+        code, _ = forward(E, params[0], {}, x, last)  # [b, z]
+        (logits, _), _ = forward(G, params[1], {}, code, y, x)  # [b, t, v]
         again = (optax.softmax_cross_entropy(logits, x) * there).sum() / there.sum()
         return again + cfg.adversarial * loss.g(None, forward(D, state.d.params, {}, code, y)[0]).mean(), (code, again)
 
-    of_both = jax.value_and_grad(eg_loss, argnums=(0, 1), has_aux=True)
-    (value, (code, again)), (e_grads, g_grads) = of_both(state.e.params, state.g.params)
-    alone = lambda: (g_grads, 0 * value, batch["x"])  # data stand in for samples
-    begun = state.step >= cfg.alone
-    g_grads, reward, made = jax.lax.cond(begun, lambda: rewarded(cfg, state, y, value, g_grads), alone)
-    valid = jax.lax.cond(begun, lambda: chemistry.valid(made, names), lambda: jnp.ones(len(x), jnp.float32))
+    (value, (code, again)), (e_grads, g_grads) = jax.value_and_grad(eg_loss, 0, True)((state.e.params, state.g.params))
+    alone = lambda: (g_grads, 0 * value, batch["x"], jnp.ones(len(x), jnp.float32))  # data stand in for samples
+    mix = lambda: mixed(cfg, state, y, value, g_grads)
+    g_grads, reward, made, valid = jax.lax.cond(state.step >= cfg.alone, mix, alone)
     z = rng.normal(rng.at(state.key, state.step, "z"), code.shape)
 
-    def d_loss(d_params):
-        real_score, fake_score = (forward(D, d_params, {}, of, y)[0] for of in (z, code))  # [b]
-        return loss.d(real_score, fake_score).mean(), [jax.nn.sigmoid(s).mean() for s in (real_score, fake_score)]
+    def dv_loss(params):
+        real_score, fake_score = (forward(D, params[0], {}, of, y)[0] for of in (z, code))  # [b] each
+        (found, real), (_, fake) = (forward(V, params[1], {}, of)[0] for of in (x, rows[made]))  # [b] each
+        wrong = optax.sigmoid_binary_cross_entropy(real, 1.0) + optax.sigmoid_binary_cross_entropy(fake, valid)
+        v_loss = ((found - y[:, 0]) ** 2 + wrong).mean()
+        p = {"p/real": jax.nn.sigmoid(real_score).mean(), "p/fake": jax.nn.sigmoid(fake_score).mean()}
+        return loss.d(real_score, fake_score).mean() + v_loss, {"loss/v": v_loss} | p
 
-    def v_loss(v_params):
-        (found, real), (_, fake) = (forward(V, v_params, {}, of)[0] for of in (x, one_hot(made)))  # [b] each
-        wrong = jax.nn.softplus(-real) + jax.nn.softplus(fake) - valid * fake  # is it a molecule?
-        return ((found - y[:, 0]) ** 2).mean() + wrong.mean()
-
-    d_grads, p = jax.grad(d_loss, has_aux=True)(state.d.params)
-    v_value, v_grads = jax.value_and_grad(v_loss)(state.v.params)
-    moved = zip(state[2:], (e_grads, g_grads, d_grads, v_grads), strict=True)
-    metrics = {"loss/again": again, "reward": reward, "valid": valid.mean(), "loss/v": v_value}
-    metrics |= {"p/real": p[0], "p/fake": p[1]}
+    dv_grads, metrics = jax.grad(dv_loss, has_aux=True)((state.d.params, state.v.params))
+    metrics |= {"loss/again": again, "reward": reward, "valid": valid.mean()}
+    moved = zip(state[2:], (e_grads, g_grads, *dv_grads), strict=True)
     return State(state.step + 1, state.key, *(descend(player, grad, tx) for player, grad in moved)), metrics
 
 
 def sample(cfg, state, key, n):
-    y = rng.normal(rng.at(key, 0, "asked"), (n, 1))  # with the mean and the deviation of the data
-    return written(cfg, state.g.params, key, y).argmax(-1).astype(jnp.int32)
+    return written(cfg, state.g.params, key, rng.normal(rng.at(key, 0, "asked"), (n, 1))).argmax(-1).astype(jnp.int32)
 
 
 def measure(cfg, state, key, train, test):
@@ -185,11 +169,9 @@ def measure(cfg, state, key, train, test):
 
 
 def setup(cfg):
-    chemistry.rdkit()  # says what is missing
-    source = source_of(cfg)
     if not standard(cfg)[1] > 0:
-        raise UserError(f"all records of {source.name} have the same property: nothing can be asked for.")
-    return Setup(source, cfg.batch_size, cfg.steps, kinds=("tokens",))
+        raise UserError(f"all records of {source_of(cfg).name} have the same property: nothing can be asked for.")
+    return Setup(source_of(cfg), cfg.batch_size, cfg.steps, kinds=("tokens",))
 
 
 main = program(Config, PRESETS, setup, init, step, sample, measure)

@@ -189,12 +189,12 @@ def test_the_nets_of_moses(monkeypatch):
     )
     cfg = dataclasses.replace(molecules.PRESETS["paper"], dataset="thirty")
     monkeypatch.setitem(data.DATASETS, "thirty", lambda name: source)
-    assert (cfg.lr, cfg.batch_size, cfg.noise, cfg.z_dim) == (1e-3, 128, 0, 640)
+    assert (cfg.lr, cfg.batch_size, cfg.noise, cfg.z_dim) == (1e-3, 512, 1, 128)
     state = jax.eval_shape(functools.partial(molecules.init, cfg), jax.random.key(0))
     cell = lambda seen, width: 4 * width * (seen + width + 1)
-    assert count(state.e.params) == 30 * 32 + 2 * cell(32, 380) + (2 * 380 + 1) * 640
-    assert count(state.g.params) == 30 * 32 + (641 + 1) * 640 + cell(33, 640) + cell(640, 640) + (640 + 1) * 30
-    assert count(state.d.params) == (641 + 1) * 640 + (640 + 1) * 256 + 256 + 1
+    assert count(state.e.params) == 30 * 32 + 2 * cell(32, 512) + (2 * 512 + 1) * 128
+    assert count(state.g.params) == 30 * 32 + (129 + 1) * 512 + cell(33, 512) + cell(512, 512) + (512 + 1) * 30
+    assert count(state.d.params) == (129 + 1) * 640 + (640 + 1) * 256 + 256 + 1
 
 
 @pytest.fixture(scope="module")
