@@ -99,8 +99,7 @@ def init(cfg, key):
 
 def written(cfg, g_params, key, y):
     """Return what G writes where it is asked for y [b, 1], in deviations from the mean: [b, t, v], each row one 1."""
-    field = source_of(cfg).row["x"]
-    z = rng.normal(rng.at(key, 0, "z"), (len(y), cfg.z_dim))
+    field, z = source_of(cfg).row["x"], rng.normal(rng.at(key, 0, "z"), (len(y), cfg.z_dim))
     gumbel = rng.gumbel(rng.at(key, 0, "gumbel"), (len(y), *field.shape, field.classes))
     return forward(build(cfg)[1], g_params, {}, z, y, cfg.noise * gumbel, 1.0)[0][1]
 
@@ -146,11 +145,8 @@ def step(cfg, state, batch):
 
     dv_grads, metrics = jax.grad(dv_loss, has_aux=True)((state.d.params, state.v.params))
     moved = map(descend, state[2:], (e_grads, g_grads, *dv_grads), [tx] * 4)
-    return State(state.step + 1, state.key, *moved), metrics | {
-        "loss/again": again,
-        "reward": reward,
-        "valid": valid.mean(),
-    }
+    metrics |= {"loss/again": again, "reward": reward, "valid": valid.mean()}
+    return State(state.step + 1, state.key, *moved), metrics
 
 
 def sample(cfg, state, key, n):
