@@ -56,3 +56,48 @@ def test_what_is_left_out_leaves_nothing_out():
     """Of three in a row the second is too near to the first; the third, near to the second alone, stays."""
     box = jnp.array([[0.0, 0, 1, 10], [0, 4, 1, 14], [0, 8, 1, 18]])
     assert boxes.suppressed(box, jnp.array([3.0, 2, 1])).tolist() == [False, True, False]
+
+
+def test_proposals_are_named_by_what_they_overlap():
+    """The thing itself, half of it, less than half, and a row that is no thing."""
+    box, y = jnp.array([[[0.0, 0, 4, 4], [8, 8, 12, 12], [20, 20, 24, 24]]]), jnp.array([[2, 0, -1]])
+    proposal = jnp.array([[[0.0, 0, 4, 4], [8, 8, 12, 10], [8, 8, 12, 9.9], [20, 20, 24, 24]]])
+    label, target = boxes.named(proposal, box, y)
+    assert label.tolist() == [[3, 1, 0, 0]] and not target[0, 0].any()
+    np.testing.assert_allclose(target[0, 1], boxes.offsets(proposal[0, 1], box[0, 1]), rtol=1e-5)
+
+
+def test_losses_are_fast_r_cnn_s():
+    """Minus the log of the right class's probability; of things the smooth L1 of the right class's offsets alone."""
+    draw = np.random.default_rng(0)
+    logits, offset, target = (draw.normal(0, 2, shape) for shape in ((5, 4), (5, 3, 4), (5, 4)))
+    label = np.array([0, 1, 3, 2, 0])
+    classes, error = boxes.losses(logits, offset, label, target)
+    for i, k in enumerate(label):
+        assert np.isclose(classes[i], np.log(np.exp(logits[i]).sum()) - logits[i, k], rtol=1e-5)
+        away = np.abs(offset[i, k - 1] - target[i])
+        smooth = np.where(away < 1, away**2 / 2, away - 0.5).sum() if k else 0
+        assert np.isclose(error[i], smooth, rtol=1e-5)
+
+
+def test_detections_are_moved_scored_and_suppressed():
+    """Each class by offsets and scores of its own; boxes end at the picture's sides."""
+    proposal = jnp.array([[0.1, 0.1, 0.3, 0.3], [0.1, 0.1, 0.3, 0.28], [0.8, 0.8, 1, 1]])
+    logits = jnp.log(jnp.array([[2.0, 1, 1], [1, 2, 1], [1, 1, 6]]))
+    offset = jnp.zeros((3, 2, 4)).at[2, 1, 0].set(5).at[1, 1, 1].set(10)  # half a side down, and a side to the right
+    box, score = boxes.detected(proposal, logits, offset)
+    np.testing.assert_allclose(score, [[-jnp.inf, 1 / 4], [1 / 2, 1 / 4], [1 / 8, 3 / 4]], rtol=1e-5)
+    np.testing.assert_allclose(box[2], [[0.8, 0.8, 1, 1], [0.9, 0.8, 1, 1]], rtol=1e-5)
+    np.testing.assert_allclose(box[1, 1], [0.1, 0.28, 0.3, 0.46], rtol=1e-5)
+
+
+def test_outlines():
+    """One pixel wide, within the box; red for class 0, blue for class 2; a row of class -1 leaves no trace."""
+    x, box = np.zeros((1, 6, 8, 3), np.float32), np.array([[[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1], [0, 0, 1, 1]]])
+    out = np.asarray(boxes.outlined(x, box, np.array([[0, 2, -1]])))[0]
+    ring = np.ones((3, 4), bool)
+    ring[1, 1:3] = False
+    np.testing.assert_array_equal((out == [1, -1, -1]).all(2)[:3, :4], ring)
+    np.testing.assert_array_equal((out == [-1, -1, 1]).all(2)[3:, 4:], ring)
+    assert not out[:3, 4:].any() and not out[3:, :4].any()
+    assert boxes.outlined(x[..., :1], box, np.array([[0, 2, -1]])).max() == 1
