@@ -8,8 +8,8 @@ import numpy as np
 def pooled(features: jax.Array, box: jax.Array, size: int, samples: int = 2) -> jax.Array:
     """Return the features of boxes [b, n, size, size, c], out of those of pictures [b, h, w, c].
 
-    box [b, n, 4]: (top, left, bottom, right) in parts of the sides. A cell is the mean of samples x samples places, each
-    interpolated between the middles of the four pixels around it; beyond the outermost middles nothing changes.
+    box [b, n, 4]: (top, left, bottom, right) in parts of the sides. A cell is the mean of samples x samples places,
+    each interpolated between the middles of the four pixels around it; beyond the outermost middles nothing changes.
     """
     h, w = features.shape[1:3]
     rows = _weights(box[..., 0], box[..., 2], h, size, samples)
