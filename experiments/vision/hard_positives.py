@@ -141,7 +141,7 @@ def step(cfg, state, batch):
     (to_d, to_f), (logits, metrics) = jax.grad(d_loss, (0, 1), has_aux=True)(state.d.params, f)
     learn = lambda c, d: (descend(c, *back(to_f), tx), descend(d, to_d, tx))
     c, d = jax.lax.cond(alone | joint, learn, lambda *same: same, state.c, state.d)
-    idle = lambda *same: (*same, (jnp.float32(0),) * 3)
+    idle = lambda *same: (*same, (jnp.zeros((), f.dtype),) * 3)
     asdn, astn, values = jax.lax.cond(alone, idle, oppose, state.asdn, state.astn)
     metrics |= dict(zip(("loss/asdn", "loss/astn", "fell"), values, strict=True))
     return State(state.step + 1, state.key, c, d, asdn, astn), metrics
