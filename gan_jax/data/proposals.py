@@ -9,7 +9,7 @@ from gan_jax.data import recipes
 from gan_jax.data.source import Field, Source
 from gan_jax.errors import UserError
 
-MOVE, STRETCH = 0.3, 1.5  # of boxes around things: by parts of their sides, by factors up to this
+MOVE, STRETCH = 0.4, 1.6  # of boxes around things: by parts of their sides, by factors up to this
 LEAST = 0.05  # of a picture's sides: those of a box that is anywhere
 STEPS = 2**10  # of a picture's side: corners are whole numbers of them, the same in every program
 
@@ -31,7 +31,7 @@ def proposed(source: Source, n: int, held_out: int) -> Source:
         box, there = batch["box"], batch["y"] >= 0
         u, i = uniform(held_out if is_held_out else n, 4), jnp.arange(held_out if is_held_out else n)
         things, some = jnp.argsort(~there, stable=True), there.sum(1, keepdims=True)  # the things come first
-        which = jnp.take_along_axis(things, i[None] % jnp.maximum(some, 1), 1)
+        which = jnp.take_along_axis(things, i[None] // 2 % jnp.maximum(some, 1), 1)
         of = jnp.take_along_axis(box, which[..., None], 1)
         size = of[..., 2:] - of[..., :2]
         near = (of[..., :2] + of[..., 2:]) / 2 + size * MOVE * (2 * u[..., :2] - 1)

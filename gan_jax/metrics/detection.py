@@ -48,7 +48,7 @@ def scores(box, score, truth, y, least=0.5, counts=None):
         counted = jnp.take_along_axis(counts, jnp.maximum(about, 0), 1) | (about < 0)
         good, things = good & counted, (counts & (y == k)).sum()
         score = jnp.where(counted, score, -jnp.inf)
-        return average_precision(score.ravel(), good.ravel(), things), good.sum() / things, things > 0
+        return average_precision(score.ravel(), good.ravel(), things), good.sum(dtype=jnp.float32) / things, things > 0
 
     classes = score.shape[2]
     ap, recall, some = zip(*(of_class(k, box[:, :, k], score[:, :, k]) for k in range(classes)), strict=True)

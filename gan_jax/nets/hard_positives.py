@@ -95,9 +95,27 @@ def windows(side, size):
     return (along[:, None, :, None] & along[None, :, None, :]).reshape(-1, side, side).astype(jnp.float32)
 
 
+def worst(probability, f, size):
+    """Return of each of the features f [r, s, s, c] the window, 1 inside, without which it is least probable [r, s, s].
+
+    probability: features [r, s, s, c] -> [r]. size: cells a side of a window.
+    """
+    every = windows(f.shape[1], size)
+    return every[jax.lax.map(lambda window: probability(hidden(f, window[None])), every).argmin(0)]
+
+
+def hidden(f, cells):
+    """Return features f [r, s, s, c] with 0 in these cells [r or 1, s, s], all channels."""
+    return f * (1 - cells[..., None])
+
+
 def dropped(scores, among, drop, key):
-    """Return which cells are dropped, 1, by their scores [r, s, s]: so many, drawn out of those with the highest."""
+    """Return which cells are dropped, 1, by their scores [r, s, s]: a share `drop` of all, drawn out of the highest.
+
+    among: the share that these are of all cells.
+    """
     r, s, _ = scores.shape
+    among, drop = (max(1, round(share * s * s)) for share in (among, drop))
     highest = jax.lax.top_k(scores.reshape(r, -1), among)[1]
     drawn = jax.lax.top_k(rng.uniform(key, highest.shape), drop)[1]
     cell = jnp.take_along_axis(highest, drawn, 1)[..., None]  # [r, drop, 1]

@@ -20,7 +20,8 @@ def pooled(features: jax.Array, box: jax.Array, size: int, samples: int = 2) -> 
 
 def _weights(start, stop, pixels, size, samples):
     """Return what each pixel counts for in each cell of a stretch from `start` to `stop` [...]: [..., size, pixels]."""
-    at = (np.arange(size * samples, dtype=np.float32) + 0.5) / (size * samples)
+    along = lambda n: np.arange(n, dtype=np.float32).reshape(*[1] * start.ndim, n)
+    at = (along(size * samples) + 0.5) / (size * samples)
     place = (start[..., None] + (stop - start)[..., None] * at) * pixels - 0.5
-    away = jnp.clip(place, 0, pixels - 1)[..., None] - np.arange(pixels, dtype=np.float32)
+    away = jnp.clip(place, 0, pixels - 1)[..., None] - along(pixels)[..., None, :]
     return jnp.maximum(1 - jnp.abs(away), 0).reshape(*start.shape, size, samples, pixels).mean(-2)
