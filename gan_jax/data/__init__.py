@@ -13,6 +13,7 @@ from gan_jax.data.batches import resized as resized
 from gan_jax.data.batches import some as some
 from gan_jax.data.batches import stream as stream
 from gan_jax.data.batches import take as take
+from gan_jax.data.boxes import anchors as anchors
 from gan_jax.data.boxes import boxed as boxed
 from gan_jax.data.boxes import windows as windows
 from gan_jax.data.colours import from_lab as from_lab

@@ -140,3 +140,17 @@ def _picture(generator, side, most):
         x[top : top + size, left : left + size][drawn] = generator.integers(160, 256)
         box[k] = np.float32([top, left, top + size, left + size]) / side
     return x, box, y
+
+
+def anchors(h: int, w: int, sides: tuple[int, ...]) -> np.ndarray:
+    """Return squares [n, 4] all over a picture of h x w pixels, in parts of its sides: of each side every half of it.
+
+    They begin at the upper left corner, and those that reach beyond the other edges are cut there.
+    """
+    rows = [
+        (y, x, min(y + side, h), min(x + side, w))
+        for side in sides
+        for y in range(0, max(h - side // 2, 1), max(side // 2, 1))
+        for x in range(0, max(w - side // 2, 1), max(side // 2, 1))
+    ]
+    return np.float32(rows) / np.float32([h, w, h, w])
