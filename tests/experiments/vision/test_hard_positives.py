@@ -148,7 +148,7 @@ def paper(cfg, state, batches, deviation=""):
     for t, batch in enumerate(batches):
         labels, targets = named(batch)
         things = np.flatnonzero(labels)
-        f = features(c.params, batch["x"], batch["proposals"])
+        f = features(c.params, batch["source"], batch["proposals"])
         cells, angles, rows = np.zeros((2 * N, 4, 4)), jnp.zeros((2 * N, 4)), things
         if t == 2:
             rows = things[things >= N]
@@ -162,7 +162,7 @@ def paper(cfg, state, batches, deviation=""):
         made = lambda f, angles: turned(f * (1 - cells[..., None]), angles)
         if t != 1 or deviation == "restless":
             loss = lambda c, d: detector_loss(
-                d, made(features(c, batch["x"], batch["proposals"]), angles), labels, targets
+                d, made(features(c, batch["source"], batch["proposals"]), angles), labels, targets
             )
             to_c, to_d = jax.jit(jax.grad(loss, (0, 1)))(c.params, d.params)
             learned = oracle.adam(c, to_c, cfg.lr), oracle.adam(d, to_d, cfg.lr)
@@ -199,7 +199,7 @@ def drawn():
         y[:, 2] = -1
         proposals = box[:, [0, 1, 0, 1, 0, 1]] + draw.normal(0, 0.03, (2, N, 4))
         proposals[:, 0] = [0.1, 0.2, 0.9, 0.4]
-        batches.append({"x": draw.uniform(-1, 1, (2, SIDE, SIDE, 1)), "box": box, "y": y, "proposals": proposals})
+        batches.append({"source": draw.uniform(-1, 1, (2, SIDE, SIDE, 1)), "box": box, "y": y, "proposals": proposals})
     return batches
 
 
