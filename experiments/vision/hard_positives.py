@@ -5,22 +5,19 @@ ASDN says which cells of a box's features are to be dropped, ASTN by which angle
 turned. At first the detector learns alone. Then the adversaries learn, while the detector stays as it is: ASDN to say
 the window without which the right class is least probable. Then all learn together: ASDN to say the cells that were
 dropped, where they were worth `fell` of that probability. ASTN always climbs the detector's loss, through its angles.
-
-`measure`: mean average precision, and recall, at an intersection over union of 1/2. `--no-asdn`, `--no-astn`: without
-one of the adversaries; without both, the detector makes as many updates.
+`measure` has mean average precision and recall at an intersection over union of 1/2.
 
 Differences from the paper and the authors' code, which has ASDN alone:
-1. Cells in blood (BCCD) at half the size, in place of PASCAL VOC; few channels; nothing is known of ImageNet.
-2. Boxes are proposed around the things, moved and stretched, and anywhere, not by selective search; all are trained on.
-   Their features are sampled bilinearly; in `default` they have 6x6 cells, of which the windows of 2x2 are a third.
-3. The convolutions are normalised over each picture, and there is no dropout.
-4. Of every two pictures one stays as it is, as in the code. The angles are said of features with nothing dropped.
-   What took from the probability is the turn, too.
+1. Cells in blood (BCCD), few channels, convolutions normalised over each picture, no ImageNet, no dropout.
+2. Boxes are proposed around things and anywhere, and all are trained on; held-out pictures have squares all over them.
+3. Features are sampled bilinearly; by default a box has 6x6 cells, of which the windows of 2x2 are a third a side.
+4. Of every two pictures one stays as it is, as in the code. Angles are said of features with nothing dropped; what
+   takes from the probability is the turn, too.
 5. Adam with one rate for all, in place of SGD with momentum and a weight of 0.0025 for ASDN's loss.
 6. Pre-training keeps the gradients of all cells; the code has those of the window and of 40 % of the others.
 
     python -m experiments hard_positives                        cells in blood
-    python -m experiments hard_positives --no-asdn --no-astn    the detector without adversaries
+    python -m experiments hard_positives --no-asdn --no-astn    the detector alone, as many updates
 """
 
 import dataclasses
@@ -61,10 +58,10 @@ class Config:
     lr: float = 1e-3  # Adam's rate for all
 
 
-_vgg = {"pool": 7, "width": 128, "wide": 4096, "masks": 256}
+_vgg = {"shrink": 1, "pool": 7, "width": 128, "wide": 4096, "masks": 256}
 PRESETS = {
     "default": Config(),
-    "paper": Config(shrink=1, alone=10_000, pretrain=25_000, steps=75_000, **_vgg),
+    "paper": Config(alone=10_000, pretrain=25_000, steps=75_000, **_vgg),
     "tiny": Config("strewn_shapes", 1, 4, (8,), 1, 1, 6, 4, pool=3, window=1, width=1, wide=4, masks=2),
 }
 
@@ -79,10 +76,7 @@ class State(NamedTuple):
 
 
 def things(cfg):
-    """Return the source of pictures `source`, the boxes of things `box`, their classes y, -1: none, and `proposals`.
-
-    x is the picture with its things outlined.
-    """
+    """Return the source of pictures `source`, x with its things outlined, their `box` and class y, and `proposals`."""
     source = data.boxed(cfg.dataset)
     sides = source.shape[0] // cfg.shrink, source.shape[1] // cfg.shrink
     return data.outlined(data.proposed(data.windows(source, sides, (cfg.shrink,)), cfg.proposals))
@@ -118,6 +112,7 @@ def step(cfg, state, batch):
     mask = jnp.where((hard & cfg.asdn).reshape(-1, 1, 1), cells, 0)
     angle = lambda astn, rows: jnp.where((rows & cfg.astn)[:, None], forward(ASTN, astn, {}, f)[0], 0)
     heads = lambda d, f, angle: forward(D, d, {}, nets.turned(nets.hidden(f, mask), angle))[0]
+    of_cells, of_class = optax.sigmoid_binary_cross_entropy, optax.softmax_cross_entropy_with_integer_labels
     mean = lambda each, rows: jnp.where(rows, each, 0).sum(dtype=f.dtype) / jnp.maximum(rows.sum(), 1)
     right = lambda logits: jnp.take_along_axis(jax.nn.softmax(logits), label[:, None], 1)[:, 0]
 
@@ -126,51 +121,35 @@ def step(cfg, state, batch):
         classes, error = (each.mean() for each in boxes.losses(logits, offset, label, target))
         return classes + error, (logits, {"loss/class": classes, "loss/box": error})
 
-    def asdn_loss(asdn, cells, rows):
-        return mean(optax.sigmoid_binary_cross_entropy(scores(asdn), cells).mean((1, 2)), rows)
-
-    def astn_loss(astn, rows):
-        logits, _ = heads(state.d.params, f, angle(astn, rows))
-        return -mean(optax.softmax_cross_entropy_with_integer_labels(logits, label), rows)
-
     def oppose(asdn, astn):
-        plain = lambda f: right(forward(D, state.d.params, {}, f)[0][0])
+        plain, rows = lambda f: right(forward(D, state.d.params, {}, f)[0][0]), jnp.where(joint, hard, thing)
         fell = plain(f) - right(logits) > cfg.fell
         cells = jax.lax.cond(joint, lambda: mask, lambda: nets.worst(plain, f, cfg.window))
-        of_asdn = jnp.where(joint, hard & fell, thing) & cfg.asdn
-        drops, to_asdn = jax.value_and_grad(asdn_loss)(asdn.params, cells, of_asdn)
-        turns, to_astn = jax.value_and_grad(astn_loss)(astn.params, jnp.where(joint, hard, thing) & cfg.astn)
+        learned = rows & (fell | ~joint) & cfg.asdn
+        asdn_loss = lambda p: mean(of_cells(scores(p), cells).mean((1, 2)), learned)
+        astn_loss = lambda p: -mean(of_class(heads(state.d.params, f, angle(p, rows))[0], label), rows & cfg.astn)
+        drops, to_asdn = jax.value_and_grad(asdn_loss)(asdn.params)
+        turns, to_astn = jax.value_and_grad(astn_loss)(astn.params)
         return descend(asdn, to_asdn, tx), descend(astn, to_astn, tx), (drops, turns, mean(fell, hard))
 
     (to_d, to_f), (logits, metrics) = jax.grad(d_loss, (0, 1), has_aux=True)(state.d.params, f)
     learn = lambda c, d: (descend(c, *back(to_f), tx), descend(d, to_d, tx))
     c, d = jax.lax.cond(alone | joint, learn, lambda *same: same, state.c, state.d)
-    idle = lambda *same: (*same, (jnp.zeros((), f.dtype),) * 3)
-    asdn, astn, values = jax.lax.cond(alone, idle, oppose, state.asdn, state.astn)
+    asdn, astn, values = jax.lax.cond(alone, lambda *same: (*same, (0 * mask.sum(),) * 3), oppose, *state[-2:])
     metrics |= dict(zip(("loss/asdn", "loss/astn", "fell"), values, strict=True))
     return State(state.step + 1, state.key, c, d, asdn, astn), metrics
 
 
 def detections(cfg, state, x):
     """Return boxes [p, n, classes, 4] in pictures x [p, h, w, c], and their scores, -inf where suppressed."""
-    proposals = jnp.asarray(data.anchors(*x.shape[1:3], cfg.anchors))
-
-    def one(x):
-        f = features(cfg, state.c.params, x[None], proposals[None])
-        return boxes.detected(proposals, *forward(build(cfg)[1], state.d.params, {}, f)[0])
-
-    return jax.lax.map(one, x)
-
-
-def shown(x, box, score):
-    """Return pictures x with the outlines of what has a score of at least 1/2."""
-    y = jnp.where(score >= 0.5, jnp.arange(score.shape[2]).reshape(1, 1, -1), -1)
-    return boxes.outlined(x, box.reshape(len(x), -1, 4), y.reshape(len(x), -1))
+    D, proposals = build(cfg)[1], jnp.asarray(data.anchors(*x.shape[1:3], cfg.anchors))
+    heads = lambda x: forward(D, state.d.params, {}, features(cfg, state.c.params, x[None], proposals[None]))[0]
+    return jax.lax.map(lambda x: boxes.detected(proposals, *heads(x)), x)
 
 
 def sample(cfg, state, key, n):
     x = data.examples(things(cfg), key, n)["source"]
-    return shown(x, *detections(cfg, state, x))
+    return boxes.shown(x, *detections(cfg, state, x))
 
 
 def measure(cfg, state, key, train, test):
@@ -179,16 +158,15 @@ def measure(cfg, state, key, train, test):
         return {}
     some = jax.tree.map(lambda a: a[:256], test)
     rows = things(cfg).test.make(some, key, 0, len(some["x"]))
-    x, box, y = (rows[name] for name in ("source", "box", "y"))
-    said = detections(cfg, state, x)
-    first = x[:8], box[:8, :1]  # of each picture a thing
+    found = detections(cfg, state, rows["source"])
+    first = rows["source"][:8], rows["box"][:8, :1]  # of each picture a thing
     scores = forward(build(cfg)[2], state.asdn.params, {}, features(cfg, state.c.params, *first))[0]
-    cells, cut = nets.dropped(scores, cfg.drop, cfg.drop, key), roi.pooled(*first, 8 * cfg.pool)[:, 0]
-    hidden = jnp.where(cells.repeat(8, 1).repeat(8, 2)[..., None] > 0, -1, cut)
-    pictures = jnp.stack([rows["x"][:8], shown(x[:8], *(a[:8] for a in said))])
-    return detection.scores(*said, box, y) | {
+    cells = nets.dropped(scores, cfg.drop, cfg.drop, key).repeat(8, 1).repeat(8, 2)[..., None]
+    thing = roi.pooled(*first, 8 * cfg.pool)[:, 0]
+    pictures = jnp.stack([rows["x"][:8], boxes.shown(first[0], *(a[:8] for a in found))])
+    return detection.scores(*found, rows["box"], rows["y"]) | {
         "test": Picture(pictures, rows=("truth", "found")),
-        "dropped": Picture(jnp.stack([cut, hidden]), rows=("thing", "dropped")),
+        "dropped": Picture(jnp.stack([thing, jnp.where(cells > 0, -1, thing)]), rows=("thing", "dropped")),
     }
 
 

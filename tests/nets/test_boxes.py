@@ -101,3 +101,12 @@ def test_outlines():
     np.testing.assert_array_equal((out == [-1, -1, 1]).all(2)[3:, 4:], ring)
     assert not out[:3, 4:].any() and not out[3:, :4].any()
     assert boxes.outlined(x[..., :1], box, np.array([[0, 2, -1]])).max() == 1
+
+
+def test_detections_are_shown_from_a_score_on():
+    """Of two boxes and two classes, those that score 1/2, in the colour of their class."""
+    x, box = np.zeros((1, 4, 8, 3), np.float32), np.zeros((1, 2, 2, 4), np.float32)
+    box[0, 0], box[0, 1] = [0, 0, 1, 0.5], [0, 0.5, 1, 1]
+    score = np.array([[[0.4, 0.5], [-np.inf, 0.1]]])
+    expected = boxes.outlined(x, box[:, 0, 1:], np.array([[1]]))
+    np.testing.assert_array_equal(boxes.shown(x, box, score), expected)
