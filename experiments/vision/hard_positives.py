@@ -41,9 +41,9 @@ class Config:
     shrink: Count = 2  # by which pictures are smaller
     proposals: Count = 64  # boxes of a picture that are trained on
     anchors: tuple[int, ...] = (10, 16, 24, 36, 52)  # sides of the squares all over a held-out picture, in pixels
-    alone: int = 800  # updates of the detector before all else
-    pretrain: int = 300  # updates of the adversaries after these, while the detector stays as it is
-    steps: Count = 2300  # updates, these included
+    alone: int = 500  # updates of the detector before all else
+    pretrain: int = 150  # updates of the adversaries after these, while the detector stays as it is
+    steps: Count = 1400  # updates, these included
     batch_size: Count = 2  # pictures a step
     asdn: bool = True  # whether cells are dropped
     astn: bool = True  # whether features are turned
@@ -112,7 +112,6 @@ def step(cfg, state, batch):
     mask = jnp.where((hard & cfg.asdn).reshape(-1, 1, 1), cells, 0)
     angle = lambda astn, rows: jnp.where((rows & cfg.astn)[:, None], forward(ASTN, astn, {}, f)[0], 0)
     heads = lambda d, f, angle: forward(D, d, {}, nets.turned(nets.hidden(f, mask), angle))[0]
-    of_cells, of_class = optax.sigmoid_binary_cross_entropy, optax.softmax_cross_entropy_with_integer_labels
     mean = lambda each, rows: jnp.where(rows, each, 0).sum(dtype=f.dtype) / jnp.maximum(rows.sum(), 1)
     right = lambda logits: jnp.take_along_axis(jax.nn.softmax(logits), label[:, None], 1)[:, 0]
 
@@ -126,8 +125,8 @@ def step(cfg, state, batch):
         fell = plain(f) - right(logits) > cfg.fell
         cells = jax.lax.cond(joint, lambda: mask, lambda: nets.worst(plain, f, cfg.window))
         learned = rows & (fell | ~joint) & cfg.asdn
-        asdn_loss = lambda p: mean(of_cells(scores(p), cells).mean((1, 2)), learned)
-        astn_loss = lambda p: -mean(of_class(heads(state.d.params, f, angle(p, rows))[0], label), rows & cfg.astn)
+        asdn_loss = lambda p: mean(optax.sigmoid_binary_cross_entropy(scores(p), cells).mean((1, 2)), learned)
+        astn_loss = lambda p: -mean(boxes.losses(*heads(state.d.params, f, angle(p, rows)), label, target)[0], rows)
         drops, to_asdn = jax.value_and_grad(asdn_loss)(asdn.params)
         turns, to_astn = jax.value_and_grad(astn_loss)(astn.params)
         return descend(asdn, to_asdn, tx), descend(astn, to_astn, tx), (drops, turns, mean(fell, hard))
@@ -135,7 +134,8 @@ def step(cfg, state, batch):
     (to_d, to_f), (logits, metrics) = jax.grad(d_loss, (0, 1), has_aux=True)(state.d.params, f)
     learn = lambda c, d: (descend(c, *back(to_f), tx), descend(d, to_d, tx))
     c, d = jax.lax.cond(alone | joint, learn, lambda *same: same, state.c, state.d)
-    asdn, astn, values = jax.lax.cond(alone, lambda *same: (*same, (0 * mask.sum(),) * 3), oppose, *state[-2:])
+    idle, rest = alone | (not (cfg.asdn or cfg.astn)), lambda *same: (*same, (0 * mask.sum(),) * 3)
+    asdn, astn, values = jax.lax.cond(idle, rest, oppose, state.asdn, state.astn)
     metrics |= dict(zip(("loss/asdn", "loss/astn", "fell"), values, strict=True))
     return State(state.step + 1, state.key, c, d, asdn, astn), metrics
 
@@ -159,7 +159,7 @@ def measure(cfg, state, key, train, test):
     some = jax.tree.map(lambda a: a[:256], test)
     rows = things(cfg).test.make(some, key, 0, len(some["x"]))
     found = detections(cfg, state, rows["source"])
-    first = rows["source"][:8], rows["box"][:8, :1]  # of each picture a thing
+    first = rows["source"][:8], rows["box"][:8, :1]  # a thing of each picture
     scores = forward(build(cfg)[2], state.asdn.params, {}, features(cfg, state.c.params, *first))[0]
     cells = nets.dropped(scores, cfg.drop, cfg.drop, key).repeat(8, 1).repeat(8, 2)[..., None]
     thing = roi.pooled(*first, 8 * cfg.pool)[:, 0]
