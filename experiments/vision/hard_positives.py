@@ -11,8 +11,7 @@ Differences from the paper and the authors' code, which has ASDN alone:
 1. Cells in blood (BCCD), few channels, convolutions normalised over each picture, no ImageNet, no dropout.
 2. Boxes are proposed around things and anywhere, and all are trained on; held-out pictures have squares all over them.
 3. Features are sampled bilinearly; by default a box has 6x6 cells, of which the windows of 2x2 are a third a side.
-4. Of every two pictures one stays as it is, as in the code. Angles are said of features with nothing dropped; what
-   takes from the probability is the turn, too.
+4. Of every two pictures one stays as it is, as in the code. ASTN sees nothing of the drop; `fell` counts the turn, too.
 5. Adam with one rate for all, in place of SGD with momentum and a weight of 0.0025 for ASDN's loss.
 6. Pre-training keeps the gradients of all cells; the code has those of the window and of 40 % of the others.
 
@@ -27,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gan_jax import data
+from gan_jax import UserError, data
 from gan_jax.game import Player, create, descend, forward, rng
 from gan_jax.metrics import detection
 from gan_jax.nets import boxes, roi
@@ -156,21 +155,22 @@ def measure(cfg, state, key, train, test):
     """Return precision and recall over up to 256 test pictures; the first of these, and the cells that ASDN drops."""
     if not test:
         return {}
-    some = jax.tree.map(lambda a: a[:256], test)
-    rows = things(cfg).test.make(some, key, 0, len(some["x"]))
+    rows = things(cfg).test.make(some := jax.tree.map(lambda a: a[:256], test), key, 0, len(some["x"]))
     found = detections(cfg, state, rows["source"])
     first = rows["source"][:8], rows["box"][:8, :1]  # a thing of each picture
     scores = forward(build(cfg)[2], state.asdn.params, {}, features(cfg, state.c.params, *first))[0]
     cells = nets.dropped(scores, cfg.drop, cfg.drop, key).repeat(8, 1).repeat(8, 2)[..., None]
     thing = roi.pooled(*first, 8 * cfg.pool)[:, 0]
-    pictures = jnp.stack([rows["x"][:8], boxes.shown(first[0], *(a[:8] for a in found))])
+    drawn = jnp.stack([rows["x"][:8], boxes.shown(first[0], *(a[:8] for a in found))])
     return detection.scores(*found, rows["box"], rows["y"]) | {
-        "test": Picture(pictures, rows=("truth", "found")),
+        "test": Picture(drawn, rows=("truth", "found")),
         "dropped": Picture(jnp.stack([thing, jnp.where(cells > 0, -1, thing)]), rows=("thing", "dropped")),
     }
 
 
 def setup(cfg):
+    if cfg.batch_size < 2 or cfg.window > cfg.pool or cfg.drop > cfg.among:
+        raise UserError("a batch has two pictures or more, a window no more cells than `pool`, and drop <= among.")
     return Setup(things(cfg), cfg.batch_size, cfg.steps, kinds=("image",))
 
 

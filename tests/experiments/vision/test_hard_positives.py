@@ -12,6 +12,7 @@ import oracle
 import pytest
 
 from experiments.vision import hard_positives
+from gan_jax import UserError
 from gan_jax.game import rng
 from gan_jax.nets import hard_positives as nets
 
@@ -285,3 +286,9 @@ def test_without_adversaries():
     for before, after, learns in zip(states, states[1:], (True, False, True), strict=False):
         assert moved(before.d, after.d) == moved(before.c, after.c) == learns
         assert not moved(before.asdn, after.asdn) and not moved(before.astn, after.astn)
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 1}, {"window": 5}, {"drop": 0.9}])
+def test_what_can_not_be_made_hard(wrong):
+    with pytest.raises(UserError, match="two pictures or more"):
+        hard_positives.setup(dataclasses.replace(CFG, **wrong))
