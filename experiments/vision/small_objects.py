@@ -117,24 +117,24 @@ def step(cfg, state, batch):
     *_, P, D, tx = build(cfg)
     label, target = boxes.named(batch["proposals"], batch["box"], batch["y"])
     label, target = label.ravel(), target.reshape(-1, 4)
-    is_small = (side(cfg, batch["proposals"]) < cfg.small).ravel()
+    is_small, thing = (side(cfg, batch["proposals"]) < cfg.small).ravel(), label > 0
+    small, large = is_small & thing, ~is_small & thing
     mean = lambda each, which: (each * which).sum() / jnp.maximum(which.sum(), 1)
-    small_thing, large_thing = is_small & (label > 0), ~is_small & (label > 0)
 
     def loss(params):
         f, g, p = params
         high, residual = lifted(cfg, f, g, batch["x"], batch["proposals"])
         classes, error = (each.mean() for each in boxes.losses(*forward(P, p, {}, high + residual)[0], label, target))
         seen = jax.lax.stop_gradient(high) + residual
-        fooling = mean(jax.nn.softplus(-forward(D, state.d.params, {}, seen)[0]), small_thing)
+        fooling = mean(jax.nn.softplus(-forward(D, state.d.params, {}, seen)[0]), small)
         metrics = {"loss/class": classes, "loss/box": error, "loss/g": fooling}
         return classes + error + cfg.adversarial * fooling, (seen, metrics)
 
     def d_loss(params, seen):
         scores = forward(D, params, {}, seen)[0]
-        p_real, p_fake = (mean(jax.nn.sigmoid(scores), which) for which in (large_thing, small_thing))
-        value = mean(jax.nn.softplus(-scores), large_thing) + mean(jax.nn.softplus(scores), small_thing)
-        return value, {"loss/d": value, "p/real": p_real, "p/fake": p_fake}
+        value = mean(jax.nn.softplus(-scores), large) + mean(jax.nn.softplus(scores), small)
+        p = {"p/real": mean(jax.nn.sigmoid(scores), large), "p/fake": mean(jax.nn.sigmoid(scores), small)}
+        return value, {"loss/d": value} | p
 
     players = state.f, state.g, state.p
     grads, (seen, metrics) = jax.grad(loss, has_aux=True)([player.params for player in players])
@@ -146,45 +146,34 @@ def step(cfg, state, batch):
 def detected(cfg, state, x):
     """Return boxes [p, n, classes, 4] in pictures x [p, h, w, c], and their scores, but of the highest ones -inf."""
     _, _, P, *_ = build(cfg)
-    proposals = jnp.asarray(data.anchors(*cfg.window, cfg.anchors))
+    squares = jnp.asarray(data.anchors(*cfg.window, cfg.anchors))
 
     def one(x):
-        features = sum(lifted(cfg, state.f.params, state.g.params, x[None], proposals[None]))
-        box, score = boxes.detected(proposals, *forward(P, state.p.params, {}, features)[0])
+        features = sum(lifted(cfg, state.f.params, state.g.params, x[None], squares[None]))
+        box, score = boxes.detected(squares, *forward(P, state.p.params, {}, features)[0])
         least = jax.lax.top_k(score.ravel(), min(cfg.detections, score.size))[0][-1]
         return box, jnp.where(score >= least, score, -jnp.inf)
 
     return jax.lax.map(one, x)
 
 
-def shown(x, box, score):
-    """Return pictures x with the outlines of what has a score of at least 1/2."""
-    y = jnp.where(score >= 0.5, jnp.arange(score.shape[2]).reshape(1, 1, -1), -1)
-    return boxes.outlined(x, box.reshape(len(x), -1, 4), y.reshape(len(x), -1))
-
-
 def sample(cfg, state, key, n):
     x = data.examples(things(cfg), key, n)["x"]
-    return shown(x, *detected(cfg, state, x))
+    return boxes.shown(x, *detected(cfg, state, x))
 
 
 def measure(cfg, state, key, train, test):
-    """Return recall and precision by size over up to 256 test pictures at each scale, and two of these at each."""
+    """Return recall and precision by size over up to 256 test pictures at each scale, and three of these at each."""
     if not test:
         return {}
     some = jax.tree.map(lambda a: a[:256], test)
     scales = [things(cfg, (factor,)).test.make(some, key, 0, len(some["x"])) for factor in cfg.factors]
-    rows = jax.tree.map(lambda *parts: jnp.concatenate(parts), *scales)
-    found, found_side = detected(cfg, state, rows["x"]), side(cfg, rows["box"])
-    metrics, edges = {}, (0, *cfg.sizes, jnp.inf)
-    for name, least, most in zip(("small", "middle", "large"), edges, edges[1:], strict=False):
-        of_size = (least <= found_side) & (found_side < most)
-        scores = detection.scores(*found, rows["box"], rows["y"], counts=of_size)
-        metrics |= {f"{kind}/{name}": scores[kind] for kind in ("recall", "map")}
-    first = [jnp.concatenate([part[:3] for part in jnp.split(a, len(scales))]) for a in (rows["x"], *found)]
-    true = [jnp.concatenate([rows[:3] for rows in jnp.split(rows[name], len(scales))]) for name in ("x", "box", "y")]
-    pictures = jnp.stack([boxes.outlined(*true), shown(*first)])
-    return metrics | {"test": Picture(pictures, rows=("truth", "found"))}
+    x, box, y = (jnp.concatenate([rows[name] for rows in scales]) for name in ("x", "box", "y"))
+    found = detected(cfg, state, x)
+    metrics = detection.by_size(*found, box, y, side(cfg, box), cfg.sizes)
+    first = lambda a: a.reshape(len(scales), -1, *a.shape[1:])[:, :3].reshape(-1, *a.shape[1:])
+    pictures = boxes.outlined(*map(first, (x, box, y))), boxes.shown(*map(first, (x, *found)))
+    return metrics | {"test": Picture(jnp.stack(pictures), rows=("truth", "found"))}
 
 
 def setup(cfg):

@@ -116,3 +116,9 @@ def outlined(x, box, y):
     line = inside(0) & ~inside(1) & (y >= 0)[..., None, None]
     of = jnp.stack([(line & (y % c == k)[..., None, None]).any(1) for k in range(c)], 3)  # [b, h, w, c]
     return jnp.where(of, 1, jnp.where(of.any(3, keepdims=True), -1, x)).astype(x.dtype)
+
+
+def shown(x, box, score, least=0.5):
+    """Return pictures x [b, h, w, c] with the outlines of boxes [b, n, classes, 4] whose score is at least `least`."""
+    y = jnp.where(score >= least, jnp.arange(score.shape[2]).reshape(1, 1, -1), -1)
+    return outlined(x, box.reshape(len(x), -1, 4), y.reshape(len(x), -1))
