@@ -42,7 +42,8 @@ from gan_jax.run import Count, Picture, Setup, Share, program
 class Config:
     dataset: str = "bccd_small"  # pictures with boxes of things
     shrink: Count = 2  # by which pictures are smaller
-    proposals: Count = 64  # boxes of a picture that are trained on; of one that is held out, four times as many
+    proposals: Count = 64  # boxes of a picture that are trained on
+    anchors: tuple[int, ...] = (10, 16, 24, 36, 52)  # sides of the squares all over a held-out picture, in pixels
     alone: int = 800  # updates of the detector before all else
     pretrain: int = 300  # updates of the adversaries after these, while the detector stays as it is
     steps: Count = 2300  # updates, these included
@@ -64,7 +65,7 @@ _vgg = {"pool": 7, "width": 128, "wide": 4096, "masks": 256}
 PRESETS = {
     "default": Config(),
     "paper": Config(shrink=1, alone=10_000, pretrain=25_000, steps=75_000, **_vgg),
-    "tiny": Config("strewn_shapes", 1, 4, 1, 1, 6, 4, pool=3, window=1, width=1, wide=4, masks=2),
+    "tiny": Config("strewn_shapes", 1, 4, (8,), 1, 1, 6, 4, pool=3, window=1, width=1, wide=4, masks=2),
 }
 
 
@@ -78,10 +79,13 @@ class State(NamedTuple):
 
 
 def things(cfg):
-    """Return the source of pictures x, the boxes of things `box`, their classes y, -1: none, and `proposals`."""
+    """Return the source of pictures `source`, the boxes of things `box`, their classes y, -1: none, and `proposals`.
+
+    x is the picture with its things outlined.
+    """
     source = data.boxed(cfg.dataset)
     sides = source.shape[0] // cfg.shrink, source.shape[1] // cfg.shrink
-    return data.proposed(data.windows(source, sides, (cfg.shrink,)), cfg.proposals, 4 * cfg.proposals)
+    return data.outlined(data.proposed(data.windows(source, sides, (cfg.shrink,)), cfg.proposals))
 
 
 def build(cfg):
@@ -104,10 +108,10 @@ def features(cfg, c, x, proposals):
 
 def step(cfg, state, batch):
     _, D, ASDN, ASTN, tx = build(cfg)
-    f, back = jax.vjp(lambda c: features(cfg, c, batch["x"], batch["proposals"]), state.c.params)
+    f, back = jax.vjp(lambda c: features(cfg, c, batch["source"], batch["proposals"]), state.c.params)
     label, target = (a.reshape(len(f), *a.shape[2:]) for a in boxes.named(batch["proposals"], batch["box"], batch["y"]))
     alone, joint = state.step < cfg.alone, state.step >= cfg.alone + cfg.pretrain
-    thing, second = label > 0, jnp.repeat(jnp.arange(len(batch["x"])) % 2 == 1, cfg.proposals)
+    thing, second = label > 0, jnp.repeat(jnp.arange(len(batch["source"])) % 2 == 1, cfg.proposals)
     hard, key = thing & second & joint, rng.at(state.key, state.step, "drop")
     scores = lambda asdn: forward(ASDN, asdn, {}, f)[0]  # [r, s, s]
     cells = nets.dropped(scores(state.asdn.params), cfg.among, cfg.drop, key)
@@ -141,21 +145,21 @@ def step(cfg, state, batch):
     (to_d, to_f), (logits, metrics) = jax.grad(d_loss, (0, 1), has_aux=True)(state.d.params, f)
     learn = lambda c, d: (descend(c, *back(to_f), tx), descend(d, to_d, tx))
     c, d = jax.lax.cond(alone | joint, learn, lambda *same: same, state.c, state.d)
-    idle = lambda *same: (*same, (jnp.float32(0),) * 3)
+    idle = lambda *same: (*same, (jnp.zeros((), f.dtype),) * 3)
     asdn, astn, values = jax.lax.cond(alone, idle, oppose, state.asdn, state.astn)
     metrics |= dict(zip(("loss/asdn", "loss/astn", "fell"), values, strict=True))
     return State(state.step + 1, state.key, c, d, asdn, astn), metrics
 
 
-def detections(cfg, state, x, proposals):
+def detections(cfg, state, x):
     """Return boxes [p, n, classes, 4] in pictures x [p, h, w, c], and their scores, -inf where suppressed."""
+    proposals = jnp.asarray(data.anchors(*x.shape[1:3], cfg.anchors))
 
-    def one(of):
-        x, proposal = of
-        f = features(cfg, state.c.params, x[None], proposal[None])
-        return boxes.detected(proposal, *forward(build(cfg)[1], state.d.params, {}, f)[0])
+    def one(x):
+        f = features(cfg, state.c.params, x[None], proposals[None])
+        return boxes.detected(proposals, *forward(build(cfg)[1], state.d.params, {}, f)[0])
 
-    return jax.lax.map(one, (x, proposals))
+    return jax.lax.map(one, x)
 
 
 def shown(x, box, score):
@@ -165,8 +169,8 @@ def shown(x, box, score):
 
 
 def sample(cfg, state, key, n):
-    rows = data.examples(things(cfg), key, n)
-    return shown(rows["x"], *detections(cfg, state, rows["x"], rows["proposals"]))
+    x = data.examples(things(cfg), key, n)["source"]
+    return shown(x, *detections(cfg, state, x))
 
 
 def measure(cfg, state, key, train, test):
@@ -175,13 +179,13 @@ def measure(cfg, state, key, train, test):
         return {}
     some = jax.tree.map(lambda a: a[:256], test)
     rows = things(cfg).test.make(some, key, 0, len(some["x"]))
-    x, box, y = (rows[name] for name in ("x", "box", "y"))
-    said = detections(cfg, state, x, rows["proposals"])
+    x, box, y = (rows[name] for name in ("source", "box", "y"))
+    said = detections(cfg, state, x)
     first = x[:8], box[:8, :1]  # of each picture a thing
     scores = forward(build(cfg)[2], state.asdn.params, {}, features(cfg, state.c.params, *first))[0]
     cells, cut = nets.dropped(scores, cfg.drop, cfg.drop, key), roi.pooled(*first, 8 * cfg.pool)[:, 0]
     hidden = jnp.where(cells.repeat(8, 1).repeat(8, 2)[..., None] > 0, -1, cut)
-    pictures = jnp.stack([boxes.outlined(x[:8], box[:8], y[:8]), shown(x[:8], *(a[:8] for a in said))])
+    pictures = jnp.stack([rows["x"][:8], shown(x[:8], *(a[:8] for a in said))])
     return detection.scores(*said, box, y) | {
         "test": Picture(pictures, rows=("truth", "found")),
         "dropped": Picture(jnp.stack([cut, hidden]), rows=("thing", "dropped")),

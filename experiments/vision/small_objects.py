@@ -83,7 +83,7 @@ class State(NamedTuple):
 def things(cfg, factors=None):
     """Return the source of windows x, the boxes of things `box`, their classes y, -1: none, and `proposals`."""
     source = data.windows(data.boxed(cfg.dataset), cfg.window, factors or cfg.factors)
-    return data.proposed(source, cfg.proposals, cfg.proposals)
+    return data.proposed(source, cfg.proposals)
 
 
 def build(cfg):

@@ -35,6 +35,7 @@ from gan_jax.data.depth import sights as sights
 from gan_jax.data.described import described as described
 from gan_jax.data.filters import nearest as nearest
 from gan_jax.data.moving import moving_digits as moving_digits
+from gan_jax.data.proposals import outlined as outlined
 from gan_jax.data.proposals import proposed as proposed
 from gan_jax.data.reading import questions as questions
 from gan_jax.data.recipes import binarised as binarised

@@ -100,7 +100,7 @@ def worst(probability, f, size):
 
     probability: features [r, s, s, c] -> [r]. size: cells a side of a window.
     """
-    every = windows(f.shape[1], size)
+    every = windows(f.shape[1], size).astype(f.dtype)
     return every[jax.lax.map(lambda window: probability(hidden(f, window[None])), every).argmin(0)]
 
 

@@ -1,4 +1,4 @@
-"""Proposed boxes: around each thing, and anywhere; drawn anew in training, and once for what is held out."""
+"""Proposed boxes: around each thing, and anywhere, drawn anew for each batch; pictures with outlines."""
 
 import jax
 import numpy as np
@@ -30,10 +30,10 @@ def made(split, key=0, i=0):
 
 def test_every_second_box_is_around_a_thing():
     """The things in turn, each as often: moved and stretched no farther than is said; without things all are anywhere."""
-    split = data.proposed(source(), 400, 20)
-    assert split.fields["proposals"].shape == (400, 4) and split.test.fields["proposals"].shape == (20, 4)
+    split = data.proposed(source(), 400)
+    assert split.fields["proposals"].shape == split.test.fields["proposals"].shape == (400, 4)
     found = made(split)
-    assert found.shape == (2, 400, 4) and made(split.test).shape == (2, 20, 4)
+    assert found.shape == made(split.test).shape == (2, 400, 4)
     near = found[0, ::2].reshape(100, 2, 4)  # [of each thing, thing, 4]
     for j in range(2):
         side = BOX[0, j, 2:] - BOX[0, j, :2]
@@ -49,16 +49,25 @@ def test_every_second_box_is_around_a_thing():
         assert np.median(size) < 0.3
 
 
-def test_what_is_held_out_has_the_same_boxes_in_every_batch():
-    """Whatever the key, and wherever it stands; in training they are drawn anew."""
-    split = data.proposed(source(), 16, 16)
-    np.testing.assert_array_equal(made(split.test), made(split.test, 1, 5))
+def test_they_are_drawn_for_each_batch():
+    """In training by key and number; of what is held out by the record alone."""
+    split = data.proposed(source(), 16)
     assert not np.array_equal(made(split), made(split, 0, 1)) and not np.array_equal(made(split), made(split, 1))
-    raw = jax.tree.map(lambda a: a[1:], split.test.whole())
-    alone = split.test.make(raw, jax.random.key(3), 9, 1)["proposals"]
-    np.testing.assert_array_equal(alone[0], made(split.test)[1])
+    np.testing.assert_array_equal(made(split.test), made(split.test, 1, 5))
+
+
+def test_outlined():
+    """x is the picture with the outlines of its things, `source` the picture; held out likewise."""
+    first = source()
+    split = data.outlined(first)
+    for one, plain in ((split, first), (split.test, first.test)):
+        batch, x = (of.make(of.whole(), jax.random.key(0), 0, 2) for of in (one, plain))
+        assert one.fields["source"] == one.fields["x"] == plain.fields["x"]
+        np.testing.assert_array_equal(batch["source"], x["x"])
+        np.testing.assert_array_equal(batch["x"], boxes.outlined(x["x"], BOX, Y))
+        assert (batch["x"] != batch["source"])[0].any() and (batch["x"] == batch["source"])[1].all()
 
 
 def test_a_set_without_boxes():
     with pytest.raises(UserError, match="digits has no boxes around things: choose a set that has"):
-        data.proposed(data.load("digits"), 4, 4)
+        data.proposed(data.load("digits"), 4)

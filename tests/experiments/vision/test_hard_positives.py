@@ -1,6 +1,7 @@
 """A-Fast-RCNN's three stages against plain loops; its adversaries' nets; which cells are dropped; what is measured."""
 
 import dataclasses
+import functools
 import itertools
 import math
 
@@ -12,6 +13,7 @@ import pytest
 
 from experiments.vision import hard_positives
 from gan_jax.game import rng
+from gan_jax.nets import hard_positives as nets
 
 CFG = dataclasses.replace(hard_positives.PRESETS["tiny"], batch_size=2, pool=4, window=2, fell=1e-3, lr=1e-2)
 SIDE, N, CLASSES = 16, 6, 3  # of a picture, its proposals
@@ -133,17 +135,11 @@ def cross_entropy(p, f, cells, rows):
 
 def worst(d, f, labels):
     """Of each row the window of 2x2 cells without which its class is least probable."""
-    found = []
-    for r, k in enumerate(labels):
-        masks = []
-        for i, j in itertools.product(range(3), repeat=2):
-            mask = np.zeros((4, 4))
-            mask[i : i + 2, j : j + 2] = 1
-            masks.append(
-                (float(chances(heads(d, f[r : r + 1] * (1 - mask[None, ..., None]))[0])[0, k]), len(masks), mask)
-            )
-        found.append(min(masks)[2])
-    return np.stack(found)
+    masks = np.zeros((9, 4, 4))
+    for mask, (i, j) in zip(masks, itertools.product(range(3), repeat=2), strict=True):
+        mask[i : i + 2, j : j + 2] = 1
+    left = [np.asarray(chances(heads(d, f * (1 - mask[None, ..., None]))[0])) for mask in masks]
+    return np.stack([masks[np.argmin([p[r, k] for p in left])] for r, k in enumerate(labels)])
 
 
 def paper(cfg, state, batches, deviation=""):
@@ -152,7 +148,7 @@ def paper(cfg, state, batches, deviation=""):
     for t, batch in enumerate(batches):
         labels, targets = named(batch)
         things = np.flatnonzero(labels)
-        f = features(c.params, batch["x"], batch["proposals"])
+        f = features(c.params, batch["source"], batch["proposals"])
         cells, angles, rows = np.zeros((2 * N, 4, 4)), jnp.zeros((2 * N, 4)), things
         if t == 2:
             rows = things[things >= N]
@@ -166,7 +162,7 @@ def paper(cfg, state, batches, deviation=""):
         made = lambda f, angles: turned(f * (1 - cells[..., None]), angles)
         if t != 1 or deviation == "restless":
             loss = lambda c, d: detector_loss(
-                d, made(features(c, batch["x"], batch["proposals"]), angles), labels, targets
+                d, made(features(c, batch["source"], batch["proposals"]), angles), labels, targets
             )
             to_c, to_d = jax.jit(jax.grad(loss, (0, 1)))(c.params, d.params)
             learned = oracle.adam(c, to_c, cfg.lr), oracle.adam(d, to_d, cfg.lr)
@@ -203,7 +199,7 @@ def drawn():
         y[:, 2] = -1
         proposals = box[:, [0, 1, 0, 1, 0, 1]] + draw.normal(0, 0.03, (2, N, 4))
         proposals[:, 0] = [0.1, 0.2, 0.9, 0.4]
-        batches.append({"x": draw.uniform(-1, 1, (2, SIDE, SIDE, 1)), "box": box, "y": y, "proposals": proposals})
+        batches.append({"source": draw.uniform(-1, 1, (2, SIDE, SIDE, 1)), "box": box, "y": y, "proposals": proposals})
     return batches
 
 
@@ -218,3 +214,74 @@ def test_step_is_the_paper_s():
         oracle.same(ours, paper(cfg, start, batches), rtol=1e-8)
         for deviation in ("restless", "all", "kind"):
             oracle.differ(ours, paper(cfg, start, batches, deviation), rtol=1e-4)
+
+
+# The nets, and what is done to features
+
+
+def size(net, x):
+    """Return (the shapes of the net's output, how many parameters it has)."""
+    out, variables = jax.eval_shape(functools.partial(net.init_with_output, jax.random.key(0)), x)
+    return jax.tree.map(lambda a: a.shape, out), sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables))
+
+
+def test_the_nets():
+    """Fast R-CNN's layers for VGG16's 7x7 cells of 512 channels, 21 classes; the code's ASDN; ASTN's four angles."""
+    cfg, f = hard_positives.PRESETS["paper"], jnp.zeros((2, 7, 7, 512))
+    layers = 25_088 * 4096 + 4096 + 4096 * 4096 + 4096
+    assert size(nets.Heads(20, cfg.wide), f) == (((2, 21), (2, 20, 4)), layers + 4097 * 101)
+    channels = [512, 256, 256, 256, 256, 1]
+    assert size(nets.ASDN(cfg.masks), f) == ((2, 7, 7), sum(9 * a * b + b for a, b in itertools.pairwise(channels)))
+    assert size(nets.ASTN(cfg.wide), f) == ((2, 4), layers + 4097 * 4)
+    assert size(nets.Features(cfg.width), jnp.zeros((1, 30, 41, 3)))[0] == (1, 8, 11, 512)
+
+
+def test_angles_are_within_ten_degrees():
+    net, f = nets.ASTN(8), 1e3 * jax.random.normal(jax.random.key(0), (64, 3, 3, 4))
+    angle = net.apply(jax.tree.map(lambda a: 100 * a, net.init(jax.random.key(1), f)), f)
+    np.testing.assert_allclose(jnp.abs(angle).max(), np.pi / 18, rtol=1e-5)
+
+
+def test_turned():
+    """Not at all; each quarter of the channels by a right angle of its own; and a little, from the corners out to 0."""
+    f = jax.random.normal(jax.random.key(0), (1, 3, 3, 8))
+    np.testing.assert_allclose(nets.turned(f, jnp.zeros((1, 4))), f, atol=1e-6)
+    found = nets.turned(f, jnp.pi / 2 * jnp.array([[0, 1, 2, 3]]))
+    for k in range(4):
+        np.testing.assert_allclose(
+            found[0, ..., 2 * k : 2 * k + 2], np.rot90(f[0, ..., 2 * k : 2 * k + 2], k), atol=1e-5
+        )
+    little = nets.turned(jnp.ones((1, 3, 3, 4)), jnp.full((1, 4), 0.1))[0, ..., 0]
+    inside = 1 - (math.cos(0.1) + math.sin(0.1) - 1)  # of the corner's place, along one axis; along the other all is
+    assert little[1, 1] == 1 and little[0, 0] == pytest.approx(inside, rel=1e-5)
+
+
+def test_what_is_dropped():
+    """5 of the 7 highest of 16 cells, each of them about as often, the lowest never."""
+    scores = jnp.tile(jax.random.normal(jax.random.key(0), (1, 4, 4)), (2000, 1, 1))
+    cells = np.asarray(nets.dropped(scores, 20 / 49, 15 / 49, jax.random.key(1))).reshape(2000, 16)
+    assert set(cells.ravel()) == {0, 1} and (cells.sum(1) == 5).all()
+    often, highest = cells.mean(0), np.argsort(-np.asarray(scores[0]).ravel())
+    np.testing.assert_allclose(often[highest[:7]], 5 / 7, atol=0.05)
+    assert not often[highest[7:]].any()
+
+
+def test_the_worst_window():
+    """Of a probability that is the sum of the features: where the most of it is."""
+    f = jnp.zeros((2, 4, 4, 1)).at[0, 1:3, 2:4].set(1).at[1, 3, 0].set(2)
+    found = nets.worst(lambda f: f.sum((1, 2, 3)), f, 2)
+    np.testing.assert_array_equal(found[0], f[0, ..., 0])
+    assert found[1, 3, 0] == 1 and found.sum((1, 2)).tolist() == [4, 4]
+
+
+def test_without_adversaries():
+    """Neither moves, nor is anything made hard; and the detector stays while they would learn."""
+    cfg = dataclasses.replace(CFG, asdn=False, astn=False, proposals=N)
+    states = [jax.jit(functools.partial(hard_positives.init, cfg))(jax.random.key(0))]
+    step = jax.jit(functools.partial(hard_positives.step, cfg))
+    for batch in drawn():
+        states.append(step(states[-1], jax.tree.map(np.float32, batch) | {"y": batch["y"]})[0])
+    moved = lambda a, b: any((x != y).any() for x, y in zip(*map(jax.tree.leaves, (a.params, b.params)), strict=True))
+    for before, after, learns in zip(states, states[1:], (True, False, True), strict=False):
+        assert moved(before.d, after.d) == moved(before.c, after.c) == learns
+        assert not moved(before.asdn, after.asdn) and not moved(before.astn, after.astn)
