@@ -81,9 +81,9 @@ class State(NamedTuple):
 
 
 def things(cfg, factors=None):
-    """Return the source of windows x, the boxes of things `box`, their classes y, -1: none, and `proposals`."""
+    """Return the source of windows `source`; x is what they are with their things outlined."""
     source = data.windows(data.boxed(cfg.dataset), cfg.window, factors or cfg.factors)
-    return data.proposed(source, cfg.proposals)
+    return data.outlined(data.proposed(source, cfg.proposals))
 
 
 def build(cfg):
@@ -123,7 +123,7 @@ def step(cfg, state, batch):
 
     def loss(params):
         f, g, p = params
-        high, residual = lifted(cfg, f, g, batch["x"], batch["proposals"])
+        high, residual = lifted(cfg, f, g, batch["source"], batch["proposals"])
         classes, error = (each.mean() for each in boxes.losses(*forward(P, p, {}, high + residual)[0], label, target))
         seen = jax.lax.stop_gradient(high) + residual
         fooling = mean(jax.nn.softplus(-forward(D, state.d.params, {}, seen)[0]), small)
@@ -158,7 +158,7 @@ def detected(cfg, state, x):
 
 
 def sample(cfg, state, key, n):
-    x = data.examples(things(cfg), key, n)["x"]
+    x = data.examples(things(cfg), key, n)["source"]
     return boxes.shown(x, *detected(cfg, state, x))
 
 
@@ -168,11 +168,11 @@ def measure(cfg, state, key, train, test):
         return {}
     some = jax.tree.map(lambda a: a[:256], test)
     scales = [things(cfg, (factor,)).test.make(some, key, 0, len(some["x"])) for factor in cfg.factors]
-    x, box, y = (jnp.concatenate([rows[name] for rows in scales]) for name in ("x", "box", "y"))
+    true, x, box, y = (jnp.concatenate([rows[name] for rows in scales]) for name in ("x", "source", "box", "y"))
     found = detected(cfg, state, x)
     metrics = detection.by_size(*found, box, y, side(cfg, box), cfg.sizes)
     first = lambda a: a.reshape(len(scales), -1, *a.shape[1:])[:, :3].reshape(-1, *a.shape[1:])
-    pictures = boxes.outlined(*map(first, (x, box, y))), boxes.shown(*map(first, (x, *found)))
+    pictures = first(true), boxes.shown(*map(first, (x, *found)))
     return metrics | {"test": Picture(jnp.stack(pictures), rows=("truth", "found"))}
 
 
