@@ -91,8 +91,10 @@ def test_windows_of_what_is_held_out():
 
 
 def test_windows_are_refused():
-    with pytest.raises(UserError, match="strewn_shapes is 32x32: no window of 16x16 fits, 3 as large"):
+    with pytest.raises(UserError, match="strewn_shapes is 32x32: it has no windows of 16x16, shrunk by 1 or 3"):
         data.windows(data.boxed("strewn_shapes"), (16, 16), (1, 3))
+    with pytest.raises(UserError, match="it has no windows of 16x16, shrunk by nothing"):
+        data.windows(data.boxed("strewn_shapes"), (16, 16), ())
     with pytest.raises(UserError, match="digits has no boxes around things: choose a set that has"):
         data.windows(data.load("digits"), (4, 4))
 
@@ -108,6 +110,9 @@ def test_squares_all_over_a_picture():
             covered[top:bottom, left:right] = True
         assert covered.all()
     assert data.anchors(4, 4, (9,)).tolist() == [[0, 0, 1, 1]]
+    for none in ((), (4, 0)):
+        with pytest.raises(UserError, match="squares have sides from 1 pixel on, not"):
+            data.anchors(10, 12, none)
 
 
 def test_records_of_tfds(tfds_dir):

@@ -11,7 +11,7 @@ import oracle
 import pytest
 
 from experiments.vision import small_objects
-from gan_jax import UserError, data
+from gan_jax import UserError
 from gan_jax.nets import small_objects as nets
 
 CFG = dataclasses.replace(small_objects.PRESETS["tiny"], batch_size=2, adversarial=0.7, lr=1e-2)
@@ -209,6 +209,7 @@ def test_few_detections_are_kept():
 def test_a_set_without_boxes():
     with pytest.raises(UserError, match="digits has no feature 'objects/label'"):
         small_objects.setup(dataclasses.replace(CFG, dataset="digits"))
-    with pytest.raises(UserError, match="strewn_shapes is 32x32: no window of 60x80 fits"):
+    with pytest.raises(UserError, match="strewn_shapes is 32x32: it has no windows of 60x80"):
         small_objects.setup(dataclasses.replace(CFG, window=(60, 80)))
-    assert data.windows(data.boxed("strewn_shapes"), (32, 32)).shape == (32, 32, 1)
+    with pytest.raises(UserError, match="squares have sides from 1 pixel on"):
+        small_objects.setup(dataclasses.replace(CFG, anchors=()))
