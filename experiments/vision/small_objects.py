@@ -13,17 +13,14 @@ Differences from the paper, of which we know of no authors' code:
 1. Cells in blood (BCCD) in windows of 60x80 pixels at three scales, so that one kind is small here and large there, in
    place of traffic signs and pedestrians. Small are boxes of less than 16x16 pixels there, large here all others.
 2. Few channels, features of boxes sampled bilinearly, and nothing is known of ImageNet; the convolutions are normalised
-   over each picture. All learn in every step, from the beginning, each by the others as they were.
+   over each picture. All learn in every step, each by the others as they were, with Adam at one rate.
 3. The perception branch and the features learn from small things too, as G has lifted them; there from large things
    first. The features don't learn from what G and the adversarial branch make of them.
 4. G has no batch norm, and a last layer that begins at 0: first the detector is as without it.
 5. The adversarial branch sees boxes that show a thing. Boxes are proposed around things, moved and stretched, and
    anywhere; of pictures that are held out squares all over them are, in place of a net that proposes some.
-6. Adam with one rate for all.
 
-    python -m experiments small_objects                    cells in blood
-    python -m experiments small_objects --adversarial 0    G without the adversarial branch
-    python -m experiments small_objects --small 0          the detector without G
+    python -m experiments small_objects
 """
 
 import dataclasses
@@ -45,13 +42,13 @@ from gan_jax.run import Count, Picture, Setup, program
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "bccd_small"  # pictures with boxes of things
-    window: tuple[int, ...] = (60, 80)  # height and width of what is seen of a picture
-    factors: tuple[int, ...] = (1, 2, 4)  # by one of which it is shrunk before
+    window: tuple[Count, Count] = (60, 80)  # height and width of what is seen of a picture
+    factors: tuple[Count, ...] = (1, 2, 4)  # by one of which it is shrunk before
     proposals: Count = 48  # boxes of a picture that are trained on
-    anchors: tuple[int, ...] = (6, 12, 24, 48)  # sides of the squares all over a held-out picture, in pixels
+    anchors: tuple[Count, ...] = (6, 12, 24, 48)  # sides of the squares all over a held-out picture, in pixels
     detections: Count = 20  # of a held-out picture, those with the highest scores
     small: float = 16.0  # side in pixels, the root of the area, below which G lifts a box; 0: none
-    sizes: tuple[float, ...] = (16.0, 32.0)  # sides from which on things are called middle, and large
+    sizes: tuple[float, float] = (16.0, 32.0)  # sides from which on things are called middle, and large
     steps: Count = 1000  # updates of all
     batch_size: Count = 8  # pictures a step
     adversarial: float = 0.1  # weight of -log D in G's loss
@@ -81,9 +78,9 @@ class State(NamedTuple):
 
 
 def things(cfg, factors=None):
-    """Return the source of windows x, the boxes of things `box`, their classes y, -1: none, and `proposals`."""
+    """Return the source of windows `source`; x is what they are with their things outlined."""
     source = data.windows(data.boxed(cfg.dataset), cfg.window, factors or cfg.factors)
-    return data.proposed(source, cfg.proposals)
+    return data.outlined(data.proposed(source, cfg.proposals))
 
 
 def build(cfg):
@@ -93,9 +90,8 @@ def build(cfg):
 
 def init(cfg, key):
     F, G, P, D, tx = build(cfg)
-    x, low = jnp.zeros((1, *things(cfg).shape)), jnp.zeros((1, cfg.pool, cfg.pool, cfg.width))
-    high = jnp.zeros((*low.shape[:3], 2 * cfg.width))
-    made = ((F, x, "f"), (G, low, "g"), (P, high, "p"), (D, high, "d"))
+    low, high = (jnp.zeros((1, cfg.pool, cfg.pool, channels)) for channels in (cfg.width, 2 * cfg.width))
+    made = ((F, jnp.zeros((1, *things(cfg).shape)), "f"), (G, low, "g"), (P, high, "p"), (D, high, "d"))
     return State(jnp.int32(0), key, *(create(net, tx, rng.at(key, 0, name), like) for net, like, name in made))
 
 
@@ -109,32 +105,31 @@ def lifted(cfg, f, g, x, box):
     F, G, *_ = build(cfg)
     rows = lambda a: roi.pooled(a, box, cfg.pool).reshape(-1, cfg.pool, cfg.pool, a.shape[3])
     low, high = (rows(a) for a in forward(F, f, {}, x)[0])
-    is_small = (side(cfg, box) < cfg.small).reshape(-1, 1, 1, 1)
-    return high, is_small * forward(G, g, {}, jax.lax.stop_gradient(low))[0]
+    return high, (side(cfg, box) < cfg.small).reshape(-1, 1, 1, 1) * forward(G, g, {}, jax.lax.stop_gradient(low))[0]
 
 
 def step(cfg, state, batch):
     *_, P, D, tx = build(cfg)
     label, target = boxes.named(batch["proposals"], batch["box"], batch["y"])
     label, target = label.ravel(), target.reshape(-1, 4)
-    is_small = (side(cfg, batch["proposals"]) < cfg.small).ravel()
+    is_small, thing = (side(cfg, batch["proposals"]) < cfg.small).ravel(), label > 0
+    small, large = is_small & thing, ~is_small & thing
     mean = lambda each, which: (each * which).sum() / jnp.maximum(which.sum(), 1)
-    small_thing, large_thing = is_small & (label > 0), ~is_small & (label > 0)
 
     def loss(params):
         f, g, p = params
-        high, residual = lifted(cfg, f, g, batch["x"], batch["proposals"])
+        high, residual = lifted(cfg, f, g, batch["source"], batch["proposals"])
         classes, error = (each.mean() for each in boxes.losses(*forward(P, p, {}, high + residual)[0], label, target))
         seen = jax.lax.stop_gradient(high) + residual
-        fooling = mean(jax.nn.softplus(-forward(D, state.d.params, {}, seen)[0]), small_thing)
+        fooling = mean(jax.nn.softplus(-forward(D, state.d.params, {}, seen)[0]), small)
         metrics = {"loss/class": classes, "loss/box": error, "loss/g": fooling}
         return classes + error + cfg.adversarial * fooling, (seen, metrics)
 
     def d_loss(params, seen):
         scores = forward(D, params, {}, seen)[0]
-        p_real, p_fake = (mean(jax.nn.sigmoid(scores), which) for which in (large_thing, small_thing))
-        value = mean(jax.nn.softplus(-scores), large_thing) + mean(jax.nn.softplus(scores), small_thing)
-        return value, {"loss/d": value, "p/real": p_real, "p/fake": p_fake}
+        value = mean(jax.nn.softplus(-scores), large) + mean(jax.nn.softplus(scores), small)
+        p = jax.nn.sigmoid(scores)
+        return value, {"loss/d": value, "p/real": mean(p, large), "p/fake": mean(p, small)}
 
     players = state.f, state.g, state.p
     grads, (seen, metrics) = jax.grad(loss, has_aux=True)([player.params for player in players])
@@ -145,49 +140,37 @@ def step(cfg, state, batch):
 
 def detected(cfg, state, x):
     """Return boxes [p, n, classes, 4] in pictures x [p, h, w, c], and their scores, but of the highest ones -inf."""
-    _, _, P, *_ = build(cfg)
-    proposals = jnp.asarray(data.anchors(*cfg.window, cfg.anchors))
+    squares = jnp.asarray(data.anchors(*cfg.window, cfg.anchors))
 
     def one(x):
-        features = sum(lifted(cfg, state.f.params, state.g.params, x[None], proposals[None]))
-        box, score = boxes.detected(proposals, *forward(P, state.p.params, {}, features)[0])
+        features = sum(lifted(cfg, state.f.params, state.g.params, x[None], squares[None]))
+        box, score = boxes.detected(squares, *forward(build(cfg)[2], state.p.params, {}, features)[0])
         least = jax.lax.top_k(score.ravel(), min(cfg.detections, score.size))[0][-1]
         return box, jnp.where(score >= least, score, -jnp.inf)
 
     return jax.lax.map(one, x)
 
 
-def shown(x, box, score):
-    """Return pictures x with the outlines of what has a score of at least 1/2."""
-    y = jnp.where(score >= 0.5, jnp.arange(score.shape[2]).reshape(1, 1, -1), -1)
-    return boxes.outlined(x, box.reshape(len(x), -1, 4), y.reshape(len(x), -1))
-
-
 def sample(cfg, state, key, n):
-    x = data.examples(things(cfg), key, n)["x"]
-    return shown(x, *detected(cfg, state, x))
+    x = data.examples(things(cfg), key, n)["source"]
+    return boxes.shown(x, *detected(cfg, state, x))
 
 
 def measure(cfg, state, key, train, test):
-    """Return recall and precision by size over up to 256 test pictures at each scale, and two of these at each."""
+    """Return recall and precision by size over up to 256 test pictures at each scale, and three of these at each."""
     if not test:
         return {}
     some = jax.tree.map(lambda a: a[:256], test)
     scales = [things(cfg, (factor,)).test.make(some, key, 0, len(some["x"])) for factor in cfg.factors]
-    rows = jax.tree.map(lambda *parts: jnp.concatenate(parts), *scales)
-    found, found_side = detected(cfg, state, rows["x"]), side(cfg, rows["box"])
-    metrics, edges = {}, (0, *cfg.sizes, jnp.inf)
-    for name, least, most in zip(("small", "middle", "large"), edges, edges[1:], strict=False):
-        of_size = (least <= found_side) & (found_side < most)
-        scores = detection.scores(*found, rows["box"], rows["y"], counts=of_size)
-        metrics |= {f"{kind}/{name}": scores[kind] for kind in ("recall", "map")}
-    first = [jnp.concatenate([part[:3] for part in jnp.split(a, len(scales))]) for a in (rows["x"], *found)]
-    true = [jnp.concatenate([rows[:3] for rows in jnp.split(rows[name], len(scales))]) for name in ("x", "box", "y")]
-    pictures = jnp.stack([boxes.outlined(*true), shown(*first)])
+    true, x, box, y = (jnp.concatenate([rows[name] for rows in scales]) for name in ("x", "source", "box", "y"))
+    metrics = detection.by_size(*(found := detected(cfg, state, x)), box, y, side(cfg, box), cfg.sizes)
+    first = lambda a: a.reshape(len(scales), -1, *a.shape[1:])[:, :3].reshape(-1, *a.shape[1:])
+    pictures = jnp.stack([first(true), boxes.shown(*map(first, (x, *found)))])
     return metrics | {"test": Picture(pictures, rows=("truth", "found"))}
 
 
 def setup(cfg):
+    data.anchors(*cfg.window, cfg.anchors)  # what is none is refused now
     return Setup(things(cfg), cfg.batch_size, cfg.steps, kinds=("image",))
 
 

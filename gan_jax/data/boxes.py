@@ -71,8 +71,9 @@ def windows(source: Source, sides: tuple[int, int], factors: tuple[int, ...] = (
     if "box" not in source.fields:
         raise UserError(f"{source.name} has no boxes around things: choose a set that has, with data.boxed.")
     H, W, c = source.shape
-    if not factors or min(factors) < 1 or sides[0] * max(factors) > H or sides[1] * max(factors) > W:
-        raise UserError(f"{source.name} is {H}x{W}: no window of {sides[0]}x{sides[1]} fits, {max(factors)} as large.")
+    if min(factors, default=0) < 1 or sides[0] * max(factors) > H or sides[1] * max(factors) > W:
+        said = f"windows of {sides[0]}x{sides[1]}, shrunk by {' or '.join(map(str, factors)) or 'nothing'}"
+        raise UserError(f"{source.name} is {H}x{W}: it has no {said}.")
 
     def change(batch, uniform, held_out):
         u, x = uniform(4), colours.levels(batch["x"])
@@ -145,8 +146,11 @@ def _picture(generator, side, most):
 def anchors(h: int, w: int, sides: tuple[int, ...]) -> np.ndarray:
     """Return squares [n, 4] all over a picture of h x w pixels, in parts of its sides: of each side every half of it.
 
-    They begin at the upper left corner, and those that reach beyond the other edges are cut there.
+    They begin at the upper left corner, and those that reach beyond the other edges are cut there. Raises UserError
+    where there are none.
     """
+    if min(sides, default=0) < 1:
+        raise UserError(f"squares have sides from 1 pixel on, not {', '.join(map(str, sides)) or 'none'}.")
     rows = [
         (y, x, min(y + side, h), min(x + side, w))
         for side in sides

@@ -55,3 +55,15 @@ def scores(box, score, truth, y, least=0.5, counts=None):
     mean = lambda of: jnp.where(jnp.stack(some), jnp.stack(of), 0).sum() / jnp.stack(some).sum()
     each = {f"{name}/{k}": one for name, of in (("ap", ap), ("recall", recall)) for k, one in enumerate(of)}
     return {"map": mean(ap), "recall": mean(recall)} | each
+
+
+def by_size(box, score, truth, y, side, sizes):
+    """Return {"recall/small", "map/small", ...}: `scores` of small, middle and large things, each alone.
+
+    side [p, m]: of the things; sizes: from which on they are middle, and large. NaN where no thing has that size.
+    """
+    found, edges = {}, (0, *sizes, jnp.inf)
+    for name, least, most in zip(("small", "middle", "large"), edges, edges[1:], strict=False):
+        of_size = scores(box, score, truth, y, counts=(least <= side) & (side < most))
+        found |= {f"{kind}/{name}": of_size[kind] for kind in ("recall", "map")}
+    return found

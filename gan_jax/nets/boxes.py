@@ -119,9 +119,6 @@ def outlined(x, box, y):
 
 
 def shown(x, box, score, least=0.5):
-    """Return pictures x [b, h, w, c] with the outlines of detections that score `least`, as `detected` has them.
-
-    box [b, n, classes, 4], score [b, n, classes].
-    """
+    """Return pictures x [b, h, w, c] with the outlines of boxes [b, n, classes, 4] whose score is at least `least`."""
     y = jnp.where(score >= least, jnp.arange(score.shape[2]).reshape(1, 1, -1), -1)
     return outlined(x, box.reshape(len(x), -1, 4), y.reshape(len(x), -1))

@@ -20,7 +20,7 @@ def pooled(features: jax.Array, box: jax.Array, size: int, samples: int = 2) -> 
 
 def _weights(start, stop, pixels, size, samples):
     """Return what each pixel counts for in each cell of a stretch from `start` to `stop` [...]: [..., size, pixels]."""
-    along = lambda n: np.arange(n, dtype=np.float32).reshape(*[1] * start.ndim, n)
+    along = lambda n: np.arange(n, dtype=start.dtype).reshape(*[1] * start.ndim, n)
     at = (along(size * samples) + 0.5) / (size * samples)
     place = (start[..., None] + (stop - start)[..., None] * at) * pixels - 0.5
     away = jnp.clip(place, 0, pixels - 1)[..., None] - along(pixels)[..., None, :]

@@ -80,3 +80,12 @@ def test_a_class_without_things_has_no_share_in_the_mean():
     box = jnp.array([[[A, A]]])  # one picture, one detection of either class
     found = detection.scores(box, jnp.zeros((1, 1, 2)), jnp.array([[A]]), jnp.array([[1]]))
     assert found["map"] == found["recall"] == found["ap/1"] == 1 and jnp.isnan(found["ap/0"])
+
+
+def test_sizes_apart():
+    """Each thing counts for its own size; a false detection counts against all of them."""
+    truth, side = jnp.array([[A, B, [50.0, 50, 54, 54]]]), jnp.array([[10.0, 10, 4]])
+    box = jnp.array([[A, [50, 50, 54, 54], [90, 90, 94, 94]]])[:, :, None]
+    found = detection.by_size(box, jnp.array([[[1.0], [3], [2]]]), truth, jnp.zeros((1, 3), jnp.int32), side, (8, 12))
+    assert found["recall/small"] == 1 and found["recall/middle"] == 0.5 and jnp.isnan(found["recall/large"])
+    assert found["map/small"] == 1 and found["map/middle"] == pytest.approx(0.5 * 0.5)
