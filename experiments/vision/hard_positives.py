@@ -39,7 +39,7 @@ class Config:
     dataset: str = "bccd_small"  # pictures with boxes of things
     shrink: Count = 2  # by which pictures are smaller
     proposals: Count = 64  # boxes of a picture that are trained on
-    anchors: tuple[int, ...] = (10, 16, 24, 36, 52)  # sides of the squares all over a held-out picture, in pixels
+    anchors: tuple[Count, ...] = (10, 16, 24, 36, 52)  # sides of the squares all over a held-out picture, in pixels
     alone: int = 500  # updates of the detector before all else
     pretrain: int = 150  # updates of the adversaries after these, while the detector stays as it is
     steps: Count = 1400  # updates, these included

@@ -71,7 +71,7 @@ def windows(source: Source, sides: tuple[int, int], factors: tuple[int, ...] = (
     if "box" not in source.fields:
         raise UserError(f"{source.name} has no boxes around things: choose a set that has, with data.boxed.")
     H, W, c = source.shape
-    if min(factors, default=0) < 1 or sides[0] * max(factors) > H or sides[1] * max(factors) > W:
+    if min(*sides, *factors, bool(factors)) < 1 or sides[0] * max(factors) > H or sides[1] * max(factors) > W:
         said = f"windows of {sides[0]}x{sides[1]}, shrunk by {' or '.join(map(str, factors)) or 'nothing'}"
         raise UserError(f"{source.name} is {H}x{W}: it has no {said}.")
 
