@@ -49,7 +49,7 @@ class Config:
     detections: Count = 20  # of a held-out picture, those with the highest scores
     small: float = 16.0  # side in pixels, the root of the area, below which G lifts a box; 0: none
     sizes: tuple[float, float] = (16.0, 32.0)  # sides from which on things are called middle, and large
-    steps: Count = 1000  # updates of all
+    steps: Count = 1200  # updates of all
     batch_size: Count = 8  # pictures a step
     adversarial: float = 0.1  # weight of -log D in G's loss
     pool: Count = 5  # cells a side of a box's features
