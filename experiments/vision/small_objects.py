@@ -5,9 +5,9 @@ left of it so far up. G sees the low features of its box, and adds a residual to
 adversarial one tells features of large things from those that G lifted, and the perception branch says what is in a
 box, and where. G descends -log of what the first makes of its features, and what the second loses by them.
 
-`measure`: recall of small, middle and large things at an intersection over union of 1/2, by the `detections` with the
-highest scores in each picture, and average precision, with held-out pictures at all scales. `--small 0` is the
-detector alone, `--adversarial 0` is G that knows of no large things.
+`measure`: recall and average precision of small, middle and large things, at an intersection over union of 1/2, by the
+`detections` with the highest scores in each held-out picture, at all scales. `--small 0` is the detector alone,
+`--adversarial 0` is G that knows of no large things.
 
 Differences from the paper, of which we know of no authors' code:
 1. Cells in blood (BCCD) in windows of 60x80 pixels at three scales, so that one kind is small here and large there, in
