@@ -3,8 +3,9 @@
 Ledig, Theis, Huszar, Caballero, Cunningham, Acosta, Aitken, Tejani, Totz, Wang and Shi 2017, arXiv 1609.04802. G, a
 residual net called SRResNet, works on the small picture a, and enlarges it at its end by convolutions whose channels
 become pixels. D is updated, then G, which descends a content loss - 0.001 log D(G(a)). Content is the squared error
-("mse"), or that of what VGG sees of both pictures ("vgg22", "vgg54"). SRResNet alone is `--adversarial 0`, and SRGAN
-is to begin with it: `--begin RUN`. `measure`: PSNR of held-out crops, of all channels, beside bicubic enlargement.
+("mse"), the absolute one ("l1"), or the square of that of what VGG sees of both ("vgg22", "vgg54"). SRResNet alone is
+`--adversarial 0`, and SRGAN is to begin with it: `--begin RUN`. `measure`: PSNR of held-out crops, of all channels,
+beside bicubic enlargement.
 
 Differences from the paper:
 1. VGG16 instead of VGG19: relu5_3 instead of relu5_4 for "vgg54", relu2_2 for "vgg22"; given the colours that these
@@ -51,10 +52,11 @@ class Config:
     steps: Count = 400  # updates of D, then of G
     full: Count = 300  # updates at the full rate, before a tenth of it
     batch_size: Count = 16  # crops a step
-    content: Literal["mse", "vgg22", "vgg54", "input"] = "mse"  # to what G's pictures are held; "input": srez's
+    content: Literal["mse", "l1", "vgg22", "vgg54", "input"] = "mse"  # to what G's pictures are held; "input": srez's
     adversarial: float = 1e-3  # weight of D's answer in G's loss; 0: SRResNet, D stays as it is
     blocks: Depth = 5  # residual blocks of G
     width: Count = 32  # channels of G
+    residual: bool = True  # G's layers make what is added to the bicubic enlargement of its input, 0 at first
     d_levels: Depth = 4  # of D, two convolutions each
     d_width: Count = 16  # channels of its first level
     lr: float = 5e-4  # Adam's rate for both
@@ -62,12 +64,12 @@ class Config:
     begin: str = ""  # the folder of a run with whose G this one begins
 
 
-PAPER = Config("bsds300", crop=96, steps=200_000, full=100_000, content="vgg54", blocks=16, width=64, d_width=64,
-               lr=1e-4)  # fmt: skip
+PAPER = Config("bsds300", crop=96, steps=200_000, full=100_000, content="vgg54", blocks=16, width=64, residual=False,
+               d_width=64, lr=1e-4)  # fmt: skip
 FACES = "olivetti_faces,split=train[:90%],test=train[90%:]"
 PRESETS = {
     "default": Config(),
-    "srresnet": Config(steps=1200, full=900, adversarial=0.0, lr=1e-3),
+    "srresnet": Config(steps=1200, full=900, content="l1", adversarial=0.0, lr=1e-3),
     "paper": PAPER,
     "faces": Config(FACES, 4, "area", 64, 1000, 700, 16, "input", 2 / 9, b1=0.5, lr=2e-4),
     "tiny": Config("digits", 2, crop=8, steps=6, full=4, batch_size=8, blocks=1, width=2, d_levels=1, d_width=2),
@@ -92,7 +94,7 @@ def build(cfg):
         raise UserError(f"--factor is {cfg.factor}: G doubles the sides, so it has to be 2, 4, 8 or 16.")
     rate = lambda t: cfg.lr * jnp.where(t < cfg.full, 1.0, 0.1)
     tx = optax.adam(rate, cfg.b1)
-    return srgan.G(doublings, cfg.blocks, cfg.width), srgan.D(cfg.d_levels, cfg.d_width), tx
+    return srgan.G(doublings, cfg.blocks, cfg.width, cfg.residual), srgan.D(cfg.d_levels, cfg.d_width), tx
 
 
 def init(cfg, key):
@@ -108,7 +110,7 @@ def content(cfg, made, x, a):
         return jnp.abs(made.reshape(b, h, cfg.factor, w, cfg.factor, c).mean((2, 4)) - a).mean()
     if cfg.content in SEEN:
         made, x = (frozen.seen(frozen.load("vgg16"), one, SEEN[cfg.content]) / 12.75 for one in (made, x))
-    return jnp.square(made - x).mean()
+    return jnp.abs(made - x).mean() if cfg.content == "l1" else jnp.square(made - x).mean()
 
 
 def step(cfg, state, batch):

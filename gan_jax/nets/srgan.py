@@ -6,6 +6,7 @@ authors used; the paper does not say.
 """
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from gan_jax.nets.conv import Conv
@@ -36,10 +37,11 @@ class G(nn.Module):
     doublings: int = 2
     blocks: int = 16
     width: int = 64
+    residual: bool = False  # what the layers make is added to the bicubic enlargement of x, and is 0 at first
 
     @nn.compact
     def __call__(self, x, train=True):
-        channels, norm = x.shape[-1], lambda x: batch_norm(x, train)
+        small, channels, norm = x, x.shape[-1], lambda x: batch_norm(x, train)
         first = x = PReLU()(Conv(self.width, 9, **even)((x + 1) / 2))
         for _ in range(self.blocks):
             y = PReLU()(norm(Conv(self.width, 3, **plain)(x)))
@@ -47,7 +49,10 @@ class G(nn.Module):
         x = first + norm(Conv(self.width, 3, **plain)(x))
         for _ in range(self.doublings):
             x = PReLU()(shuffled(Conv(4 * self.width, 3, **even)(x)))
-        return Conv(channels, 9, **even)(x)
+        if not self.residual:
+            return Conv(channels, 9, **even)(x)
+        x = Conv(channels, 9, kernel_init=nn.initializers.zeros)(x)
+        return x + jax.image.resize(small, x.shape, "bicubic")
 
 
 class D(nn.Module):

@@ -15,7 +15,9 @@ from gan_jax import UserError, data
 from gan_jax.metrics import frozen
 
 CFG = dataclasses.replace(srgan.PRESETS["tiny"], full=2, adversarial=0.3, lr=1e-2)
+PUBLISHED = dataclasses.replace(CFG, residual=False)
 ALONE = dataclasses.replace(CFG, adversarial=0.0, content="input")
+L1 = dataclasses.replace(CFG, adversarial=0.0, content="l1")
 
 
 def conv(p, x, stride=1):
@@ -55,14 +57,30 @@ class Norms:
         return x
 
 
-def generate(p, stats, a):
+def twice(x):
+    """Keys' cubic (a = -1/2) at the quarters between pixels; what lies beyond the border has no weight."""
+    near, far = lambda t: 1.5 * t**3 - 2.5 * t**2 + 1, lambda t: -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2
+    for axis in (1, 2):
+        rows, made = jnp.moveaxis(x, axis, 0), []
+        for i in range(2 * len(rows)):
+            place, taps = (i - 0.5) / 2, {}
+            for k in range(len(rows)):
+                t = abs(k - place)
+                taps[k] = near(t) if t <= 1 else far(t) if t < 2 else 0
+            made.append(sum(taps[k] * rows[k] for k in taps) / sum(taps.values()))
+        x = jnp.moveaxis(jnp.stack(made), 0, axis)
+    return x
+
+
+def generate(p, stats, a, residual):
     """A block of residues and a doubling, of the small picture in [0, 1]."""
     norm = Norms(p, stats)
     first = x = prelu(p["PReLU_0"], conv(p["Conv_0"], (a + 1) / 2))
     x = x + norm(conv(p["Conv_2"], prelu(p["PReLU_1"], norm(conv(p["Conv_1"], x)))))
     x = first + norm(conv(p["Conv_3"], x))
     x = prelu(p["PReLU_2"], doubled(conv(p["Conv_4"], x)))
-    return conv(p["Conv_5"], x), {"batch_stats": norm.new}
+    x = conv(p["Conv_5"], x)
+    return x + twice(a) if residual else x, {"batch_stats": norm.new}
 
 
 def judge(p, stats, x):
@@ -77,7 +95,7 @@ def judge(p, stats, x):
 
 def turn(cfg, g, d, x, a, rate, fresh):
     """D on crops and on what G makes, then G by this D (fresh) or by that of before."""
-    fake, _ = generate(g.params, g.stats, a)
+    fake, _ = generate(g.params, g.stats, a, cfg.residual)
 
     def of_d(p):
         real, new = judge(p, d.stats, x)
@@ -87,10 +105,12 @@ def turn(cfg, g, d, x, a, rate, fresh):
     by = jax.tree.map(lambda now, before: jnp.where(fresh, now, before), after, d)
 
     def of_g(p):
-        made, new = generate(p, g.stats, a)
+        made, new = generate(p, g.stats, a, cfg.residual)
         if cfg.content == "input":
             means = (made[:, ::2, ::2] + made[:, 1::2, ::2] + made[:, ::2, 1::2] + made[:, 1::2, 1::2]) / 4
             return abs(means - a).mean(), new
+        if cfg.content == "l1":
+            return abs(made - x).mean(), new
         return ((made - x) ** 2).mean() - cfg.adversarial * jnp.log(judge(by.params, by.stats, made)[0]).mean(), new
 
     return oracle.moved(oracle.adam, g, of_g, rate, cfg.b1), after
@@ -104,7 +124,7 @@ def paper(move, cfg, start, batches, fresh):
     return [g, d]
 
 
-@pytest.mark.parametrize("cfg", [CFG, ALONE], ids=["srgan", "without D"])
+@pytest.mark.parametrize("cfg", [CFG, PUBLISHED, ALONE, L1], ids=["srgan", "published", "without D", "l1"])
 def test_step_is_the_paper_s(cfg):
     """Three steps in float64, statistics too; G's loss by the D of before would differ. Without D it stays as it is."""
     with jax.enable_x64(True):
@@ -133,6 +153,7 @@ def shapes(net, *shape):
 def test_the_published_nets():
     """The figure's layers, counted by hand: 1.5 million in G, as published, and 23.6 million in D at 96x96."""
     cfg = srgan.PRESETS["paper"]
+    assert not cfg.residual  # G is the published one
     G, D, _ = srgan.build(cfg)
     block = 2 * 9 * 64 * 64 + 2 * 128 + 64  # two convolutions, two norms, the slopes
     ends = (81 * 3 * 64 + 64) + 64 + (9 * 64 * 64 + 128) + (81 * 64 * 3 + 3)
@@ -151,6 +172,15 @@ def test_g_takes_pictures_of_any_size(factor, shape):
     """Odd sides and single pixels too; each doubling adds its own convolution."""
     G, *_ = srgan.build(dataclasses.replace(CFG, factor=factor))
     assert shapes(G, 2, *shape, 3)[0] == (2, *(factor * side for side in shape), 3)
+
+
+def test_g_begins_as_bicubic_enlargement():
+    """What its layers add is 0 at first, whatever comes in."""
+    a = np.random.default_rng(0).uniform(-1, 1, (2, 4, 4, 1)).astype(np.float32)
+    g = srgan.init(CFG, jax.random.key(0)).g
+    np.testing.assert_allclose(
+        srgan.build(CFG)[0].apply({"params": g.params} | g.stats, a, train=False), twice(a), atol=1e-6
+    )
 
 
 # What pictures are held to
@@ -198,11 +228,11 @@ def test_what_can_not_be_enlarged(monkeypatch, changed, says):
 
 def test_psnr_of_held_out_crops():
     """With all weights 0 and a bias of 0.5 G makes one grey; a picture that never changes is enlarged without an error."""
-    shape = jax.eval_shape(functools.partial(srgan.init, CFG), jax.random.key(0))
+    shape = jax.eval_shape(functools.partial(srgan.init, PUBLISHED), jax.random.key(0))
     state = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shape._replace(key=None))
     state.g.params["Conv_5"]["bias"] += 0.5
     test = data.resident(data.load("digits").test)
-    found = jax.jit(functools.partial(srgan.measure, CFG))(state, jax.random.key(0), {}, test)
+    found = jax.jit(functools.partial(srgan.measure, PUBLISHED))(state, jax.random.key(0), {}, test)
     x = data.decode({"x": test["x"][:64]})["x"]
     expected = np.mean(-10 * np.log10(np.mean(((x - 0.5) / 2) ** 2, (1, 2, 3))))
     assert found["psnr/ours"] == pytest.approx(expected, rel=1e-5) and found["psnr/bicubic"] > found["psnr/ours"]
