@@ -34,36 +34,45 @@ def average_precision(score, good, things):
     return (jax.lax.cummax(precision, reverse=True) * found).sum() / things
 
 
-def scores(box, score, truth, y, least=0.5, counts=None):
+def scores(box, score, truth, y, least=0.5, counts=None, false=None):
     """Return {"map", "recall", "ap/K" and "recall/K" of each class K} of all pictures together.
 
     box [p, n, classes, 4], score [p, n, classes]: detections after suppression, -inf: none. truth [p, m, 4], y [p, m]:
     the things and their classes, -1: none. counts [p, m]: things that are to be found; what is found of the others
-    counts neither for nor against (VOC's "difficult"). "map" and "recall" are means over the classes that have things.
+    counts neither for nor against (VOC's "difficult"). false [p, n, classes]: detections that count against, by default
+    all, where they are about nothing. "map" and "recall" are means over the classes that have things.
     """
     counts = y >= 0 if counts is None else counts & (y >= 0)
+    false = jnp.ones(score.shape, bool) if false is None else false
 
-    def of_class(k, box, score):  # [p, n, 4], [p, n]
+    def of_class(k, box, score, false):  # [p, n, 4], [p, n], [p, n]
         good, about = jax.vmap(lambda *of: right(*of, least))(box, score, truth, y == k)
-        counted = jnp.take_along_axis(counts, jnp.maximum(about, 0), 1) | (about < 0)
+        counted = jnp.where(about < 0, false, jnp.take_along_axis(counts, jnp.maximum(about, 0), 1))
         good, things = good & counted, (counts & (y == k)).sum()
         score = jnp.where(counted, score, -jnp.inf)
         return average_precision(score.ravel(), good.ravel(), things), good.sum(dtype=jnp.float32) / things, things > 0
 
     classes = score.shape[2]
-    ap, recall, some = zip(*(of_class(k, box[:, :, k], score[:, :, k]) for k in range(classes)), strict=True)
+    of_each = lambda k: of_class(k, *(a[:, :, k] for a in (box, score, false)))
+    ap, recall, some = zip(*map(of_each, range(classes)), strict=True)
     mean = lambda of: jnp.where(jnp.stack(some), jnp.stack(of), 0).sum() / jnp.stack(some).sum()
     each = {f"{name}/{k}": one for name, of in (("ap", ap), ("recall", recall)) for k, one in enumerate(of)}
     return {"map": mean(ap), "recall": mean(recall)} | each
 
 
-def by_size(box, score, truth, y, side, sizes):
-    """Return {"recall/small", "map/small", ...}: `scores` of small, middle and large things, each alone.
+def by_size(box, score, truth, y, pixels, sizes):
+    """Return {"recall/small": the share of small things that are found, "map/small", ...}, of middle, of large ones.
 
-    side [p, m]: of the things; sizes: from which on they are middle, and large. NaN where no thing has that size.
+    box, score, truth, y: as `scores` has them, boxes in parts of a picture's sides. pixels: how many a picture has.
+    sizes: the sides in pixels, the root of the area, from which things are middle, and large. A detection that is about
+    no thing counts against the size that it has itself. NaN where no thing has a size.
     """
+    side = lambda box: jnp.sqrt(boxes.area(box) * pixels)
     found, edges = {}, (0, *sizes, jnp.inf)
     for name, least, most in zip(("small", "middle", "large"), edges, edges[1:], strict=False):
-        of_size = scores(box, score, truth, y, counts=(least <= side) & (side < most))
-        found |= {f"{kind}/{name}": of_size[kind] for kind in ("recall", "map")}
+        of_size = lambda box, least=least, most=most: (least <= side(box)) & (side(box) < most)
+        of = scores(box, score, truth, y, counts=of_size(truth), false=of_size(box))
+        things = [(of_size(truth) & (y == k)).sum() for k in range(score.shape[2])]
+        right = sum(jnp.where(n > 0, n * of[f"recall/{k}"], 0) for k, n in enumerate(things))
+        found |= {f"recall/{name}": right / sum(things), f"map/{name}": of["map"]}
     return found

@@ -83,9 +83,19 @@ def test_a_class_without_things_has_no_share_in_the_mean():
 
 
 def test_sizes_apart():
-    """Each thing counts for its own size; a false detection counts against all of them."""
-    truth, side = jnp.array([[A, B, [50.0, 50, 54, 54]]]), jnp.array([[10.0, 10, 4]])
-    box = jnp.array([[A, [50, 50, 54, 54], [90, 90, 94, 94]]])[:, :, None]
-    found = detection.by_size(box, jnp.array([[[1.0], [3], [2]]]), truth, jnp.zeros((1, 3), jnp.int32), side, (8, 12))
+    """Each thing counts for its own size, and so does a false detection; what is found of other sizes doesn't count."""
+    truth = jnp.array([[A, B, [50.0, 50, 54, 54]]]) / 100
+    box = jnp.array([[A, [50, 50, 54, 54], [90, 90, 94, 94]]])[:, :, None] / 100
+    score, y = jnp.array([[[1.0], [2], [3]]]), jnp.zeros((1, 3), jnp.int32)
+    found = detection.by_size(box, score, truth, y, 10_000, (8, 12))
     assert found["recall/small"] == 1 and found["recall/middle"] == 0.5 and jnp.isnan(found["recall/large"])
-    assert found["map/small"] == 1 and found["map/middle"] == pytest.approx(0.5 * 0.5)
+    assert found["map/small"] == pytest.approx(0.5) and found["map/middle"] == pytest.approx(0.5)
+
+
+def test_a_share_of_things_is_of_all_classes():
+    """Three of four found, whatever they are; the mean precision is one of classes."""
+    truth = jnp.array([[A, B, [50.0, 50, 60, 60], [70, 70, 80, 80]]]) / 100
+    score = jnp.array([[[1.0, -jnp.inf], [1, -jnp.inf], [1, -jnp.inf], [-jnp.inf, -jnp.inf]]])
+    box = jnp.stack([truth, truth], 2)
+    found = detection.by_size(box, score, truth, jnp.array([[0, 0, 0, 1]]), 10_000, (8, 12))
+    assert found["recall/middle"] == 0.75 and found["map/middle"] == pytest.approx(0.5)
