@@ -1,9 +1,8 @@
 """The nets of multi-scale video prediction (Mathieu, Couprie and LeCun 2016, arXiv 1511.05440).
 
 The coarsest scale predicts first. Each further net sees the frames before at its own scale, with twice as many pixels a
-side, and adds a correction to what the one before it predicted, enlarged. Where nets predict what changes, they begin
-with the last frame, and what is enlarged is the change alone. Each scale has a D of its own, which sees the frames
-before and what is said to follow them. Widths are those of the paper's table in parts of its 128.
+side, and adds a correction to what the one before it predicted, enlarged. Each scale has a D of its own, which sees the
+frames before and what is said to follow them. Widths are those of the paper's table in parts of its 128.
 """
 
 import flax.linen as nn
@@ -55,27 +54,22 @@ def stacked(x):
 class G(nn.Module):
     """Frames [b, t, h, w, c] -> the next one at each scale, the coarsest first: [b, h / 2^k, w / 2^k, c].
 
-    change: each net corrects the last frame, and begins as a copy of it, instead of drawing the next one anew, as the
-    paper's do. Nothing cuts the sums: a number may lie beyond [-1, 1].
+    Nothing cuts the sums: a number may lie beyond [-1, 1].
     """
 
     scales: int = 4
     width: int = 128
-    change: bool = True
 
     @nn.compact
     def __call__(self, frames, train=True):
-        found, off = [], None  # off: by how much the prediction of the scale before differs from what it corrects
-        kernel_init = nn.initializers.zeros if self.change else nn.initializers.lecun_normal()
+        found = []
         for seen, (maps, kernels) in zip(pyramid(frames, self.scales), G_SCALES[: self.scales], strict=True):
-            begin = seen[:, -1] * self.change  # [b, h, w, c]
-            before = begin + enlarged(off) if found else begin
-            x = jnp.concatenate([stacked(seen), before], 3) if found else stacked(seen)
+            before = enlarged(found[-1]) if found else None
+            x = stacked(seen) if before is None else jnp.concatenate([stacked(seen), before], 3)
             for n, kernel in zip(maps, kernels[:-1], strict=True):
                 x = nn.relu(Conv(max(1, n * self.width // 128), kernel)(x))
-            x = jnp.tanh(Conv(frames.shape[-1], kernels[-1], kernel_init=kernel_init)(x))
-            found.append(before + x)
-            off = found[-1] - begin
+            x = jnp.tanh(Conv(frames.shape[-1], kernels[-1])(x))
+            found.append(x if before is None else before + x)
         return tuple(found)
 
 

@@ -66,22 +66,18 @@ def frames_of(before):
     return jnp.concatenate([before[:, t] for t in range(before.shape[1])], 3)
 
 
-def G(p, before, change):
-    """The coarse net, then the fine one: four layers each, ReLU between them, tanh at the end.
-
-    The fine one corrects what the coarse one says, and where they predict the change, both correct the last frame.
-    """
+def G(p, before):
+    """The coarse net, then the fine one, which corrects: four layers each, ReLU between them, tanh at the end."""
     small = jnp.stack([coarse(before[:, t]) for t in range(before.shape[1])], 1)
     layers = [p[f"Conv_{i}"] for i in range(8)]
     x = frames_of(small)
     for layer in layers[:3]:
         x = relu(conv(layer, x, "SAME"))
-    first = jnp.tanh(conv(layers[3], x, "SAME"))  # the frame, or the change
-    said = before[:, -1] + fine(first) if change else fine(first)
-    x = jnp.concatenate([frames_of(before), said], 3)
+    first = jnp.tanh(conv(layers[3], x, "SAME"))
+    x = jnp.concatenate([frames_of(before), fine(first)], 3)
     for layer in layers[4:7]:
         x = relu(conv(layer, x, "SAME"))
-    return small[:, -1] + first if change else first, said + jnp.tanh(conv(layers[7], x, "SAME"))
+    return first, fine(first) + jnp.tanh(conv(layers[7], x, "SAME"))
 
 
 def D(p, before, made):
@@ -107,14 +103,14 @@ def edges(x, y):
     return down + right
 
 
-@functools.partial(jit, static_argnums=5)
-def updated(g, d, before, after, adversarial, change):
+@jit
+def updated(g, d, before, after, adversarial):
     """G by the three losses of both scales, D by the cross entropy of both."""
     log, truths = lambda s: jnp.log(oracle.sigmoid(s)), (coarse(after), after)
-    fake = G(g.params, before, change)
+    fake = G(g.params, before)
 
     def g_loss(w):
-        made = G(w, before, change)
+        made = G(w, before)
         near = sum(((a - b) ** 2).mean() + CFG.gradient * edges(a, b) for a, b in zip(made, truths, strict=True)) / 2
         return near - adversarial * sum(log(s).mean() for s in D(d.params, before, made)), {}
 
@@ -125,12 +121,10 @@ def updated(g, d, before, after, adversarial, change):
     return oracle.moved(oracle.adam, g, g_loss, CFG.g_lr), oracle.moved(oracle.adam, d, d_loss, CFG.d_lr)
 
 
-@pytest.mark.parametrize("change", [False, True])
-def test_step_is_the_paper_s(change, monkeypatch):
+def test_step_is_the_paper_s(monkeypatch):
     """Three steps equal the paper's in float64; were D's gradient cut off from G, they would not."""
     shown(monkeypatch)
-    cfg = dataclasses.replace(CFG, change=change)
-    init, step = (jit(functools.partial(f, cfg)) for f in (multiscale.init, multiscale.step))
+    init, step = (jit(functools.partial(f, CFG)) for f in (multiscale.init, multiscale.step))
     with jax.enable_x64(True):
         end = start = oracle.double(init(jax.random.key(3)))
         players = other = oracle.started(start.g, start.d)
@@ -139,8 +133,8 @@ def test_step_is_the_paper_s(change, monkeypatch):
             key = rng.at(start.key, t, "window")
             at = np.asarray(jax.random.randint(key, (B,), 0, T - CFG.seen, jnp.int32))
             parts = np.stack([clip[i : i + 3] for clip, i in zip(x, at, strict=True)])
-            players = updated(*players, parts[:, :2], parts[:, 2], CFG.adversarial, change)
-            other = updated(*other, parts[:, :2], parts[:, 2], 0.0, change)
+            players = updated(*players, parts[:, :2], parts[:, 2], CFG.adversarial)
+            other = updated(*other, parts[:, :2], parts[:, 2], 0.0)
         oracle.same([end.g, end.d], list(players))
         oracle.differ([end.g, end.d], list(other))
 
@@ -190,16 +184,6 @@ def test_what_is_measured_of_a_copy(monkeypatch):
     assert found["psnr"] == pytest.approx(expected, rel=1e-4)
     assert found["clips"].x.shape == (2, 6, T, SIDE, SIDE, C)
     assert multiscale.measure(CFG, None, jax.random.key(0), {}, {}) == {}
-
-
-def test_it_begins_as_a_copy():
-    """Before training G says the last frame at each scale; the paper's says other things."""
-    before = np.random.default_rng(0).uniform(-1, 1, (B, CFG.seen, SIDE, SIDE, C)).astype(np.float32)
-    for change, same in ((True, True), (False, False)):
-        net = nets.G(3, 4, change)
-        made = net.apply(net.init(jax.random.key(0), before), before)
-        last = before[:, -1], coarse(before[:, -1]), coarse(coarse(before[:, -1]))
-        assert [np.allclose(a, b, atol=1e-6) for a, b in zip(made[::-1], last, strict=True)] == [same] * 3
 
 
 def test_a_flat_wall_stays_flat():
