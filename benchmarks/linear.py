@@ -68,8 +68,8 @@ def report(name: str, rows: list[dict], published: str, out: str):
 
 
 def norms(d) -> list[str]:
-    """Return the names of D's layers of batch norm, in their order."""
-    return sorted(d.stats["batch_stats"], key=lambda name: int(name.rpartition("_")[2]))
+    """Return the names of D's layers of batch norm, if any, in their order."""
+    return sorted(d.stats.get("batch_stats", {}), key=lambda name: int(name.rpartition("_")[2]))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3, 4))
