@@ -22,7 +22,7 @@ from gan_jax import data
 from gan_jax.errors import UserError
 from gan_jax.game import rng
 from gan_jax.metrics import classifier
-from gan_jax.metrics.contents import content_distance
+from gan_jax.metrics.clips import content_distance
 from gan_jax.nets.conv import Conv
 from gan_jax.run import cli
 from gan_jax.run.config import Count
