@@ -55,7 +55,9 @@ def check_flags(main, values: dict):
     for name, parameter in inspect.signature(main).parameters.items():
         if parameter.default is parameter.empty and not values.get(name):
             raise UserError(f"name at least one of the {name}; --help says more.")
-    words(values.get("flags", ""))
+    for name, value in values.items():
+        if name.endswith("flags"):
+            words(value)
     if out := values.get("out"):
         with rundir.writing(out):
             Path(out).mkdir(parents=True, exist_ok=True)

@@ -19,10 +19,12 @@ import gan_jax
 from benchmarks import harness
 from experiments.video import mocogan, vgan
 from gan_jax import data
+from gan_jax.errors import UserError
 from gan_jax.game import rng
 from gan_jax.metrics import classifier
 from gan_jax.metrics.clips import content_distance
 from gan_jax.nets.conv import Conv
+from gan_jax.run import cli
 from gan_jax.run.config import Count
 
 HEAD = ("clips", "asked action seen", "content distance", "steps")
@@ -72,13 +74,14 @@ def main(
         out: folder of mocogan_content.jsonl.
         runs: folder of folders `vgan` and `mocogan`; a run that is finished, as of `benchmarks defaults`, stays.
     """
+    given = {vgan: harness.words(vgan_flags), mocogan: harness.words(mocogan_flags)}
+    source = clips(cli.parse(module.Config, module.PRESETS, flags)[0].dataset for module, flags in given.items())
     found = {}
-    for module, flags in ((vgan, vgan_flags), (mocogan, mocogan_flags)):
+    for module, flags in given.items():
         name = module.__name__.rpartition(".")[2]
-        harness.trained(module, harness.words(flags), Path(runs, name))
+        harness.trained(module, flags, Path(runs, name))
         found[name] = gan_jax.load(Path(runs, name))
     cfg = found["mocogan"].cfg
-    source = data.load(f"{cfg.dataset},person=person" if "weizmann" in cfg.dataset else cfg.dataset)
     acts, features = judges(source, judge_steps)
     test = data.some(source.test, rows)
     right = lambda x, y: float((acts(x) == y).mean())
@@ -93,8 +96,19 @@ def main(
     rows_of.append(row("VGAN", found["vgan"].sample(jax.random.key(0), rows), **steps["vgan"]))
     harness.table(HEAD, [cells(one) for one in rows_of])
     folder = Path(runs, "mocogan")
-    given = {"dataset": cfg.dataset, "judge_steps": judge_steps, "trained": harness.trained_by(folder)}
-    harness.record("mocogan_content", [one | given for one in rows_of], out)
+    facts = {"dataset": cfg.dataset, "judge_steps": judge_steps, "trained": harness.trained_by(folder)}
+    harness.record("mocogan_content", [one | facts for one in rows_of], out)
+
+
+def clips(names):
+    """Return the source of both runs' clips, with people where they are known; UserError where judges can't learn."""
+    first, *others = dict.fromkeys(names)
+    if others:
+        raise UserError(f"the same nets judge both, so both need the same --dataset, not {first} and {others[0]}.")
+    source = data.load(f"{first},person=person" if "weizmann" in first else first)
+    if not (source.classes and source.test):
+        raise UserError(f"{first} can't be judged: it needs labels and a split called test.")
+    return source
 
 
 def judges(source, steps):

@@ -6,15 +6,10 @@ the features of a D that was never trained. Vondrick et al. 2016 (arXiv 1609.026
 clips on UCF101 and have 52.1 % of 101 actions, and 36.7 % from random weights: another protocol, and other data.
 """
 
-import functools
 from pathlib import Path
 
-import jax
-
 import gan_jax
-from benchmarks import harness
-from benchmarks.quality.dcgan_features import fitted
-from benchmarks.quality.gan3d_features import flat, shrunk
+from benchmarks import harness, linear
 from experiments.video import vgan
 from gan_jax import data
 from gan_jax.run.config import Count
@@ -38,20 +33,11 @@ def main(
     """
     folder = Path(runs, "vgan")
     harness.trained(vgan, harness.words(flags), folder)
-    run, found = gan_jax.load(folder), []
-    cfg, source = run.cfg, data.load(run.cfg.dataset)
-    train, test = (data.some(part, rows) for part in (source, source.test))
-    untrained = jax.jit(functools.partial(vgan.init, cfg))(jax.random.key(1)).d
-    for kind, d in {"pixels": None, "D, random": untrained, "D, trained": run.state.d}.items():
-        ours = [flat(vgan.build(cfg)[1], d, part["x"]) if d else shrunk(part["x"]) for part in (train, test)]
-        accuracy, c = fitted(ours, (train["y"], test["y"]), source.classes, iterations)
-        row = {"dataset": cfg.dataset, "steps": int(run.state.step), "width": cfg.width, "features": kind}
-        row |= {"train": len(train["y"]), "test": len(test["y"]), "dims": ours[0].shape[1]}
-        found.append(row | {"c": c, "accuracy": accuracy})
-    head = ("dataset", "features", "dims", "C", "test accuracy")
-    harness.table(head, [(r["dataset"], r["features"], r["dims"], r["c"], f"{r['accuracy']:.2%}") for r in found])
-    print("published, not comparable (D fine-tuned on UCF101): 52.1 %, from random weights 36.7 %")
-    harness.record("vgan_features", [row | {"trained": harness.trained_by(folder)} for row in found], out)
+    source = data.load(gan_jax.load(folder).cfg.dataset)
+    parts = [data.some(part, rows) for part in (source, source.test)]
+    found = linear.read_run(vgan, folder, parts, {"pixels": linear.shrunk}, iterations)
+    published = "published, not comparable (D fine-tuned on UCF101): 52.1 %, from random weights 36.7 %"
+    linear.report("vgan_features", found, published, out)
 
 
 if __name__ == "__main__":

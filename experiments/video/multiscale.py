@@ -39,7 +39,7 @@ from gan_jax.run import Count, Picture, Setup, program
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "weizmann_actions,size=32"  # clips, a TFDS set by name or moving digits
-    steps: Count = 120  # joint updates of G and D
+    steps: Count = 800  # joint updates of G and D
     batch_size: Count = 8  # clips a step, of each as many frames as are seen and one more
     seen: Count = 4  # frames before the predicted one
     scales: Count = 4  # each with half as many pixels a side as the next
@@ -146,7 +146,8 @@ def measure(cfg, state, key, train, test):
     last, truth = parts[:, -2], parts[:, -1]
     found = frames.closeness(predicted(cfg, state, parts[:, :-1]), truth, last)
     found |= {f"copied/{name}": value for name, value in frames.closeness(last, truth, last).items()}
-    return found | {"clips": Picture(jnp.stack([x[:6], continued(cfg, state, x[:6])]), rows=("test", "predicted"))}
+    shown = jnp.stack([x[:6], continued(cfg, state, x[:6])])
+    return found | {"clips": Picture(shown, rows=("test", f"predicted after {cfg.seen}"))}
 
 
 def setup(cfg):

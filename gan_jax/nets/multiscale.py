@@ -41,6 +41,11 @@ def pyramid(x, scales):
     return tuple(found[::-1])
 
 
+def enlarged(x):
+    """Return pictures x [b, h, w, c] with twice as many pixels a side, bilinearly; the border goes on outside."""
+    return upsample(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), "edge"))[:, 2:-2, 2:-2]
+
+
 def stacked(x):
     """Return the frames of x [b, t, h, w, c] as channels: [b, h, w, t c]."""
     return jnp.moveaxis(x, 1, 3).reshape(x.shape[0], *x.shape[2:4], -1)
@@ -59,7 +64,7 @@ class G(nn.Module):
     def __call__(self, frames, train=True):
         found = []
         for seen, (maps, kernels) in zip(pyramid(frames, self.scales), G_SCALES[: self.scales], strict=True):
-            before = upsample(found[-1]) if found else None
+            before = enlarged(found[-1]) if found else None
             x = stacked(seen) if before is None else jnp.concatenate([stacked(seen), before], 3)
             for n, kernel in zip(maps, kernels[:-1], strict=True):
                 x = nn.relu(Conv(max(1, n * self.width // 128), kernel)(x))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.quality import mocogan, next_frame, vgan_features
+from gan_jax import UserError, data
 
 TINY = "--preset=tiny --steps=2 --no-measure"
 
@@ -33,6 +34,19 @@ def test_losses_side_by_side(tmp_path):
     rows = json.loads((tmp_path / "next_frame.jsonl").read_text())["rows"]
     assert [r["loss"] for r in rows] == ["the last frame, copied", "l2", "adversarial"]
     assert [(r["config"]["p"], r["config"]["adversarial"]) for r in rows[1:]] == [(2, 0), (1, 0.05)]
+
+
+def test_clips_that_judges_can_not_learn(tmp_path, monkeypatch):
+    """Two sets, or one without labels or held-out clips: a line, before anything is trained."""
+    with pytest.raises(UserError, match="same --dataset"):
+        mocogan.main("--preset=tiny", "--preset=tiny --dataset=moving_digits", runs=str(tmp_path / "runs"))
+    with pytest.raises(UserError, match="no-such"):
+        mocogan.main("--preset=tiny", "--preset=tiny --no-such=1", runs=str(tmp_path / "runs"))
+    bare = data.Source("bare", {"x": data.Field((4, 8, 8, 1), "video")})
+    monkeypatch.setattr(data, "load", lambda name: bare)
+    with pytest.raises(UserError, match="labels and a split called test"):
+        mocogan.clips(["bare", "bare"])
+    assert not (tmp_path / "runs").exists()
 
 
 def test_frames_of_a_clip_are_moved_alike():

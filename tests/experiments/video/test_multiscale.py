@@ -51,10 +51,10 @@ def coarse(x):
 
 
 def fine(x):
-    """Twice as many pixels, each of which lies a quarter of the way to the next one: 3/4 and 1/4 of both; 0 outside."""
+    """Twice as many pixels, each of which lies a quarter of the way to the next one: 3/4 and 1/4 of both, or itself."""
     for axis in (1, 2):
         n = x.shape[axis]
-        wide = jnp.pad(x, [(1, 1) if a == axis else (0, 0) for a in range(4)])
+        wide = jnp.take(x, jnp.array([0, *range(n), n - 1]), axis)  # the border goes on outside
         of = lambda i, wide=wide, axis=axis, n=n: jax.lax.slice_in_dim(wide, i, i + n, axis=axis)
         pair = jnp.stack([(of(0) + 3 * of(1)) / 4, (3 * of(1) + of(2)) / 4], axis + 1)
         x = pair.reshape(*(2 * m if a == axis else m for a, m in enumerate(x.shape)))
@@ -184,6 +184,13 @@ def test_what_is_measured_of_a_copy(monkeypatch):
     assert found["psnr"] == pytest.approx(expected, rel=1e-4)
     assert found["clips"].x.shape == (2, 6, T, SIDE, SIDE, C)
     assert multiscale.measure(CFG, None, jax.random.key(0), {}, {}) == {}
+
+
+def test_a_flat_wall_stays_flat():
+    """What is enlarged is as bright at the border as within; a slope goes on by halves of its steps."""
+    np.testing.assert_allclose(nets.enlarged(jnp.full((1, 3, 4, 2), 0.7)), np.full((1, 6, 8, 2), 0.7), rtol=1e-6)
+    slope = nets.enlarged(jnp.broadcast_to(jnp.arange(3.0).reshape(1, 3, 1, 1), (1, 3, 2, 1)))
+    np.testing.assert_allclose(slope[0, :, 1, 0], [0, 0.25, 0.75, 1.25, 1.75, 2], atol=1e-6)
 
 
 def test_scales():
