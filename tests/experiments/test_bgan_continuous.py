@@ -12,7 +12,7 @@ import pytest
 from experiments import bgan_continuous
 from gan_jax import data
 from gan_jax.game import rng
-from gan_jax.nets import mlp
+from gan_jax.nets import bgan, mlp
 
 B, Z = 3, 2
 CFG = dataclasses.replace(
@@ -68,6 +68,17 @@ def test_step_is_the_paper_s(small):
         start, end, _ = oracle.played(bgan_continuous, CFG, [{"x": x} for x in xs])
         oracle.same((end.g, end.d, end.log_z), paper(start, xs))
         oracle.differ((end.g, end.d), paper(start, xs, 0.0)[:2], rtol=1e-4)
+
+
+def test_pixels_of_small_pictures():
+    """They are the tanh of what the nets of bits have as logits, with the same parameters."""
+    G, *_ = bgan_continuous.build(bgan_continuous.PRESETS["tiny"])
+    z = jax.random.uniform(jax.random.key(0), (5, 4))
+    values = G.init(jax.random.key(1), z)
+    of = lambda net: net.apply(values, z, train=True, mutable=["batch_stats"])[0]
+    logits = of(bgan.G((16, 16, 1), 4, 8))
+    assert logits.std(0).max() > 0.1  # pictures of different latents differ
+    np.testing.assert_allclose(of(G), np.tanh(logits), atol=1e-6)
 
 
 def test_the_published_numbers(monkeypatch):
