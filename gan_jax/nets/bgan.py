@@ -1,4 +1,4 @@
-"""The nets of boundary-seeking GANs for small pictures, of bits or of grey (Hjelm et al. 2018, arXiv 1702.08431).
+"""The nets of boundary-seeking GANs for small pictures of bits (Hjelm et al. 2018, arXiv 1702.08431).
 
 Those of the authors' code for 28x28 (rdevon/BGAN at c560ba0: models/dcgan_28_pub.py), for any size: both halve or
 double a picture twice, by kernels of 5x5, and have one hidden layer of their own; D does not normalise.
@@ -15,12 +15,11 @@ xavier = nn.initializers.xavier_uniform()
 
 
 class G(nn.Module):
-    """Latent [b, z] -> logits [b, *shape] of pixels being white, or with grey=True pixels in [-1, 1]."""
+    """Latent [b, z] -> logits [b, *shape] of pixels being white."""
 
     shape: tuple[int, int, int]
     width: int = 64
     hidden: int = 1024
-    grey: bool = False
 
     @nn.compact
     def __call__(self, z, train=True):
@@ -31,8 +30,7 @@ class G(nn.Module):
         x = act(nn.Dense(math.prod(quarter) * 2 * self.width, use_bias=False, kernel_init=xavier)(x))
         x = x.reshape(-1, *quarter, 2 * self.width)
         x = act(ConvTranspose(self.width, 5, 2, size=half, use_bias=False, kernel_init=xavier)(x))
-        x = ConvTranspose(c, 5, 2, size=(h, w), kernel_init=xavier)(x)
-        return nn.tanh(x) if self.grey else x
+        return ConvTranspose(c, 5, 2, size=(h, w), kernel_init=xavier)(x)
 
 
 class D(nn.Module):
