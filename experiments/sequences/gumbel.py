@@ -11,8 +11,8 @@ Differences from the paper, whose text was not at hand: numbers are as others re
 4. Tokens are one-hot, as data are, and soft in their gradient alone (straight through): D knows soft ones at once.
 5. D judges `pack` strings together (PacGAN), else G ends at "x" alone, a sixth of the data.
 6. D sees all tokens in Gaussian noise (instance noise) that is gone when tau is at rest.
-7. G learns four times as fast as D, and tau begins at 3 instead of 5: else D wins, in one seed of two, for good.
-   `paper` has none of 4 to 7.
+7. G learns four times as fast as D, and tau begins at 3 instead of 5: else D wins for good on some seeds. `paper` has
+   none of 4 to 7.
 8. Both nets are updated at once, from the same noise.
 9. Its trials of other temperatures for the data, larger samples, and noise in half of the first state are not here.
 
