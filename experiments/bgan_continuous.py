@@ -32,7 +32,7 @@ from gan_jax.run import Count, Decay, Setup, program
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    dataset: str = "mnist"  # images
+    dataset: str = "mnist"  # a set of pictures
     steps: Count = 1500  # joint updates of G and D
     batch_size: Count = 64  # rows of data, and of noise, a step
     z_dim: Count = 128  # the latent, even in [0, 1)

@@ -49,8 +49,8 @@ class Config:
     r_width: Count = 64  # units of r's hidden layers
     r_depth: Depth = 2  # how many there are
     g_lr: float = 1e-3  # Adam's rate for G
-    d_lr: float = 1e-3  # for D
-    r_lr: float = 1e-3  # for r
+    d_lr: float = 1e-3  # Adam's rate for D
+    r_lr: float = 1e-3  # Adam's rate for r
     b1: Decay = 0.5  # Adam's decay of the first moment
 
 

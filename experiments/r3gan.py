@@ -42,7 +42,7 @@ class Config:
     lr: float = 1e-3  # Adam's rate for both, first
     lr_end: float = 0.25  # what of it is left at last
     b2: Decay = 0.9  # Adam's decay of the second moment, first (that of the first moment is 0)
-    b2_end: float = 0.99  # Adam's decay of the second moment, last
+    b2_end: Decay = 0.99  # Adam's decay of the second moment, last
     gamma: float = 1.0  # weight of the two penalties, first
     gamma_end: float = 0.01  # what of it is left at last
     ema: float = 500.0  # half-life of the averaged G in steps, last; 0 at first

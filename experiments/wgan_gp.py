@@ -34,7 +34,7 @@ class Config:
     steps: Count = 10_000  # updates of G
     batch_size: Count = 256  # rows of data, and of noise, of each update
     critic_steps: Count = 5  # updates of the critic for each one of G
-    penalty: float = 0.1  # lambda
+    penalty: float = 0.1  # lambda, the weight of the penalty
     z_dim: Count = 2  # the latent, standard normal
     nets: Literal["auto", "stacked"] = "auto"  # auto: mlp for points, dcgan for images
     width: Count = 256  # units of a hidden layer (toys); channels at full resolution (images)

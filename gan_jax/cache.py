@@ -15,8 +15,9 @@ from gan_jax.run import cli
 
 KINDS = {
     "arrays": "records of data sets, decoded",
-    "classifiers": "classifiers of image sets",
+    "classifiers": "nets that judge, trained once for a set",
     "folders": "pictures of your own, prepared",
+    "learnt": "vocabularies, sizes and classes that were found in records",
     "tfds": "the 8x8 digits, prepared",
     "xla": "compiled programs",
 }
@@ -24,7 +25,7 @@ KINDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Flags:
-    # empty it of this kind (arrays, classifiers, folders, tfds, xla), without one of all; it is made again when needed
+    # empty it of these kinds (arrays, classifiers, folders, learnt, tfds, xla), or of all; each is made again at need
     empty: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="[KIND ...]")] = None
 
 

@@ -38,7 +38,10 @@ def main(argv=None):
     if flags.png and Path(flags.out).suffix.lower() in (".npz", ".png") and flags.out != Flags.out:
         raise UserError(f"--png makes a folder, and --out is {flags.out}: name a folder.")
     run, first = loaded.load(flags.run, step=flags.step), rundir.read(flags.run)["seed"]
-    source = run.experiment.setup(run.cfg).source
+    setup = run.experiment.setup(run.cfg)
+    source = setup.source
+    if not run.knows(setup):
+        log.tell(f"the data of {flags.run} changed since it was trained: what it makes of data, it makes of these")
     if flags.png or flags.out.lower().endswith(".npz"):
         export(flags, run, source, range(first, first + run.seeds))
         return

@@ -72,7 +72,7 @@ def main(argv=None):
     best = floors(scale, line)
     found, drawn = {}, {}
     for name, run in runs.items():
-        found[name], drawn[name] = measure(flags, scale, name, run, ema[name], line)
+        found[name], drawn[name] = scored(flags, scale, name, run, ema[name], line)
     line.end()
     for rows in found.values():
         check_rows(next(iter(found.values())), rows, flags.despite)
@@ -128,9 +128,7 @@ def check_free(file: Path):
 
 def source_of(run) -> data.Source:
     """Return the data that the samples of a run are held against; UserError where they can't be scored."""
-    source = run.experiment.setup(run.cfg).source
-    if source.content != rundir.read(run.folder).get("data", ""):
-        raise UserError(f"the data of the run in {run.folder} changed since it was trained: it can't be scored.")
+    source = run.setup().source
     while source.part:  # joined sets: the one that is called x
         source = source.part
     if source.kind not in KINDS:
@@ -267,7 +265,7 @@ def as_measured(scale, name, metric, values, **of) -> Measured:
     )
 
 
-def measure(flags, scale, name, run, ema, line):
+def scored(flags, scale, name, run, ema, line):
     """Return (a list of numbers for each seed of a run, what is seen of the first seed's samples)."""
     saved, kind = rundir.read(run.folder), scale.source.kind
     parts, more = [], counter(line, f"{name}: drawing samples", scale.n)

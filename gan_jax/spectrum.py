@@ -117,6 +117,7 @@ def look(folder, n: int, batches: int) -> dict:
     where they are one); "spectral": the spectral norms.
     """
     run = loaded.load(folder)
+    run.setup()  # of the data that it was trained on
     states = loaded.load(folder, first=True).state, run.state
     states = states if run.seeds == 1 else jax.tree.map(lambda a: a[0], states)
     game = game_of(run.experiment, run.cfg)

@@ -99,9 +99,51 @@ def lengths(file):
 
 
 def test_no_function_is_longer_than_45_lines():
-    """Of the library and of the experiments; a long one is cut where its parts have names."""
-    files = [*(ROOT / "gan_jax").rglob("*.py"), *EXPERIMENTS]
+    """Of the library, experiments and benchmarks; a long one is cut where its parts have names."""
+    files = [*(ROOT / "gan_jax").rglob("*.py"), *EXPERIMENTS, *(ROOT / "benchmarks").rglob("*.py")]
     assert not sorted((one for file in files for one in lengths(file) if one[0] > 45), reverse=True)
+
+
+def untyped(body):
+    """Yield the public functions of a module's body, and of its public classes, that lack a type somewhere."""
+    for node in body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from (f"{node.name}.{name}" for name in untyped(node.body))
+        if not isinstance(node, ast.FunctionDef) or (node.name[0] == "_" and node.name not in ("__init__", "__call__")):
+            continue
+        said = node.args
+        given = [*said.posonlyargs, *said.args, *said.kwonlyargs, *filter(None, (said.vararg, said.kwarg))]
+        missing = [a for a in given if a.annotation is None and a.arg not in ("self", "cls")]
+        if missing or (node.returns is None and node.name != "__init__"):
+            yield node.name
+
+
+def test_public_functions_say_their_types():
+    """Those of `data` and `run`, which experiments and notebooks call."""
+    files = [file for part in ("data", "run") for file in sorted((ROOT / "gan_jax" / part).rglob("*.py"))]
+    assert not [f"{name_of(file)} {name}" for file in files for name in untyped(ast.parse(file.read_text()).body)]
+    text = "class A:\n def f(self, x): pass\n def _g(self, x): pass\ndef h(*x: int): pass\ndef i(x: int) -> int: pass"
+    assert list(untyped(ast.parse(text).body)) == ["A.f", "h"]
+
+
+def ladders(tree):
+    """Yield the lines on which an `elif` or a `match` chooses one more kind of data."""
+    named = lambda node: getattr(node, "attr", getattr(node, "id", "")) == "kind"
+    reads = lambda node: any(isinstance(part, ast.Compare) and named(part.left) for part in ast.walk(node))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Match) and named(node.subject):
+            yield node.lineno
+        if isinstance(node, ast.If | ast.IfExp) and reads(node.test):
+            rest = node.orelse if isinstance(node.orelse, list) else [node.orelse]
+            yield from (one.lineno for one in rest if isinstance(one, ast.If | ast.IfExp) and reads(one.test))
+
+
+def test_kinds_of_data_are_no_ladders():
+    """Outside `data` what differs by kind is a table, as `plots.KINDS` is, or a choice of two."""
+    files = [*(ROOT / "gan_jax").rglob("*.py"), *EXPERIMENTS, *(ROOT / "benchmarks").rglob("*.py")]
+    trees = {name_of(f): ast.parse(f.read_text()) for f in files if ROOT / "gan_jax" / "data" not in f.parents}
+    assert not [f"{name}:{line}" for name, tree in trees.items() for line in ladders(tree)]
+    assert list(ladders(ast.parse("if s.kind == 'image':\n a\nelif s.kind == 'row':\n b"))) == [3]
 
 
 # The list, and the start of one

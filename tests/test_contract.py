@@ -148,6 +148,8 @@ def test_the_parts_stand_in_the_file_in_order(name):
     assert re.search(rf"python -m experiments[. ]{name}\b", module.__doc__)
     assert text.count("\n") <= 180
     assert dataclasses.fields(module.Config) and module.Config.__dataclass_params__.frozen
+    of = [field.name for field in dataclasses.fields(module.Config)]
+    assert not [name for name in of if not re.search(rf"^    {name}: .*# .{{8}}", text, re.M)]  # `--help` shows them
     for cfg in module.PRESETS.values():
         assert isinstance(cfg, module.Config)
         config.check_ranges(dataclasses.asdict(cfg), module.Config)  # as the command line does
@@ -473,6 +475,27 @@ def test_what_it_measures(name, monkeypatch):
         picture = value if isinstance(value, Picture) else Picture(value)
         kind = picture.kind_beside(field) if np.ndim(picture.x) else "points"
         check_range(np.asarray(picture.x) / 1.001, kind, field.classes)
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_it_measures_what_there_is(name, monkeypatch):
+    """Without the training split (streamed), held-out records or their labels, and with three of them: no error."""
+    parts = tiny(name).game
+    judges = {source: untrained(source) for source in parts.setup.classifiers}
+    monkeypatch.setattr(classifier, "load", judges.__getitem__)
+    records = lambda source: jax.tree.map(lambda a: a[:64], data.resident(source)) if source else {}
+    train, test = (records(source) for source in (parts.setup.source, parts.setup.source.test))
+    state, key = jax.eval_shape(parts.init, jax.random.key(0)), jax.random.key(0)
+    few = jax.tree.map(lambda a: a[:3], test)
+    for splits in ((train, bare(test)), (train, few), ({}, test), (train, {}), ({}, {})):
+        jax.eval_shape(parts.measure, state, key, *splits)
+
+
+def bare(records):
+    """Return raw records without labels, as a split is measured of which none has one."""
+    if isinstance(records.get("x"), dict):
+        return {name: bare(part) for name, part in records.items()}
+    return {name: a for name, a in records.items() if name != "y" or np.ndim(a) != 1}
 
 
 def untrained(source):

@@ -1,5 +1,6 @@
 """The edits that CONTRIBUTING shows, made to a copy of the repository: how much they change, and that tests pass."""
 
+import difflib
 import os
 import pkgutil
 import re
@@ -53,6 +54,37 @@ def new_gan(root):
         (root / old).parent.joinpath(new).write_text(re.sub(r"\bvanilla\b", "mine", text))
 
 
+SOLID = {  # what the file to copy says, and what a GAN of solids says instead: their data, their nets
+    "from gan_jax.nets import mlp": "from gan_jax.nets import gan3d",
+    "mlp.G(data.load(cfg.dataset).shape, cfg.width), mlp.D(": "gan3d.G(data.load(cfg.dataset).shape, cfg.width), gan3d.D(",
+    '"digits"  # a toy, or any TFDS image set by name': '"primitives"  # a set of solids by name',
+    "256  # units of a hidden layer": "16  # channels at half of the resolution",
+    '    "images": Config(),\n    "ring": Config("ring8", batch_size=512, z_dim=16, width=128, lr=1e-3),\n': "",
+    "cfg.batch_size, cfg.steps)\n": 'cfg.batch_size, cfg.steps, kinds=("voxels",))\n',
+    "python -m experiments.vanilla                      8x8 digits, in a minute": "python -m experiments solid",
+    "    python -m experiments.vanilla --dataset mnist\n": "",
+}
+ITS_TEST = {
+    "from experiments import vanilla\nfrom gan_jax.game import rng\n": "from experiments.shapes import solid\n"
+    "from gan_jax.game import rng\nfrom gan_jax.nets import mlp\n",
+    'vanilla.PRESETS["ring"], batch_size=8': 'vanilla.PRESETS["tiny"], dataset="ring8"',
+    "    oracle.normed(": '    monkeypatch.setattr(solid, "gan3d", mlp)\n    oracle.normed(',
+}
+
+
+def new_gan_of_another_kind(root):
+    """Copy the file to copy, and its test, into the family of solids; the test checks its step with perceptrons."""
+    for old, new, edit in (
+        ("experiments/vanilla.py", "shapes/solid.py", SOLID),
+        ("tests/experiments/test_vanilla.py", "shapes/test_solid.py", ITS_TEST),
+    ):
+        text = (root / old).read_text()
+        for was, now in edit.items():
+            assert text.count(was) == 1, was
+            text = text.replace(was, now)
+        (root / old).parent.joinpath(new).write_text(re.sub(r"\bvanilla\b", "solid", text))
+
+
 def git(root, *arguments):
     """Return what git says, without anybody's configuration."""
     who = "-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false", "-c", "core.hooksPath=/dev/null"
@@ -95,7 +127,7 @@ def edits(copy):
     for what in SMALL:
         show(copy, what)
         made[what] = changed(copy)
-    for what, make in (("gan", new_gan), ("net", new_net)):
+    for what, make in (("gan", new_gan), ("kind", new_gan_of_another_kind), ("net", new_net)):
         make(copy)
         made[what] = changed(copy)
     return made
@@ -115,6 +147,17 @@ def test_a_net_is_two_files_and_a_gan_one_and_its_test(edits):
     assert list(gan) == ["experiments/images/mine.py", "tests/experiments/images/test_mine.py"]
 
 
+def test_a_gan_of_another_kind_of_data_differs_in_few_lines(copy, edits):
+    """A family, nets and data of its own are at most 60 lines, in one file and its test; here they are 25."""
+    assert list(edits["kind"]) == ["experiments/shapes/solid.py", "tests/experiments/shapes/test_solid.py"]
+    differ = 0
+    for old, new in zip(("experiments/vanilla.py", "tests/experiments/test_vanilla.py"), edits["kind"], strict=True):
+        first = git(copy, "rev-list", "--max-parents=0", "HEAD").strip()
+        before, after = (git(copy, "show", f"{of}").splitlines() for of in (f"{first}:{old}", f"HEAD:{new}"))
+        differ += sum(line[:2] in ("+ ", "- ") for line in difflib.ndiff(before, after))
+    assert 10 < differ <= 60
+
+
 @pytest.mark.long
 def test_a_new_loss_passes(copy, edits):
     """Its tests find it by themselves."""
@@ -131,6 +174,8 @@ def test_a_new_loss_passes(copy, edits):
         "tests/experiments/images/test_mine.py",
         "tests/test_contract.py -k vanilla",
         "tests/test_contract.py -k mine",
+        "tests/experiments/shapes/test_solid.py",
+        "tests/test_contract.py -k solid",
     ],
 )
 def test_the_suite_passes_with_all_edits(copy, edits, tests):

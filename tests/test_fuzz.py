@@ -1,10 +1,11 @@
-"""Inputs of strangers, made at random: no traceback, no hang, nothing read that was not written. `--slow`: 336 cases.
+"""Inputs of strangers, made at random: no traceback, no hang, nothing read that was not written. `--slow`: 378 cases.
 
 A case is a function of its kind and number. What it may end in is a UserError of one or two lines, or an input that is
 taken, and then as it was written.
 """
 
 import contextlib
+import dataclasses
 import io
 import json
 import math
@@ -25,6 +26,7 @@ import gan_jax.curves
 import gan_jax.data.cache
 from experiments import unrolled
 from gan_jax import UserError, data
+from gan_jax.data import composed
 from gan_jax.data import folder as pictures_of
 from gan_jax.run import cli, evaluate, log, plots, rundir
 
@@ -353,7 +355,111 @@ def a_data_set(draw, folder, _, base):
             assert (rows["y"][at] == raw["y"]).all() and (not source.classes or raw["y"].max() < source.classes)
 
 
-KINDS = [a_path, a_run_folder, a_config, rows, a_picture, a_folder, an_array, a_data_set]
+def odd_numbers(draw, a):
+    """Return numbers [n, ...] as they are, or alike, 0, negative, tiny or huge: all of them, a column, or one record."""
+    how = draw.choice(
+        [lambda a: a, lambda a: 0 * a, lambda a: 0 * a + 7, lambda a: -a, lambda a: a * 1e-30, lambda a: a * 1e9]
+    )
+    where = draw.choice([np.s_[:], np.s_[..., 0], np.s_[:1], np.s_[: len(a) // 2]])
+    a = np.array(a)
+    a[where] = how(a[where])
+    return a
+
+
+def odd_labels(draw, g, n, classes):
+    """Return labels [n] of that many classes: of all of them, of one, of some, in order, some or all of them missing."""
+    y = g.integers(classes, size=n).astype(np.int32)
+    return draw.choice([y, y, np.sort(y), 0 * y, y // 2, np.where(g.random(n) < 0.3, -1, y), 0 * y - 1]).astype(
+        np.int32
+    )
+
+
+def of_split(fields, parts):
+    """Return the source of records in memory, of which the second part, where there is one, is held out."""
+    test = composed.of_arrays("mine", fields, parts[1]) if len(parts) > 1 else None
+    return composed.of_arrays("mine", fields, parts[0], test)
+
+
+def some_prices(draw, g):
+    """Return windows of a price a day."""
+    n = [draw.randint(1, 60) for _ in range(draw.randint(1, 2))]
+    parts = [{"x": odd_numbers(draw, np.exp(0.01 * g.normal(size=(k, 1)).cumsum(0)).astype(np.float32))} for k in n]
+    return data.returns(of_split({"x": data.Field((1,), "row")}, parts), draw.randint(1, 20))
+
+
+def some_demand(draw, g):
+    """Return windows of hours of some places."""
+    places, hours = draw.randint(1, 3), draw.randint(1, 12) * 24
+    x = odd_numbers(draw, g.random((places, hours, 1)).astype(np.float32))
+    hour = np.tile(np.arange(hours, dtype=np.int32), (places, 1))[..., None] * draw.choice([1, 1, 1, 2, 3600])
+    raw = {
+        "x": x,
+        "hour": hour,
+        "y": draw.choice([np.arange(places, dtype=np.int32), odd_labels(draw, g, places, places)]),
+    }
+    fields = {name: data.Field((hours, 1), "series") for name in ("x", "hour")} | {"y": data.label(places)}
+    return data.demand(of_split(fields, [raw]), draw.randint(1, 3), draw.randint(1, 2), draw.randint(1, 4))
+
+
+def some_orders(draw, g):
+    """Return order lines as rows."""
+    n, sizes = draw.randint(1, 80), {"product": draw.randint(1, 9), "customer": draw.randint(1, 9), "date": 30}
+    names = {"product": [draw.choice(["red cup", "", "?", "a b c", "blue bag"]) for _ in range(sizes["product"])]}
+    names |= {
+        "customer": [str(i) for i in range(sizes["customer"])],
+        "date": [f"2011-01-{i + 1:02}" for i in range(30)],
+    }
+    raw = {"x": odd_numbers(draw, 1 + g.random((n, 2)).astype(np.float32))}
+    raw |= {name: odd_labels(draw, g, n, size) for name, size in sizes.items()}
+    fields = {"x": data.Field((2,), "row")} | {name: data.label(len(said), said) for name, said in names.items()}
+    return data.orders(of_split(fields, [raw]), draw.randint(1, 3), draw.randint(1, 3))
+
+
+def some_table(draw, g):
+    """Return what a recipe makes of a table with labels."""
+    parts, classes = [], draw.randint(1, 4)
+    for n in [draw.randint(1, 50) for _ in range(draw.randint(1, 2))]:
+        raw = {"x": odd_numbers(draw, g.normal(size=(n, 3)).astype(np.float32))}
+        parts.append(raw | {name: odd_labels(draw, g, n, classes) for name in ("y", "s")})
+    source = of_split({"x": data.Field((3,), "row"), "y": data.label(classes), "s": data.label(classes)}, parts)
+    recipe = draw.choice(
+        [
+            lambda: data.standardised(source),
+            lambda: data.standardised(with_aside(source, draw)),
+            lambda: data.labelled(data.labelled(source), "s"),
+            lambda: data.redealt(source, draw.choice([0.0, 0.3, 1.0]), draw.choice([0, 1, 99])),
+            lambda: data.only_labelled(source, draw.choice([0, classes, 2 * classes, 7])),
+            lambda: data.unseen(source, draw.randint(0, 5)),
+            lambda: data.of_class(source, draw.randint(-1, 4)),
+            lambda: data.counterparts(source, "s", draw.randint(0, 3)),
+            lambda: data.few(source, draw.randint(0, 60)),
+        ]
+    )
+    return recipe()
+
+
+def with_aside(source, draw):
+    """Return the table with one column as a label instead of that which is there."""
+    bare = dataclasses.replace(source, fields={"x": source.fields["x"], "y": source.fields["y"]}, test=None)
+    return data.aside(bare, draw.randint(0, 3), draw.choice([0.0, 1e9]))
+
+
+def some_records(draw, *_):
+    """Days, hours, orders and tables with odd numbers and labels among them: refused, or all that comes out is finite."""
+    g = np.random.default_rng(draw.randrange(2**32))
+
+    def taken():
+        source = draw.choice([some_prices, some_demand, some_orders, some_table])(draw, g)
+        data.check_batch(source, 1)
+        return [data.some(split, 40) for split in (source, source.test) if split]
+
+    with np.errstate(all="raise", under="ignore"):
+        found = tried(taken)
+    for split in found or []:
+        assert all(len(a) and np.isfinite(a).all() for a in split.values() if a.dtype.kind == "f")
+
+
+KINDS = [a_path, a_run_folder, a_config, rows, a_picture, a_folder, an_array, a_data_set, some_records]
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,28 @@ def test_a_link_to_nothing(page):
         assert not heading or heading in [re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings], link
 
 
+def test_a_pytest_command_that_selects_nothing():
+    """The files that a `pytest` of the pages names are there, and have a function for each word after -k."""
+    commands = set(re.findall(r"`(pytest tests[^`]*)`", SAID))
+    assert len(commands) > 40
+    for command in commands:
+        paths = [ROOT / path for path in re.findall(r"tests[\w/.]*", command) if "NAME" not in path]
+        files = [file for path in paths for file in ([path] if path.is_file() else path.rglob("test_*.py"))]
+        assert files and all(path.exists() for path in paths), command
+        functions = [name for file in files for name in re.findall(r"^def (\w+)", file.read_text(), re.M)]
+        quoted, word = (re.findall(r"-k (?:\"([^\"]+)\"|(\w+))", command) or [("", "")])[0]
+        names = [*functions, *modules()]  # a test of an experiment is named after it
+        for one in re.split(" or | and ", quoted or word):
+            assert any(one in name for name in names), (command, one)
+
+
+def test_a_module_that_the_map_lacks():
+    """docs/architecture.md names every module of `game`, `data` and `run`, by whose names people look."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    files = [file for part in ("game", "data", "run") for file in sorted((ROOT / "gan_jax" / part).glob("*.py"))]
+    assert not [file.name for file in files if file.stem != "__init__" and f"`{file.stem}`" not in text]
+
+
 def test_a_module_that_is_not_there():
     """Every `python -m` of the pages names a module of the repository."""
     for name in set(re.findall(r"python -m ((?:gan_jax|benchmarks|experiments)(?:\.\w+)+)", SAID)) - {

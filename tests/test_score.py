@@ -14,7 +14,7 @@ from runs import DIGITS, train
 
 import gan_jax.data.cache
 from experiments import unrolled
-from gan_jax import UserError, data, metrics, sample, score
+from gan_jax import UserError, data, metrics, sample, score, spectrum
 from gan_jax.data import Field, Source
 from gan_jax.metrics import classifier, features, neighbours, suite
 from gan_jax.metrics.protocol import Measured
@@ -206,13 +206,16 @@ def test_sets_of_one_name(folder):
     assert len({score.named(source) for source in (one, *others)}) == 3
 
 
-def test_data_that_changed(folder, tmp_path):
-    """A run is not held against other records than those that it was trained on."""
+def test_data_that_changed(folder, tmp_path, capsys):
+    """A run is not held against other records than those that it was trained on; where it draws of them, that is said."""
     out = shutil.copytree(folder / "digits", tmp_path / "run")
     config = json.loads((out / "config.json").read_text())
     (out / "config.json").write_text(json.dumps(config | {"data": "of before"}))
-    with pytest.raises(UserError, match="changed since it was trained"):
-        score.main([str(out)])
+    for use in (score.main, spectrum.main):
+        with pytest.raises(UserError, match="changed since it was trained"):
+            use([str(out)])
+    sample.main([str(out), f"--out={tmp_path / 'x.png'}"])  # of a G that needs no data, that harms nothing
+    assert "run changed since it was trained: what it makes of data, it makes of these" in capsys.readouterr().err
 
 
 def test_samples_that_are_not_finite(folder, monkeypatch):

@@ -43,26 +43,11 @@ def main(
         runs: folder of the runs.
     """
     rows, pictures = [], {}
+    given = ["--preset=default", f"--learners={learners}", f"--seeds={seeds}", *harness.words(flags)]
     for n in modes:
-        found = {}
-        for way in ("bagging", "AdaGAN"):
-            given = [
-                "--preset=default",
-                f"--dataset=gaussians{n}",
-                f"--learners={learners}",
-                f"--seeds={seeds}",
-                *harness.words(flags),
-            ]
-            folder = Path(runs, f"gaussians{n}-{way}")
-            given += ["--eval-every=0", "--boosted" if way == "AdaGAN" else "--no-boosted"]
-            results = harness.trained(adagan, given, folder)
-            scores, each, pictures[f"{n}, {way}"] = covered(gan_jax.load(folder), seeds)
-            found |= {way: scores, "seconds": found.get("seconds", 0) + results["seconds"]}
-            if way == "bagging":
-                found |= {"one GAN": [one[0] for one in each], "best of T": [max(one) for one in each]}
-        rows.append(
-            {"modes": n, "learners": learners, "seeds": seeds, "flags": flags, "steps": results["steps"]} | found
-        )
+        found, drawn = of_mixture(n, given, runs, seeds)
+        pictures |= drawn
+        rows.append({"modes": n, "learners": learners, "seeds": seeds, "flags": flags} | found)
         print(f"{n} modes: " + ", ".join(f"{way} {harness.middle(found[way])}" for way in WAYS), flush=True)
     lines = harness.table(
         ("modes", *WAYS), [(row["modes"], *(harness.middle(row[way]) for way in WAYS)) for row in rows]
@@ -70,6 +55,19 @@ def main(
     harness.record(record, rows, out)
     Path(out, f"{record}.md").write_text(lines + "\n")
     draw(Path(out, f"{record}.png"), pictures)
+
+
+def of_mixture(n, given, runs, seeds):
+    """Return (what both ensembles, one GAN and the best one cover of n Gaussians, samples by "n, way")."""
+    found, drawn = {"seconds": 0}, {}
+    for way, own in (("bagging", "--no-boosted"), ("AdaGAN", "--boosted")):
+        folder = Path(runs, f"gaussians{n}-{way}")
+        results = harness.trained(adagan, [*given, f"--dataset=gaussians{n}", "--eval-every=0", own], folder)
+        scores, each, drawn[f"{n}, {way}"] = covered(gan_jax.load(folder), seeds)
+        found |= {way: scores, "steps": results["steps"], "seconds": found["seconds"] + results["seconds"]}
+        if way == "bagging":
+            found |= {"one GAN": [one[0] for one in each], "best of T": [max(one) for one in each]}
+    return found, drawn
 
 
 def covered(run, seeds):

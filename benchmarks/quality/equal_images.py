@@ -82,31 +82,41 @@ def main(
     """
     source = data.load(dataset)
     stem = "".join(c if c.isalnum() else "_" for c in source.name)
-    folders, rows = {}, []
-    for name in names:
-        of = flags_of(name, source, images, batch_size, width)
-        if of is None:
-            print(f"{name}: {source.name} has no labels: left out", flush=True)
-            continue
-        given = [f"--dataset={dataset}", f"--seeds={seeds}", f"--seed={seed}", *of, *harness.words(flags)]
-        folders[name] = Path(runs, f"{stem}-{images}-{width}x{seeds}-{seed}", name)
-        if then != "score":
-            harness.trained(harness.experiment(SYSTEMS[name].experiment), given, folders[name])
-    if then == "train":
-        return
-    found = scored(folders, samples, features)
+    own = {name: flags_of(name, source, images, batch_size, width) for name in names}
+    above = Path(runs, f"{stem}-{images}-{width}x{seeds}-{seed}")
+    folders = {name: above / name for name in names if own[name] is not None}
+    if then != "score":
+        train(folders, own, [f"--dataset={dataset}", f"--seeds={seeds}", f"--seed={seed}"], harness.words(flags))
+    said = f"D sees {images:,} pictures in batches of {batch_size}, last step"
+    said += "" if seeds == 1 else f", {seeds} seeds, mean ± standard deviation"
+    if then != "train":
+        compared(source, folders, (samples, features), (images, timed), said, flags, Path(out, f"equal_images-{stem}"))
+
+
+def train(folders, own, given, more):
+    """Train the systems that have a folder, with the flags of all, their own and more; say which are left out."""
+    for name in own:
+        if name in folders:
+            flags = [*given, *own[name], *more]
+            harness.trained(harness.experiment(SYSTEMS[name].experiment), flags, folders[name])
+        else:
+            print(f"{name}: the set has no labels: left out", flush=True)
+
+
+def compared(source, folders, judged, costs, said, flags, file):
+    """Score what was trained, say what it cost, and write the files that begin with `file`.
+
+    judged: what `scored` takes; costs: how many real pictures D saw, and steps to time. said: how all were trained.
+    """
+    found, rows = scored(folders, *judged), []
     for name, folder in folders.items():
-        rows.append({"system": name} | found[name] | of_run(folder, name, images, timed))
+        rows.append({"system": name} | found[name] | of_run(folder, name, *costs))
         print(f"{name}: " + ", ".join(f"{n} {log.spread(rows[-1][n])}" for n in SCORES), flush=True)
-    of_seeds = "" if seeds == 1 else f", {seeds} seeds, mean ± standard deviation"
-    protocol = (
-        f"{source.name} {'x'.join(map(str, source.shape))}: D sees {images:,} pictures in batches of {batch_size}"
-    )
-    protocol += f", last step{of_seeds}; {samples:,} samples a seed, {found['data']['protocol']}"
-    protocol = harness.with_flags(protocol, flags)
-    report(Path(out, f"equal_images-{stem}"), protocol, rows, found["data"])
+    said = f"{said}; {judged[0]:,} samples a seed, {found['data']['protocol']}"
+    protocol = harness.with_flags(f"{source.name} {'x'.join(map(str, source.shape))}: {said}", flags)
+    report(file, protocol, rows, found["data"])
     if source.kind == "image":
-        draw(Path(out, f"equal_images-{stem}.png"), folders, source)
+        draw(file.with_suffix(".png"), folders, source)
 
 
 def flags_of(name, source, images, batch_size, width):

@@ -78,9 +78,13 @@ def main(
         for hole in holes:
             shutil.copyfile(folder / "shown" / f"{hole}.png", Path(out, f"{record}-{name}-{hole}.png"))
     harness.record(record, rows, out)
+    Path(out, f"{record}.md").write_text(table(lines, datasets) + "\n")
+
+
+def table(lines, datasets) -> str:
+    """Print the table, by data and hole, and return it."""
     order = {hole: i for i, hole in enumerate(recipes.HOLES)}
-    table = harness.table(HEAD, sorted(lines, key=lambda row: (datasets.index(row[0]), order[row[1]])))
-    Path(out, f"{record}.md").write_text(table + "\n")
+    return harness.table(HEAD, sorted(lines, key=lambda row: (datasets.index(row[0]), order[row[1]])))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from experiments.video import mocogan, vgan
 from gan_jax import data
 from gan_jax.game import rng
 from gan_jax.metrics import classifier
-from gan_jax.metrics.contents import content_distance
+from gan_jax.metrics.clips import content_distance
 from gan_jax.nets.conv import Conv
 from gan_jax.run.config import Count
 

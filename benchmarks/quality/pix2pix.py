@@ -61,7 +61,7 @@ def main(
     judge = segmenter.load(data.load(dataset), unlabelled, lambda n: log.Live(n, title=f"the segmenter of {dataset}"))
     test = held_out(dataset)
     found = lambda x: segmenter.scores(judge(x), test["y"], judge.net.classes, unlabelled)
-    rows, drawn = [{"way": "truth", "seconds": 0} | found(test["x"])], {"input": test["source"][:8]}
+    rows, drawn = [{"way": "truth", "seconds": 0} | found(test["x"])], {}
     for way in ways:
         own, folder = WAYS[way][0], Path(runs, f"{steps}x{seeds}-{width}", way)
         given = ["--preset=labels", f"--dataset={dataset}", f"--steps={steps}", f"--seeds={seeds}", f"--width={width}"]
@@ -76,9 +76,7 @@ def main(
     protocol = harness.with_flags(f"{said} {unlabelled}, segmenter {judge.digest}", flags)
     harness.record("pix2pix_ways", [{"protocol": protocol}, *rows], out)
     Path(out, "pix2pix_ways.md").write_text(f"{protocol}\n\n{tell(rows)}\n")
-    drawn["truth"] = test["x"][:8]
-    picture = Picture(np.stack(list(drawn.values())), rows=tuple(drawn))
-    plots.table(Path(out, "pix2pix_ways.png"), picture, pix2pix.pairs(pix2pix.Config(dataset)))
+    draw(Path(out, "pix2pix_ways.png"), {"input": test["source"][:8]} | drawn | {"truth": test["x"][:8]}, dataset)
 
 
 def held_out(dataset: str) -> dict:
@@ -99,6 +97,12 @@ def translations(run, a):
     one = lambda state: pix2pix.translated(run.cfg, state, jax.random.key(0), a)
     made = jax.jit(one if run.seeds == 1 else lambda states: jax.lax.map(one, states))(run.state)
     return np.asarray(made).reshape(run.seeds, *made.shape[-4:])
+
+
+def draw(file: Path, drawn: dict, dataset: str) -> None:
+    """Write pictures {title of a row: x [columns, ...]}."""
+    picture = Picture(np.stack(list(drawn.values())), rows=tuple(drawn))
+    plots.table(file, picture, pix2pix.pairs(pix2pix.Config(dataset)))
 
 
 def tell(rows) -> str:

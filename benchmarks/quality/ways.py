@@ -67,8 +67,7 @@ def main(
         folder = Path(runs, f"{name}-{dataset}", way.replace(", ", "-").replace(" ", "_"))
         results = harness.trained(module, [*given, f"--seeds={seeds}", "--eval-every=0", *own], folder)
         x = compare.sampled(folder, samples)
-        row = judge(x) if judge else harness.covered(results)
-        row |= {of: results[of] for of in ("diversity", "seconds")}
+        row = (judge(x) if judge else harness.covered(results)) | {of: results[of] for of in ("diversity", "seconds")}
         scores, pictures[way] = list(row), x[0]
         print(f"{way}: " + ", ".join(f"{of} {log.spread(value)}" for of, value in row.items()), flush=True)
         row |= {"config": rundir.read(folder)["config"], "protocol": results.get("protocol")}

@@ -357,16 +357,17 @@ def main(
     if max(threads) > len(os.sched_getaffinity(0)):
         raise UserError(f"--threads {max(threads)}: there are {len(os.sched_getaffinity(0))} cores here.")
     changes = {name: value for name, value in {"width": width, "batch_size": batch_size}.items() if value}
-    context, rows = multiprocessing.get_context("spawn"), []
+    context, told = multiprocessing.get_context("spawn"), []
     for name in cases:
-        cfg = dataclasses.replace(CASES[name].cfg, **changes)
+        cfg, rows = dataclasses.replace(CASES[name].cfg, **changes), []
         for count in threads:
             with concurrent.futures.ProcessPoolExecutor(1, context, pin, (count,)) as process:
                 check = count == threads[0]  # how many threads there are does not matter to it
                 rows += process.submit(measured, name, cfg, kinds, steps, repeats, check).result()
             print(f"{name}, {count} threads: done", file=sys.stderr, flush=True)
-    harness.table(HEAD, [cells(row) for row in rows])
-    harness.record("vs_torch", [row | changes for row in rows], out)
+        harness.record("vs_torch", [row | changes for row in rows], out)  # each case at once: the next may take long
+        told += [cells(row) for row in rows]
+    harness.table(HEAD, told)
     chart(newest(harness.recorded("vs_torch", out), changes), f"{out}/vs_torch.png")
 
 

@@ -125,7 +125,7 @@ def components(x, k):
 
 
 def measure(cfg, state, key, train, test):
-    if not test:
+    if not train or not test:
         return {}
     E, G, _ = build(cfg)
     x, known = (data.decode({"x": a["x"]})["x"] for a in (test, jax.tree.map(lambda a: a[:10_000], train)))

@@ -46,7 +46,7 @@ class Config:
     pixel: float = 1.0  # weight of the squared distance of pictures
     feature: float = 1.0  # weight of the squared distance of E's last maps
     adversarial: float = 0.01  # weight of -log D
-    features: Count = 128  # of h
+    features: Count = 128  # numbers of a code h
     width: Count = 16  # channels of all three at half resolution
     blocks: Depth = 1  # convolutions of G between its transposed ones
     iterations: Count = 100  # moves of a code

@@ -45,13 +45,13 @@ class Config:
     width: Count = 16  # channels at full resolution
     lr: float = 5e-4  # Adam's rate for both
     b1: Decay = 0.5  # Adam's decay of the first moment
-    lecam: float = 0.3  # weight
+    lecam: float = 0.3  # LeCam's weight
     start: int = 500  # steps until LeCam's means are good
     consistent: float = 10.0  # weight of cr and of bcr
     near: float = 0.05  # deviation of zcr's noise
     d_zcr: float = 20.0  # zcr's weight in D's loss
     g_zcr: float = 0.5  # and in G's
-    epoch: Count = 20  # steps
+    epoch: Count = 20  # steps after which top-k takes fewer fakes
     least: Share = 0.5  # of the fakes are used by top-k at last
 
 

@@ -48,7 +48,7 @@ class Config:
     g_every: Count = 4  # steps between two updates along them
     mixing: Share = 0.9  # of the batches: those with a second style from some layer on
     ema: float = 5000.0  # half-life of the averaged G, in pictures
-    ramp: float = 0.05  # ... at most this share of the pictures so far; 0: without such a bound
+    ramp: Share = 0.05  # ... at most this share of the pictures so far; 0: without such a bound
     ada: bool = True  # augment what D sees
     target: float = 0.6  # mean sign of D's scores of reals above which p rises
     ada_images: Count = 10_000  # pictures in which p would go from 0 to 1; ADA's code: 500,000, to begin with 100,000

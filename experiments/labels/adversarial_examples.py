@@ -152,7 +152,7 @@ def examined(cfg, state, params, row):
 
 
 def measure(cfg, state, key, train, test):
-    if not test:
+    if "y" not in test:
         return {}
     row = data.decode({name: test[name][: cfg.tested] for name in "xy"})
     of, found, keys = {}, {}, jax.random.split(key, len(row["y"]))

@@ -32,7 +32,7 @@ class Config:
     dataset: str = "mnist"  # a toy, or any TFDS image set by name (with labels, its clusters are named by them)
     steps: Count = 8000  # updates of D, each followed by one of G
     batch_size: Count = 100  # rows of data, and of noise, a step
-    clusters: int = 20  # K, the categories that D sorts into
+    clusters: Count = 20  # K, the categories that D sorts into
     z_dim: Count = 100  # the latent, uniform in [0, 1)
     width: Count = 125  # units of D's last hidden layers; its first has four times, G's twice as many
     x_noise: float = 0.3  # deviation of the noise on what D sees
@@ -128,7 +128,7 @@ def measure(cfg, state, key, train, test):
         one = lambda x: forward(D, state.d.params, state.d.stats, x[None], None, train=False)[0][0][0]
         return jax.lax.map(one, x, batch_size=500)
 
-    surest = jax.lax.top_k(jax.nn.softmax(logits(test["x"])).T, 10)[1]  # [K, 10]
+    surest = jax.lax.top_k(jax.nn.softmax(logits(test["x"])).T, min(10, len(test["x"])))[1]  # [K, 10]
     found = {"clusters": test["x"][surest]}  # a row of images for each
     if data.load(cfg.dataset).classes and "y" in test and "y" in train:
         classes = data.load(cfg.dataset).classes

@@ -8,7 +8,7 @@ batch norm.
 
 Differences from the paper and the authors' code:
 1. D's weight normalisation begins at scales that give digits about unit variance (there: from a first batch, biases
-   too), and learns them all.
+   too), and learns them all (there: the last layer's alone). Adam's epsilon stands beside the root (there: under it).
 2. G sees the same rows of data as D.
 3. The default's nets have half the width and it makes a thirtieth of the steps, the preset `paper` has the published
    ones.
@@ -28,7 +28,7 @@ from jax.nn import logsumexp
 from gan_jax import data
 from gan_jax.game import Player, create, descend, ema, forward, losses, rng
 from gan_jax.nets import improved
-from gan_jax.run import Count, Decay, Setup, program
+from gan_jax.run import Count, Decay, Setup, Share, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Config:
     adversarial: float = 0.0  # weight of -log D(G(z)) in G's loss
     kernels: int = 0  # of minibatch discrimination in D
     history: float = 0.0  # weight of the squared distance of both players' parameters to their mean over time
-    smooth: float = 0.0  # what D's target for real rows lacks to 1
+    smooth: Share = 0.0  # what D's target for real rows lacks to 1
     reference: int = 0  # rows of virtual batch norm in G; 0: batch norm
     z_dim: Count = 100  # the latent, uniform in [0, 1)
     width: Count = 125  # units of D's last hidden layers; G's have twice as many

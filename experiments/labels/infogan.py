@@ -35,7 +35,7 @@ class Config:
     steps: Count = 5000  # joint updates of G and of D with Q
     batch_size: Count = 128  # rows of data, and of noise, a step
     z_dim: Count = 62  # the noise, uniform in [-1, 1), that is no code
-    categories: int = 10  # values of the categorical code, all equally likely
+    categories: Count = 10  # values of the categorical code, all equally likely
     continuous: int = 2  # how many continuous codes, uniform in [-1, 1)
     info: float = 1.0  # lambda, the weight of the bound on the information
     width: Count = 16  # channels at half resolution (images), units of a hidden layer (points)

@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gan_jax import data
+from gan_jax import data, metrics
 from gan_jax.errors import UserError
 from gan_jax.game import Player, create, descend, forward, rng
 from gan_jax.metrics import probe
@@ -159,8 +159,8 @@ def measure(cfg, state, key, train, test):
     seen = {"code": [coded(cfg, state, r["x"], r["s"]) for r in (rows, held)]}
     seen["x"] = [r["x"].reshape(len(r["x"]), -1) for r in (rows, held)]
     said, _ = forward(build(cfg)[1], state.m.params, {}, seen["code"][1])
-    found = {"y/accuracy": (said.argmax(1) == held["y"]).mean()}
-    for name in ("y", "s"):
+    found = {"y/accuracy": metrics.agreement(said.argmax(1), held["y"])} if "y" in held else {}
+    for name in [name for name in ("y", "s") if name in held]:
         known, asked, classes = rows[name], held[name], of.row[name].classes
         found[f"{name}/most frequent"] = probe.most_frequent(known, asked, classes)
         for what, (codes, others) in seen.items():
@@ -171,7 +171,7 @@ def measure(cfg, state, key, train, test):
 
 
 def setup(cfg):
-    return Setup(data.labelled(source(cfg)), cfg.batch_size, cfg.steps, kinds=("row", "image"))
+    return Setup(data.labelled(data.labelled(source(cfg)), "s"), cfg.batch_size, cfg.steps, kinds=("row", "image"))
 
 
 main = program(Config, PRESETS, setup, init, step, sample, measure)

@@ -154,14 +154,15 @@ def features(cfg, state, x):
 
 def measure(cfg, state, key, train, test):
     """Return rank-1 and mAP of people who were held out, by C's features and by pixels; what eight queries find."""
-    if not test or cfg.steps <= cfg.after:  # C never learned
+    if "y" not in test or cfg.steps <= cfg.after:  # C never learned
         return {}
     x, who, found = data.decode({"x": test["x"]})["x"], test["y"], {}
     seen = features(cfg, state, x)
     for name, of in {"": seen, "pixels/": x.reshape(len(x), -1)}.items():
         found |= {name + what: value for what, value in retrieval.among_others(of, who).items()}
-    order = jnp.concatenate([jnp.arange(8)[:, None], retrieval.nearest(seen, 8, 7)], 1)
-    heads = ("query", *(f"{i + 1}." for i in range(7)))
+    few = min(8, len(x))
+    order = jnp.concatenate([jnp.arange(few)[:, None], retrieval.nearest(seen, few, few - 1)], 1)
+    heads = ("query", *(f"{i + 1}." for i in range(few - 1)))
     return found | {"retrieved": Picture(x[order], columns=heads, about=who[order])}
 
 

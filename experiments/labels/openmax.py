@@ -147,7 +147,7 @@ def sample(cfg, state, key, n):
 
 def measure(cfg, state, key, train, test):
     """Return what softmax, OpenMax and G-OpenMax know of the test split, and mixtures that were kept, or were not."""
-    if not train or not test:
+    if not train or "y" not in test:
         return {}
     _, _, C, C_open, *_ = build(cfg)
     one = lambda net, p, x: forward(net, p.params, p.stats, x[None], None, train=False)[0][0][0]

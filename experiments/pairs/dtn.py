@@ -46,7 +46,7 @@ class Config:
     const: float = 15.0  # alpha, the weight of |f(s) - f(G(s))|^2
     same: float = 15.0  # beta, the weight of |t - G(t)|^2
     smooth: float = 0.0  # gamma, the weight of the total variation
-    features: Count = 128  # of f
+    features: Count = 128  # numbers that f returns
     f_width: Count = 16  # channels of f at full resolution
     width: Count = 16  # channels of g and D at half resolution
     lr: float = 1e-3  # Adam's rate for all three
@@ -159,7 +159,7 @@ def measure(cfg, state, key, train, test):
     s, t = (data.resized(data.decode(test[name])["x"], data.load(cfg.dataset).shape) for name in ("source", "x"))
     new = transferred(cfg, state, s)
     rows = {"source": s, "transferred": new, "target": t, "the same?": transferred(cfg, state, t[:12])}
-    found = {"transferred": Picture(jnp.stack([x[:12] for x in rows.values()]), rows=tuple(rows))}
+    found = {"transferred": Picture(jnp.stack([x[: min(12, len(s), len(t))] for x in rows.values()]), rows=tuple(rows))}
     if judged(cfg) and "y" in test["source"]:
         judge = classifier.load(*judged(cfg))
         for name, images in {"transferred": new, "as_it_is": s}.items():

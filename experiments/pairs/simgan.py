@@ -146,7 +146,8 @@ def measure(cfg, state, key, train, test):
         return {}
     x, real = (data.decode(test[name])["x"] for name in ("source", "x"))
     new = refined(cfg, state, x)
-    rows = [data.resized(x[:12], real.shape[1:]), new[:12], real[:12]]
+    few = min(12, len(x), len(real))
+    rows = [data.resized(x[:few], real.shape[1:]), new[:few], real[:few]]
     found = {"refined": Picture(jnp.stack(rows), rows=("simulated", "refined", "real"))}
     if judged(cfg) and "y" in test["source"]:
         judge = classifier.load(*judged(cfg))

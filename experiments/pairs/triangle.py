@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import optax
 from jax.nn import softplus
 
-from gan_jax import data, metrics
+from gan_jax import UserError, data, metrics
 from gan_jax.game import Player, create, descend, forward, rng
 from gan_jax.metrics import classifier
 from gan_jax.nets import triangle
@@ -165,6 +165,8 @@ def judged(cfg):
 
 def setup(cfg):
     source = paired(cfg)
+    if source.shape != source.fields["source"].shape:
+        raise UserError(f"{source.name} has no squares, which could be turned by a quarter: say --size.")
     known = data.only_labelled(source, cfg.pairs) if cfg.pairs else source
     return Setup(data.join(x=source, source=source, pairs=known), cfg.batch_size, cfg.steps, judged(cfg))
 

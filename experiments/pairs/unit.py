@@ -36,7 +36,7 @@ import optax
 from gan_jax import UserError, data, metrics
 from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.nets import unit
-from gan_jax.run import Count, Decay, Picture, Setup, program
+from gan_jax.run import Count, Decay, Picture, Setup, Share, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Config:
     batch_size: Count = 32  # images of each set a step
     width: Count = 8  # channels of G's first layers
     d_width: Count = 8  # channels of D's first layers
-    drop: float = 0.0  # share of D's last features that its heads don't see
+    drop: Share = 0.0  # share of D's last features that its heads don't see
     classify: float = 10.0  # weight of the labels in D's loss
     matching: float = 0.01  # weight of the distance between features in D's loss
     reconstruct: float = 0.05  # weight of the squared errors of an image, rebuilt and come back, in G's loss

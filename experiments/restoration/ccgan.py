@@ -33,7 +33,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.nets import ccgan
-from gan_jax.run import Count, Decay, Depth, Picture, Setup, Share, program
+from gan_jax.run import Count, Decay, Picture, Setup, Share, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Config:
     steps: Count = 1000  # updates of D, each followed by one of G
     batch_size: Count = 24  # labelled pictures, and pictures, a step
     width: Count = 12  # channels of the first layers of G and of D
-    levels: Depth = 3  # of G, each half as large as the one before
+    levels: Count = 3  # of G, each half as large as the one before
     lr: float = 1e-3  # Adam's rate for all
     b1: Decay = 0.5  # Adam's decay of the first moment
 
@@ -136,7 +136,7 @@ def sample(cfg, state, key, n):
 
 def measure(cfg, state, key, train, test):
     """Return the share of test pictures that each D names right, and the first of them with their boxes filled."""
-    if not test:
+    if not test or "y" not in test["x"]:
         return {}
     _, D, _ = build(cfg)
     x, y = data.decode({"x": test["x"]["x"]})["x"], test["x"]["y"]

@@ -161,8 +161,10 @@ def measure(cfg, state, key, train, test):
     for name, (rows, v) in tests.items():
         ours, face, o = cleared(cfg, state, v)
         shown, x, judge = {f"{name}/before": v, f"{name}/ours": ours}, rows["x"], classifier.load(faces(cfg))
-        found |= identity.kept(judge.features, shown, (x, rows[who]), (known["x"], known[who]))
-        found |= {f"psnr/{way}": inpainting.errors(a, x, jnp.ones_like(x[..., :1]))["psnr"] for way, a in shown.items()}
+        seen = identity.kept(judge.features, shown, (x, rows[who]), (known["x"], known[who])) if who in rows else {}
+        found |= seen | {
+            f"psnr/{way}": inpainting.errors(a, x, jnp.ones_like(x[..., :1]))["psnr"] for way, a in shown.items()
+        }
         drawn = jnp.stack([a[:12] for a in (v, jnp.broadcast_to(2 * o - 1, v.shape), face, ours, x)])
         found[name] = Picture(drawn, rows=("occluded", "o", "drawn", "ours", "truth"))
     return found

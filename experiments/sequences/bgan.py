@@ -133,7 +133,7 @@ def measure(cfg, state, key, train, test):
         found[f"sure/{name}"] = jnp.exp(log_p).max(1).mean()
         found[f"classes/{name}"] = jnp.exp((jnp.exp(log_p) * (log_p - jnp.log(mean)[None])).sum(1).mean())
         found[f"white/{name}"] = (x > 0).mean()
-    shown = jnp.stack([real[:12], made[:12], made[12:24]])
+    shown = jnp.stack([real[:12], *made[:24].reshape(2, 12, *made.shape[1:])[:, : len(real)]])
     return found | {"bits": Picture(shown, rows=("data", "samples", "samples"))}
 
 

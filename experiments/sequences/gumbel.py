@@ -142,13 +142,14 @@ def sample(cfg, state, key, n):
 def measure(cfg, state, key, train, test):
     """Return what there is to say of samples, and of as many held-out strings, where all strings are known."""
     known = data.load(cfg.dataset).language
-    if not test or not known:
+    if not train or not test or not known:
         return {}
     found, made = {}, {"g": sample(cfg, state, key, SAMPLES), "data": test["x"][:SAMPLES]}
     for name, x in made.items():
         of = known.of_samples(x, train["x"]) | {"distinct": texts.distinct(x)}
         found |= {f"{what}/{name}": value for what, value in of.items()}
-    return found | {"strings": Picture(jnp.stack([x[:16] for x in made.values()]), rows=tuple(made))}
+    shown = jnp.stack([x[: min(16, len(made["data"]))] for x in made.values()])
+    return found | {"strings": Picture(shown, rows=tuple(made))}
 
 
 def setup(cfg):

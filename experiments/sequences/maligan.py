@@ -44,7 +44,7 @@ class Config:
     width: Count = 64  # units of the LSTMs
     g_lr: float = 2e-3  # Adam's rate for G
     d_lr: float = 1e-3  # Adam's rate for D
-    slower: float = 0.1  # share of g_lr in the game
+    slower: Share = 0.1  # share of g_lr in the game
 
 
 PRESETS = {
@@ -150,7 +150,7 @@ def sample(cfg, state, key, n):
 
 def measure(cfg, state, key, train, test):
     """Return the perplexity of held-out strings, and how much samples overlap with them, before the game and after."""
-    if not test:
+    if not train or not test:
         return {}
     source, found, shown, held = data.load(cfg.dataset), {}, {}, test["x"][:SAMPLES]
     classes, words = source.row["x"].classes, held != PAD

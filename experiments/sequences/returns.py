@@ -35,7 +35,7 @@ from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.metrics import series
 from gan_jax.nets import tcn
-from gan_jax.run import Count, Decay, Depth, Picture, Setup, program
+from gan_jax.run import Count, Decay, Picture, Setup, program
 
 LAGS, LEVELS = 20, 24  # days of an autocorrelation; volatilities of which the risk is drawn
 PATHS, LONG, RISKS = 16, 512, (0.01, 0.05)  # of one volatility so many paths of so many days, and the levels
@@ -49,7 +49,7 @@ class Config:
     batch_size: Count = 32  # windows of days a step
     z_dim: Count = 3  # numbers of noise a day
     width: Count = 16  # channels
-    blocks: Depth = 5  # of two convolutions; nets see 2^(blocks + 1) - 1 days
+    blocks: Count = 5  # of two convolutions; nets see 2^(blocks + 1) - 1 days
     g_lr: float = 1e-3  # Adam's rate for G
     d_lr: float = 2e-3  # Adam's rate for D
     b1: Decay = 0.0  # Adam's decay of the first moment, for both

@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gan_jax import data
+from gan_jax import UserError, data
 from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.metrics import series
 from gan_jax.nets import forecast
@@ -48,7 +48,7 @@ class Config:
     held_out: Count = 56  # the last days of a place, which are forecast at the end
     draws: Count = 4  # of G for a row, whose mean should be near
     z_dim: Count = 16  # the latent, standard normal
-    width: Count = 48  # units
+    width: Count = 48  # units of the recurrent layers
     near: float = 1.0  # weight of the square error, beside fooling D
     shortage: float = 9.0  # what a unit that lacks costs, where one in vain costs 1
     g_lr: float = 1e-3  # Adam's rate for G
@@ -145,7 +145,7 @@ def forecasts(cfg, state, key, train, test):
 
 def measure(cfg, state, key, train, test):
     """Return what forecasts of held-out days miss, in units of records, what allocation by them wastes and lacks."""
-    if not train or not test:
+    if not train or "y" not in test:
         return {}
     test, undo, found = {k: a[::EACH] for k, a in test.items()}, source(cfg).row["x"].undo, {}
     demand, level = undo(test["x"][..., 0]), cfg.shortage / (cfg.shortage + 1)
@@ -166,6 +166,8 @@ def measure(cfg, state, key, train, test):
 
 
 def setup(cfg):
+    if cfg.history < 7:  # or else what stands beside forecasts would be another day than that a week ago
+        raise UserError(f"--history is {cfg.history}; it must be a week or more.")
     return Setup(source(cfg), cfg.batch_size, cfg.steps, kinds=("series",))
 
 

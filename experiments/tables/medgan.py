@@ -20,9 +20,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from gan_jax import data
+from gan_jax.errors import UserError
 from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.metrics import tables
 from gan_jax.nets import medgan
@@ -147,7 +149,7 @@ def sample(cfg, state, key, n):
 
 def measure(cfg, state, key, train, test):
     """Return how well samples stand for held-out records, beside training records and numbers drawn one by one."""
-    if not test:
+    if not train or not test:
         return {}
     known, real = train["x"][:ROWS], test["x"][:ROWS]
     alone = (rng.uniform(rng.at(key, 0, "alone"), known.shape) < train["x"].mean(0, keepdims=True)).astype(real.dtype)
@@ -168,7 +170,10 @@ def measure(cfg, state, key, train, test):
 
 
 def setup(cfg):
-    return Setup(data.load(cfg.dataset), cfg.batch_size * cfg.d_steps, cfg.steps, kinds=("row",))
+    source = data.load(cfg.dataset)
+    if source.kind == "row" and not np.isin(source.whole()["x"], (0, 1)).all():
+        raise UserError(f"{source.name} has rows of other numbers than 0 and 1: choose another set.")
+    return Setup(source, cfg.batch_size * cfg.d_steps, cfg.steps, kinds=("row",))
 
 
 main = program(Config, PRESETS, setup, init, step, sample, measure)

@@ -140,7 +140,7 @@ def sample(cfg, state, key, n):
 
 def measure(cfg, state, key, train, test):
     """Return how samples, orders drawn part by part, and training orders stand for held-out ones, with pictures."""
-    if not test:
+    if not train or not test:
         return {}
     real, n, keys = test["x"][:ROWS], min(ROWS, len(test["x"])), jax.random.split(key, 6)
     at, z = sections(cfg.customer, cfg.product), latent(cfg, keys[0], n)

@@ -8,7 +8,8 @@ first. Words are a softmax of logits and Gumbel noise, as in Kusner and Hernande
 Differences from the paper:
 1. C finds what is wanted; there it is a list of words, and the distance of word vectors to them.
 2. Names, of up to 8 words, instead of descriptions, and nets of their size.
-3. Words are drawn hard, with the gradient of the soft ones; 1611.04051 has soft ones, colder and colder, and a latent.
+3. Words are drawn hard, with the gradient of the soft ones, and none is one that the vocabulary lacks; 1611.04051 has
+   soft ones, colder and colder, and a latent.
 4. Success is at least `reviews` in the last year, which is the least that was booked, and a rating from `rating` on.
 5. The likelihood stays in G's loss.
 
@@ -26,7 +27,7 @@ from gan_jax import UserError, data
 from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.metrics import texts
 from gan_jax.nets import listings
-from gan_jax.run import Count, Picture, Setup, program
+from gan_jax.run import Count, Picture, Setup, Share, program
 
 NAMES = "airbnb_antwerp,x=name,y=,level=word,length=8,numbers=review_scores_rating+number_of_reviews_ltm"
 
@@ -34,7 +35,7 @@ NAMES = "airbnb_antwerp,x=name,y=,level=word,length=8,numbers=review_scores_rati
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = f"{NAMES},split=train[:60%],test=train[60%:]+test"  # text; `numbers`, or a label y: 1 is wanted
-    steps: Count = 800  # updates
+    steps: Count = 800  # updates, of both kinds
     mle: int = 600  # first updates, by likelihood alone
     batch_size: Count = 32  # rows a step
     rating: float = 4.75  # of 5, from which on a place is rated well
@@ -48,7 +49,7 @@ class Config:
     g_lr: float = 2e-3  # Adam's rate for G
     d_lr: float = 1e-3  # Adam's rate for D
     c_lr: float = 1e-3  # Adam's rate for C
-    slower: float = 0.1  # share of g_lr once D answers
+    slower: Share = 0.1  # share of g_lr once D answers
     decay: float = 0.1  # of C's weights
 
 
@@ -148,7 +149,7 @@ def sample(cfg, state, key, n):
 
 
 def measure(cfg, state, key, train, test):
-    if not test:
+    if not train or not {"y", "numbers"} & test.keys():
         return {}
     x, y, v = train["x"], wanted(cfg, train), data.load(cfg.dataset).row["x"].classes
     odds, perplexity = texts.odds(test["x"], wanted(cfg, test), v), texts.bigram(test["x"], v)  # G and C saw none of it
@@ -166,9 +167,11 @@ def measure(cfg, state, key, train, test):
 
 def setup(cfg):
     source = data.load(cfg.dataset)
-    if not {"y", "numbers"} & source.row.keys():
-        raise UserError(f"{source.name} does not say which text is wanted: give numbers=RATING+REVIEWS, or a label y.")
-    return Setup(source, cfg.batch_size, cfg.steps, kinds=("tokens",))
+    of = source.row.get("y", source.row.get("numbers"))
+    if of is None or (of.kind, of.classes or of.shape) not in (("label", 2), ("row", (2,))):
+        said = "numbers=RATING+REVIEWS, or a label y of two classes"
+        raise UserError(f"{source.name} does not say which text is wanted: give {said}.")
+    return Setup(data.labelled(source) if "y" in source.row else source, cfg.batch_size, cfg.steps, kinds=("tokens",))
 
 
 main = program(Config, PRESETS, setup, init, step, sample, measure)

@@ -49,7 +49,7 @@ class Config:
     text_steps: int = 1500  # its updates, before the game
     text: Count = 32  # units by which G and D read that vector
     width: Count = 32  # channels of G and S at half resolution
-    d_width: Count = 32  # of D
+    d_width: Count = 32  # channels of D at half resolution
     lr: float = 4e-4  # Adam's rate for all
     halve: Count = 100_000  # steps after which it is halved, again and again
     b1: Decay = 0.5  # Adam's decay of the first moment

@@ -30,7 +30,7 @@ import jax.numpy as jnp
 import optax
 from jax import nn
 
-from gan_jax import data
+from gan_jax import data, metrics
 from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.nets import mocogan
 from gan_jax.run import Count, Decay, Picture, Setup, program
@@ -150,10 +150,10 @@ def measure(cfg, state, key, train, test):
     says = lambda x: forward(DV, state.d_video.params, state.d_video.stats, x, train=False)[0][1].argmax(1)
     z = latent(cfg, key, 64)
     found = {"d/asked": (says(generate(cfg, state, z)) == z["action"].argmax(1)).mean()}
-    if test:
+    if "y" in test:
         rows = jax.tree.map(lambda a: a[:64], test)
         batch = source.test.make(rows, key, 0, len(rows["y"]))
-        found["d/test"] = (says(batch["x"]) == batch["y"]).mean()
+        found["d/test"] = metrics.agreement(says(batch["x"]), batch["y"])
     shown = range(min(6, source.classes))
     actions = jnp.tile(jnp.eye(source.classes, dtype=jnp.float32)[: len(shown)], (4, 1))
     alike = {name: jnp.repeat(z[name][:4], len(shown), 0) for name in ("z", "noise")}  # [4 shown, ...]

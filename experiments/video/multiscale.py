@@ -29,7 +29,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gan_jax import data
+from gan_jax import UserError, data
 from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.metrics import frames
 from gan_jax.nets import multiscale
@@ -150,7 +150,13 @@ def measure(cfg, state, key, train, test):
 
 
 def setup(cfg):
-    return Setup(data.load(cfg.dataset), cfg.batch_size, cfg.steps, kinds=("video",))
+    source, of = data.load(cfg.dataset), 2 ** (cfg.scales - 1)
+    if source.kind == "video" and (source.shape[0] <= cfg.seen or any(side % of for side in source.shape[1:3])):
+        raise UserError(
+            f"{source.name} has clips of the shape {source.shape}: there have to be more than {cfg.seen} frames, with "
+            f"sides that are multiples of {of}.\nLower --seen or --scales, or say --size."
+        )
+    return Setup(source, cfg.batch_size, cfg.steps, kinds=("video",))
 
 
 main = program(Config, PRESETS, setup, init, step, sample, measure)

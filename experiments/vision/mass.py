@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gan_jax import data
+from gan_jax import UserError, data
 from gan_jax.game import Player, create, descend, forward, rng
 from gan_jax.metrics import segmenter
 from gan_jax.nets import mass as nets
@@ -38,7 +38,7 @@ from gan_jax.run import Count, Depth, Picture, Setup, program
 class Config:
     dataset: str = "dsb2018_nuclei,x=image,y=instances:label,size=40"  # pictures with a label y for each pixel
     jitter: float = 286 / 256  # how much pictures are enlarged, to be cut anywhere and mirrored; 0: as they are
-    steps: Count = 600  # updates
+    steps: Count = 600  # updates of the net
     batch_size: Count = 29  # pictures a step
     adversarial: float = 1.0  # weight of the examples one step uphill
     eps: float = 0.2  # length of that step, of pictures in [-1, 1]: 0.1 of such in [0, 1]
@@ -124,7 +124,12 @@ def measure(cfg, state, key, train, test):
 
 
 def setup(cfg):
-    return Setup(maps(cfg), cfg.batch_size, cfg.steps, kinds=("image",))
+    source, least = maps(cfg), 2 ** len(cfg.channels) - 1
+    if min(source.shape[:2]) < least:
+        raise UserError(
+            f"{source.name} has pictures too small for these convolutions: {least} pixels a side are needed."
+        )
+    return Setup(source, cfg.batch_size, cfg.steps, kinds=("image",))
 
 
 main = program(Config, PRESETS, setup, init, step, sample, measure)

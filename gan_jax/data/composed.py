@@ -3,12 +3,14 @@
 import dataclasses
 import functools
 import math
+import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gan_jax.data.batches import order
+from gan_jax.data.listing import shown
 from gan_jax.data.source import Field, Source, decode, label
 from gan_jax.errors import UserError
 from gan_jax.game import rng
@@ -24,8 +26,13 @@ def of_arrays(
     fingerprint: str = "",
     language: Language | None = None,
 ) -> Source:
-    """Return the source of records that are rows of these arrays [n, ...], in an order that is drawn."""
+    """Return the source of records that are rows of these arrays [n, ...], in an order that is drawn.
+
+    Raises UserError where there is no row: a source without records is a toy.
+    """
     n = len(next(iter(raw.values())))
+    if not n:
+        raise UserError(f"{name} has no records of this kind, or a split has none.")
     return Source(
         name,
         fields,
@@ -66,26 +73,38 @@ def join(**parts: Source) -> Source:
     )
 
 
-def labelled(source: Source) -> Source:
-    """Return the source for training by labels: it raises UserError, naming the record, where one has none (-1).
+def labelled(source: Source, field: str = "y") -> Source:
+    """Return the source for training by the labels `field`: UserError, naming the record, where one has none (-1).
 
-    Raises UserError at once where the set has no single label y at all.
+    Raises UserError at once where the set has no such single label at all. Classes that no record has are said.
     """
-    if not source.classes:
-        raise UserError(f"{source.name} has no classes, and here each record needs one: say y=FEATURE:label.")
+    of = source.row.get(field)
+    if of is None or of.shape != () or not of.classes:
+        raise UserError(f"{source.name} has no classes, and here each record needs one: say {field}=FEATURE:label.")
 
     def checked(raw, indices):
-        lacking = np.flatnonzero(np.asarray(raw["y"]).ravel() < 0) if "y" in raw else []
+        y = np.asarray(raw.get(field, 0)).ravel()  # of what has it from elsewhere, 0
+        lacking = np.flatnonzero(y < 0)
         if len(lacking):
-            at = np.asarray(indices).ravel()[lacking[0]]
-            raise UserError(f"record {at} of {source.name} has no label (-1), and here each needs one.")
+            at, which = np.asarray(indices).ravel()[lacking[0]], f" {field}" * (field != "y")
+            raise UserError(f"record {at} of {source.name} has no label{which} (-1), and here each needs one.")
         return raw
 
-    return dataclasses.replace(
-        source,
-        read=lambda indices: checked(source.read(indices), indices),
-        whole=lambda: checked(source.whole(), np.arange(source.n)),
-    )
+    def whole():
+        raw = checked(source.whole(), np.arange(source.n))
+        drawn = field not in raw or not source.fingerprint  # of what is made anew, labels are others than the records'
+        empty = [] if drawn else np.setdiff1d(np.arange(of.classes), raw[field]).tolist()
+        if empty:
+            names = shown(of.names[i] if of.names else str(i) for i in empty)
+            _say(f"{source.name} has no record of {len(empty)} of its {of.classes} classes: {names}")
+        return raw
+
+    return dataclasses.replace(source, read=lambda indices: checked(source.read(indices), indices), whole=whole)
+
+
+@functools.cache
+def _say(line):
+    print(line, file=sys.stderr)  # once a process
 
 
 def few(source: Source, n: int) -> Source:
@@ -130,8 +149,8 @@ def only_labelled(source: Source, n: int) -> Source:
     def pick(key, i, b):
         key, y = rng.at(key, 0, "data"), labels()
         rarest = np.bincount(y[y >= 0], minlength=source.classes).min()
-        # records to find them among: enough, and all of them where a class is rare
-        seen = min(source.n, 20 * n) if rarest * 20 * n >= 3 * each * source.n else source.n
+        # records to find them among: surely enough of each class, and all of them where one is rare
+        seen = min(source.n, 20 * n) if rarest * 20 * n >= (3 * each + 20) * source.n else source.n
         first = order(rng.at(key, 0, "labelled"), 0, seen, source.n)
         of_class = jnp.asarray(y)[first][:, None] == jnp.arange(source.classes)[None]  # [seen, classes]
         rows = jax.vmap(lambda is_c: first[jnp.nonzero(is_c, size=each)[0]], 1)(of_class).reshape(-1)  # [n]
@@ -148,6 +167,8 @@ def of_class(source: Source, which: int) -> Source:
     """
     if not source.n or not source.classes:
         raise UserError(f"{source.name} has no records with labels, by which one class could be taken.")
+    if not 0 <= which < source.classes:  # -1 would be those without a label
+        raise UserError(f"{source.name} has classes 0 to {source.classes - 1}, and no class {which}.")
     rows = np.flatnonzero(np.asarray(source.whole()["y"]) == which)
     if not len(rows):
         raise UserError(f"{source.name} has a split without any record of class {which}.")
@@ -369,14 +390,16 @@ def coloured(name: str, base: Source, std: float = 0.5, noise: float = 0.2) -> S
     @functools.cache
     def images():
         raw = labelled(base).whole()
-        return raw["x"][np.unique(raw["y"], return_index=True)[1]].astype(np.float32) / 255  # [classes, h, w, 1]
+        which, first = np.unique(raw["y"], return_index=True)
+        return raw["x"][first].astype(np.float32) / 255, which.astype(np.int32)  # [there, h, w, 1], their classes
 
     def make(raw, key, i, b):
         keys = jax.random.split(jax.random.fold_in(rng.at(key, 0, "data"), i), 3)
-        y = jax.random.randint(keys[0], (b,), 0, len(images()), jnp.int32)
-        ink = jnp.asarray(images())[y]
+        x, classes = map(jnp.asarray, images())
+        which = jax.random.randint(keys[0], (b,), 0, len(x), jnp.int32)
+        ink = x[which]
         paint = std * rng.normal(keys[1], (b, 1, 1, 3))
         x = ink * paint + ink - 1 + noise * rng.normal(keys[2], (*ink.shape[:3], 3))
-        return {"x": jnp.clip(x, -1, 1), "y": y}
+        return {"x": jnp.clip(x, -1, 1), "y": classes[which]}
 
     return Source(name, {"x": Field((*base.shape[:2], 3), "image"), "y": label(base.classes)}, make=make)

@@ -2,6 +2,7 @@
 
 import functools
 
+import jax
 import jax.numpy as jnp
 
 from gan_jax.data import colours
@@ -30,7 +31,7 @@ def sights(source: Source, axis: int = 1) -> Source:
     return wrapped(source, "sights", fields, lambda batch, *_: {"source": seen(batch["x"], axis)})
 
 
-def seen(x, axis: int = 1):
+def seen(x: jax.Array, axis: int = 1) -> jax.Array:
     """Return pictures [b, h, w, 1] in [-1, 1] of solids x [b, d, h, w, 1], as `sights` has them."""
     filled = jnp.moveaxis(colours.levels(x)[..., 0] > 127, axis + 1, 1)  # [b, depth, h, w]
     depth = filled.shape[1]

@@ -25,7 +25,7 @@ from gan_jax.data.source import label as classes
 from gan_jax.errors import UserError, first_line, printable
 from gan_jax.game import rng
 
-VERSION = 1  # to be raised with every change of what is prepared
+VERSION = 2  # to be raised with every change of what is prepared
 SIDE = 4096  # of a square, at most
 AT_ONCE = 32  # pictures in memory, whatever their size
 
@@ -223,15 +223,17 @@ def _source(name, folder, info, content, captions, split, test=None) -> Source:
     shapes = {field: tuple(shape) for field, shape in {"x": info["shape"], **info.get("others", {})}.items()}
     fields = {field: Field(shape, info["kind"]) for field, shape in shapes.items()}
     n, said = of_split["n"], {}  # said: what stands beside the pictures
+    place = np.arange(n)
     if of_split["y"] is not None:
-        fields["y"], said["y"] = classes(len(info["names"]), info["names"]), np.asarray(of_split["y"], np.int32)
+        place = np.random.default_rng(0).permutation(n)  # files stand class by class; the first few should be of all
+        fields["y"], said["y"] = classes(len(info["names"]), info["names"]), np.asarray(of_split["y"], np.int32)[place]
     if captions:
-        fields["caption"], said["caption"] = captions[0], captions[1][split]
+        fields["caption"], said["caption"] = captions[0], captions[1][split][place]
     rows = functools.cache(lambda field: prepared.reader(folder / prepared.part(split, field), shapes[field], dtype))
 
     def shown_at(indices):
         try:
-            of = lambda field, shape: rows(field)(indices.ravel()).reshape(*indices.shape, *shape)
+            of = lambda field, shape: rows(field)(place[indices.ravel()]).reshape(*indices.shape, *shape)
             return {field: of(field, shape) for field, shape in shapes.items()}
         except Exception as error:  # somebody emptied the cache, or it is on a disk that went away
             again = "python -m gan_jax.cache --empty folders"

@@ -16,7 +16,7 @@ the bits of a streamed one.
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -239,7 +239,7 @@ def foreground(source: Source) -> Source:
     return wrapped(source, "foreground", fields, change, "foreground", modes=None)
 
 
-def in_colours(y, classes: int):
+def in_colours(y: jax.Array, classes: int) -> jax.Array:
     """Return labels y [...], of so many classes, in colours [..., 3] in [-1, 1]."""
     return decoded(jnp.asarray(colours.of_labels(classes))[y])
 
@@ -285,7 +285,7 @@ def cut(source: Source, size: int, flip: bool = False) -> Source:
         found = _with_pixels(split)
         for name, field in found.items():
             (h, w), _ = sides = _sides_of(field), _sides_of(split.fields["x"])
-            if min(h, w) < size:
+            if not 0 < size <= min(h, w):
                 raise UserError(f"{source.name} is {h}x{w}, too small to cut {size} out.")
             if len(set(sides)) > 1:
                 raise UserError(f"{source.name} has pictures x and {name} of two sizes: cut first, then shrink.")
@@ -478,7 +478,7 @@ def binarised(source: Source) -> Source:
     return wrapped(source, "binarised", lambda split: {}, change, "binarised", modes=None)
 
 
-def decoded(v):
+def decoded(v: jax.Array) -> jax.Array:
     """Return levels v, whole numbers from 0 to 255, as pictures in [-1, 1]."""
     return decode(v.astype(np.uint8))
 
@@ -492,14 +492,16 @@ def _beside(a, of):
 
 
 def _map_of_labels(source):
-    """Return the field of labels of pixels y; raise UserError where there is none."""
+    """Return the field of labels of pixels y; raise UserError where there is none, or one label for all pixels."""
     y = source.fields.get("y")
     if y is None or y.kind != "label" or len(y.shape) != 2:
         raise UserError(f"{source.name} has no label for each pixel: choose one, y=FEATURE:label, after its name.")
+    if y.classes == 1:
+        raise UserError(f"{source.name} has the same label for all pixels: there is nothing to tell apart.")
     return y
 
 
-def wrapped(source: Source, name: str, fields: Callable, change: Callable, said="", **others) -> Source:
+def wrapped(source: Source, name: str, fields: Callable, change: Callable, said: str = "", **others: Any) -> Source:
     """Return the source whose batches are the old ones and what `change` makes of them; held-out ones likewise.
 
     fields: split -> the fields that are new. change: (batch, uniform, whether the split is held out) -> what is new;
@@ -523,7 +525,7 @@ def wrapped(source: Source, name: str, fields: Callable, change: Callable, said=
     return dataclasses.replace(of(source, False), test=source.test and of(source.test, True))
 
 
-def suit(source: Source, recipe: str, kinds=None, *new):
+def suit(source: Source, recipe: str, kinds: tuple[str, ...] | None = None, *new: str) -> None:
     """Raise UserError where a recipe doesn't suit a source, or would take the place of one of its fields."""
     if isinstance(source.fields["x"], dict):
         raise UserError(f"{source.name} is several sets side by side, which can't be {recipe}: do so before data.join.")

@@ -92,6 +92,7 @@ def _source(split: Split, columns: dict[str, Column], flat, test=None, says="") 
         rows = list(split.rows(flat_indices, used, row))
         raw = {name: np.array([one[name] for one in rows], column.dtype) for name, column in columns.items()}
         _check_labels(split, columns, raw, flat_indices)
+        _check_finite(split, columns["x"], raw["x"], flat_indices)
         return {name: a.reshape(*indices.shape, *columns[name].field.shape) for name, a in raw.items()}
 
     n, rows = len(split.records), {name: (column.field.shape, column.dtype) for name, column in columns.items()}
@@ -123,6 +124,17 @@ def _check_labels(split, columns, raw, indices):
                 f"record {indices[i]} of {split.name}, split {split.split}, has the {path} {value}, which is none of 0 "
                 f"to {classes - 1}.\nTo leave {path} out, say {split.name},{name}="
             )
+
+
+def _check_finite(split, column, x, indices):
+    """Raise UserError, naming the record, where a number of x is none: nothing can be trained on it."""
+    if x.dtype.kind != "f" or np.isfinite(x).all():
+        return
+    rows = x.reshape(len(indices), -1)
+    i, at = np.argwhere(~np.isfinite(rows))[0]
+    feature = column.field.names[at] if len(column.field.names) == rows.shape[1] else column.features[0]
+    value = f"{feature} {rows[i, at]}"
+    raise UserError(f"record {indices[i]} of {split.name}, split {split.split}, has the {value}: choose another x.")
 
 
 def whole(name: str, n: int, read: Callable, fingerprint: str, rows: int | None = None) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ from gan_jax.errors import UserError
 DECAY = 0.94  # a day, of the average of squares that is a day's volatility (RiskMetrics 1996)
 REGIMES = "calm", "usual", "wild"  # thirds of the training days, by volatility
 DAY = 24  # hours
+SPARSE = 10  # hours for each one that is known, at most
 
 
 # Toys, in the form of the sets that they stand for
@@ -104,9 +105,12 @@ def returns(source: Source, length: int) -> Source:
     if source.kind != "row" or source.shape != (1,) or not source.test:
         raise UserError(f"{source.name}: returns are of one price a day, x a number, with later days held out.")
     price = np.concatenate([split.whole()["x"][:, 0].astype(np.float64) for split in (source, source.test)])
-    r, n = np.diff(np.log(price)), source.n - 1
-    if not (price > 0).all() or min(n, len(r) - n) < length:
-        raise UserError(f"{source.name} has {n} and {len(r) - n} days: too few for {length}, or a price is 0 or less.")
+    n, later = source.n - 1, source.test.n
+    if not (price > 0).all() or min(n, later) < length:
+        raise UserError(f"{source.name} has {n} and {later} days: too few for {length}, or a price is 0 or less.")
+    r = np.diff(np.log(price))
+    if not r[:n].std() > 0:
+        raise UserError(f"{source.name} has a price that never moves: there is nothing to be learned of it.")
     light, volatility = gaussianised(r[:n]), known_volatility(r, n)
     v = (volatility - volatility[:n].mean()) / volatility[:n].std()
     regime = np.searchsorted(np.quantile(v[:n], (1 / 3, 2 / 3)), v)
@@ -155,12 +159,16 @@ def demand(source: Source, history: int, ahead: int = 1, held_out: int = 56) -> 
         raise UserError(f"{source.name}: demand is x over `hour` of a place y: NAME,x=TRAFFIC,hour=HOUR,y=PLACE:label.")
     places = [np.log1p(hours_of(source, place)) for place in range(source.classes)]
     before, after, held = history * DAY, ahead * DAY, held_out * DAY
+    if held < after:
+        raise UserError(f"{held_out} days held out are too few for {ahead} that are forecast.")
     if short := [len(x) for x in places if len(x) - held < before + after]:
         raise UserError(
             f"{source.name} has a place with {short[0]} hours: too few for {history} days and what follows."
         )
     known = np.concatenate([x[:-held] for x in places])
     mean, deviation = float(known.mean()), float(known.std())
+    if not np.ptp(known) > 0:  # of equal numbers the deviation is 0 but for rounding
+        raise UserError(f"{source.name} has a demand that never changes: there is nothing to be learned of it.")
     undo = lambda x: jnp.expm1(x * deviation + mean)
     field = lambda hours: Field((hours, 1), "series", names=("demand",), undo=undo)
     fields = {"x": field(after), "past": field(before), "y": label(source.classes, source.row["y"].names)}
@@ -188,7 +196,10 @@ def _saying(windows, source, what):
 
 
 def hours_of(source: Source, place: int) -> np.ndarray:
-    """Return the demand [t] of a place, an hour a number, those that are missing on a line between their neighbours."""
+    """Return the demand [t] of a place, an hour a number, those that are missing on a line between their neighbours.
+
+    Raises UserError where the place has no record, an hour twice, hours that are no count of such, or demand below 0.
+    """
     hours, x = [], []
     for split in (source, source.test) if source.test else (source,):
         raw = split.whole()
@@ -196,6 +207,11 @@ def hours_of(source: Source, place: int) -> np.ndarray:
             there = raw["mask"][row] if "mask" in raw else np.ones(len(raw["x"][row]), bool)
             hours.append(raw["hour"][row][there, 0])
             x.append(raw["x"][row][there, 0].astype(np.float64))
-    hours, x = np.concatenate(hours), np.concatenate(x)
+    hours, x = np.concatenate([[], *hours]), np.concatenate([[], *x])
+    of = f"{source.name}: place {source.row['y'].names[place] if source.row['y'].names else place}"
+    if not len(hours) or not x.min() >= 0:
+        raise UserError(f"{of} has no record, or demand below 0.")
+    if len(np.unique(hours)) < len(hours) or np.ptp(hours) > SPARSE * len(hours):
+        raise UserError(f"{of} has an hour twice, or hours far apart: they are counted one by one, 0, 1, 2, ...")
     order = np.argsort(hours)
     return np.interp(np.arange(hours.min(), hours.max() + 1), hours[order], x[order])

@@ -8,6 +8,7 @@ import datetime
 import functools
 from collections import Counter
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -38,24 +39,27 @@ def orders(source: Source, customer: int, product: int, held: float = 0.1) -> So
     where the source is none of that, or vectors are asked for that are longer than what there is to say.
     """
     fields, labels = source.fields, ("product", "customer", "date")
-    if not source.n or any(name not in fields or fields[name].kind != "label" for name in labels):
+    has = lambda name: name in fields and fields[name].kind == "label" and fields[name].names
+    if not source.n or source.shape != (2,) or not all(map(has, labels)):
         raise UserError(f"{source.name} has no order lines: say x=price+quantity, product=, customer= and date=.")
     raw = {name: np.asarray(a) for name, a in source.whole().items()}
     whole = (raw["x"] > 0).all(1) & np.all([raw[name] >= 0 for name in labels], 0)
     lines = np.random.default_rng(0).permutation(np.flatnonzero(whole))
     out, lines = np.split(lines, [round(held * len(lines))])
+    if not len(lines):
+        raise UserError(f"{source.name} has no order line with a price and a quantity above 0.")
     known = Known(fields, {name: a[lines] for name, a in raw.items()}, customer, product)
     out = out[np.isin(raw["customer"][out], known.customers)]
-    parts = [known.rows({name: a[rows] for name, a in raw.items()}) for rows in (lines, out)]
-    field = Field(parts[0].shape[1:], "row", names=COLUMNS, undo=known.undo, values=known.values)
-    train, test = (of_arrays(source.name, {"x": field}, {"x": part}) for part in parts)
-    return of_arrays(source.name, {"x": field}, {"x": parts[0]}, test) if test.n else train
+    x, *others = (known.rows({name: a[rows] for name, a in raw.items()}) for rows in (lines, out) if len(rows))
+    field = Field(x.shape[1:], "row", names=COLUMNS, undo=known.undo, values=known.values)
+    test = of_arrays(source.name, {"x": field}, {"x": others[0]}) if others else None
+    return of_arrays(source.name, {"x": field}, {"x": x}, test)
 
 
 class Known:
     """What is known of customers, products and days from the lines that are trained on."""
 
-    def __init__(self, fields, raw, customer, product):
+    def __init__(self, fields: dict[str, Field], raw: dict[str, np.ndarray], customer: int, product: int):
         titles, days = fields["product"].names, _days(fields["date"].names)
         self.customers, whose = _by_frequency(raw["customer"])
         found = Counter(raw["product"].tolist())
@@ -73,17 +77,18 @@ class Known:
         said = lambda name, which: tuple(fields[name].names[i] for i in which)
         self.values = said("customer", self.customers), said("product", self.products), (), (), names
 
-    def rows(self, raw):
+    def rows(self, raw: dict[str, np.ndarray]) -> np.ndarray:
         """Return lines as rows [n, d], float32."""
         place = np.zeros(self.customers.max() + 1, int)
         place[self.customers] = np.arange(len(self.customers))
-        price, quantity = (2 * (np.log(raw["x"]) - self.low) / (self.high - self.low) - 1).T
+        wide = np.where(self.high > self.low, self.high - self.low, 1)  # of one price for all there is nothing to say
+        price, quantity = (2 * (np.log(raw["x"]) - self.low) / wide - 1).T
         day = np.array(self.day)[raw["date"]]
         parts = self.customer_vectors[place[raw["customer"]]], self.vectors[raw["product"]]
         parts = *parts, quantity[:, None], price[:, None], _dates(day, self.first, self.last)
         return np.concatenate(parts, 1).clip(-1, 1).astype(np.float32)
 
-    def undo(self, x):
+    def undo(self, x: jax.Array) -> jax.Array:
         """Return rows [..., d] as numbers [..., 5] by COLUMNS."""
         c, p = self.customer_vectors.shape[1], self.product_vectors.shape[1]
         x, at = jnp.asarray(x, jnp.float32), sections(c, p)

@@ -22,6 +22,8 @@ def views(source: Source) -> Source:
     images with these fields, or an object has one view alone.
     """
     lacking = [name for name in ("y", "angle") if name not in source.fields or source.fields[name].shape != ()]
+    names = () if lacking else source.fields["angle"].names
+    lacking += ["angle"] * (names != tuple(map(str, range(len(names)))))  # numbers of classes, which are no degrees
     if isinstance(source.fields["x"], dict) or source.kind != "image" or lacking:
         raise UserError(
             f"{source.name} has no views of objects: it takes images, which object each shows, its angle in degrees.\n"

@@ -27,7 +27,7 @@ def with_vectors(table: jax.Array, names: tuple[str, ...], source: Source) -> ja
     """Return a table of word vectors [..., v, d] with those of `source` for the words `names` that it has.
 
     source: of vectors x and words y (`glove50d10k,x=vector,y=word:label`); a word that it lacks is looked up in small
-    letters. Raises UserError where its vectors have another size.
+    letters. Raises UserError where its vectors have another size, or it has none of the words.
     """
     if source.shape != table.shape[-1:]:
         raise UserError(f"vectors of {source.name} have {source.shape[-1]} numbers, not {table.shape[-1]}.")
@@ -35,5 +35,7 @@ def with_vectors(table: jax.Array, names: tuple[str, ...], source: Source) -> ja
     of = dict(zip((said[i] for i in raw["y"]), raw["x"], strict=True))
     found = [of.get(word, of.get(word.lower())) for word in names]
     rows = np.array([i for i, vector in enumerate(found) if vector is not None], int)
-    known = np.stack([found[i] for i in rows]) if len(rows) else np.zeros((0, table.shape[-1]))
+    if not len(rows):
+        raise UserError(f"{source.name} has a vector of none of the {len(names)} words: choose other vectors.")
+    known = np.stack([found[i] for i in rows])
     return table.at[..., rows, :].set(jnp.broadcast_to(known, (*table.shape[:-2], *known.shape)).astype(table.dtype))

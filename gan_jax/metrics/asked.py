@@ -50,6 +50,12 @@ def batches(source: Any, train: dict, test: dict, key: jax.Array, n: int = 500) 
 
 
 def shares(source: Any, batch: dict, made: jax.Array) -> dict[str, jax.Array]:
-    """Return {"asked": the share of pictures that show what y asks for, "data": that of the data itself}, or {}."""
-    by = judge(source)
-    return {name: by.right(x, batch["y"]).mean() for name, x in {"asked": made, "data": batch["x"]}.items() if by}
+    """Return {"asked": the share of pictures that show what y asks for, "data": that of the data itself}, or {}.
+
+    Rows without a label (-1) don't count; without any label there is nothing to be asked for.
+    """
+    by, y = judge(source), batch.get("y")
+    if not by or y is None:
+        return {}
+    share = lambda x: (by.right(x, y) & (y >= 0)).sum() / (y >= 0).sum()
+    return {"asked": share(made), "data": share(batch["x"])}

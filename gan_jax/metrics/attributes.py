@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from gan_jax import data
+from gan_jax.metrics import labels
 
 MOST = 500  # pictures of each kind
 
@@ -35,9 +36,9 @@ def same_person(new, real, person):
     """Return the share of pictures new [n, h, w, c] whose nearest real one, their own left out, shows their person.
 
     real: [n, h, w, c]; new[i] was made of real[i], which shows person[i], a label [n] or a name in tokens [n, t].
-    Nearest is that of the smallest squared distance.
+    Nearest is that of the smallest squared distance. Pictures of which nobody knows who it is don't count.
     """
-    n = len(real)
+    n, there = len(real), labels.known(person)
     new, real, person = (a.reshape(n, -1) for a in (new, real, person))
     apart = ((new[:, None] - real[None]) ** 2).sum(2) + jnp.where(jnp.eye(n, dtype=bool), jnp.inf, 0)
-    return (person[apart.argmin(1)] == person).all(1).mean()
+    return ((person[apart.argmin(1)] == person).all(1) & there).sum() / there.sum()

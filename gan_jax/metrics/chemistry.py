@@ -46,7 +46,14 @@ def _of_molecule(name: str) -> Callable[[str], float]:
     from rdkit.Contrib.SA_Score import sascorer
 
     known = {"logp": Crippen.MolLogP, "qed": QED.qed, "sas": sascorer.calculateScore, "weight": Descriptors.MolWt}
-    return lambda smiles: float(known[name](rdkit().MolFromSmiles(smiles)))
+
+    def computed(smiles):
+        molecule = rdkit().MolFromSmiles(smiles)
+        if not molecule:
+            raise UserError(f"{name} is of molecules, and {smiles[:60]!r} is none; was it cut? Say a larger length.")
+        return float(known[name](molecule))
+
+    return computed
 
 
 COMPUTED = "logp", "qed", "sas", "weight"  # by RDKit
@@ -84,6 +91,16 @@ def balanced(smiles: str) -> bool:
     for number in RING.findall(re.sub(r"\[[^\]]*\]", "", smiles)):
         rings ^= {number}
     return bool(smiles) and depth == 0 and not inside and not rings
+
+
+def valid(x: jax.Array, names: tuple[str, ...]) -> jax.Array:
+    """Return which tokens x [n, t] are one molecule [n], 1 or 0, inside jit; it is found on the host.
+
+    names: the vocabulary. Without RDKit those that are balanced count.
+    """
+    is_one = canonical if rdkit() else balanced
+    on_host = lambda x: np.array([bool(is_one(tokens.text(row, names))) for row in np.asarray(x)], np.float32)
+    return jax.pure_callback(on_host, jax.ShapeDtypeStruct((len(x),), jnp.float32), x, vmap_method="sequential")
 
 
 def measured(written: list[str], known: Iterable[str], canon: Callable, name: str) -> dict[str, float]:

@@ -27,11 +27,11 @@ def sharpness(x: jax.Array, y: jax.Array) -> jax.Array:
 def closeness(made: jax.Array, truth: jax.Array, last: jax.Array) -> dict[str, jax.Array]:
     """Return {"psnr", "ssim", "sharpness", "moving"} of frames [n, h, w, c] in [-1, 1] beside the true ones.
 
-    last: the frame before. moving: the PSNR of all pixels together that changed since then by more than MOVES. The
-    others are means over frames.
+    last: the frame before. moving: the PSNR of all pixels together that changed since then by more than MOVES; NaN
+    where none did. The others are means over frames.
     """
     errors = ((made - truth) / 2) ** 2
     where = (jnp.abs(truth - last).max(3, keepdims=True) > 2 * MOVES).astype(jnp.float32)
-    moving = (where * errors).sum() / jnp.maximum(where.sum() * errors.shape[3], 1)
+    moving = (where * errors).sum() / (where.sum() * errors.shape[3])  # 0 / 0: nothing can be said of them
     found = {"psnr": decibels(errors.mean((1, 2, 3))).mean(), "ssim": ssim(made, truth).mean()}
     return found | {"sharpness": sharpness(made, truth).mean(), "moving": decibels(moving)}

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from gan_jax.metrics import labels
+
 
 def kept(features: Callable, made: dict, of: tuple, others: tuple) -> dict:
     """Return how much of people is kept in pictures of them: {cosine/NAME, rank1/NAME, rank1_of_all/NAME}.
@@ -12,16 +14,18 @@ def kept(features: Callable, made: dict, of: tuple, others: tuple) -> dict:
     features: pictures [n, h, w, c] -> [n, d]. made: {NAME: pictures [n, h, w, c]}. of: (the true pictures, who is on
     them [n, ...]), row for row what was to be made. others: (pictures, who), of people who are in the way. cosine:
     between the features of made and true, on average, in [-1, 1]. rank1: how often the nearest of the true pictures, by
-    the cosine, is of that person, in [0, 1]; of_all: the nearest of the true ones and those of others.
+    the cosine, is of that person, in [0, 1]; of_all: the nearest of the true ones and those of others. Who is unknown
+    does not count for these two.
     """
     unit = lambda x: _unit(features(x))
     (truth, who), (beside, whose) = of, others
     known, whose = unit(jnp.concatenate([truth, beside])), jnp.concatenate([who, whose])
-    n, found = len(truth), {}
+    n, found, there = len(truth), {}, labels.known(who)
     same = (who[:, None] == whose[None]).reshape(n, len(whose), -1).all(2)  # [n, n + others]
     for name, x in made.items():
         near = unit(x) @ known.T  # [n, n + others]
-        right = lambda m, near=near: jnp.take_along_axis(same, near[:, :m].argmax(1)[:, None], 1).mean()
+        first = lambda m, near=near: jnp.take_along_axis(same, near[:, :m].argmax(1)[:, None], 1)[:, 0]
+        right = lambda m, first=first: (first(m) & there).sum() / there.sum()
         found |= {f"cosine/{name}": jnp.diagonal(near).mean(), f"rank1/{name}": right(n)}
         found[f"rank1_of_all/{name}"] = right(len(whose))
     return found

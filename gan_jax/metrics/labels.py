@@ -3,10 +3,21 @@
 import jax
 import jax.numpy as jnp
 
+from gan_jax.data.tokens import SPECIAL, UNK
+
 
 def agreement(said, y):
     """Return the share of the records with a label y [n] for which said [n] is that label."""
     return ((said == y) & (y >= 0)).sum() / (y >= 0).sum()
+
+
+def known(who):
+    """Return which rows say who it is [n]: labels [n] that are not missing, names in tokens [n, t] that are known.
+
+    Names that training never saw are alike, <unk> through and through, and so are missing labels: they say nothing. A
+    name is known where more than half of it is: of its letters, or of its words.
+    """
+    return who >= 0 if who.ndim == 1 else (who == UNK).sum(1) < (who >= len(SPECIAL)).sum(1)
 
 
 def asked(draw, key, classes, n=2000):

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax.game import rng
+from gan_jax.metrics import labels as of_labels
 from gan_jax.metrics.descent import minimised
 
 WIDTH, STEPS, RATE, DECAY = 32, 100, 5e-3, 1.0  # of the classifier: few steps of AdamW, since rows may be few
@@ -13,7 +14,7 @@ WIDTH, STEPS, RATE, DECAY = 32, 100, 5e-3, 1.0  # of the classifier: few steps o
 def accuracy(key, codes, labels, test_codes, test_labels, classes: int):
     """Return the share of test rows whose label a net of one hidden layer tells from their codes [n, c].
 
-    It is trained on other rows, whose columns it is given with mean 0 and deviation 1. No label may be missing.
+    It is trained on other rows, whose columns it is given with mean 0 and deviation 1, and of which each has a label.
     """
     mean, std = codes.mean(0, keepdims=True), codes.std(0, keepdims=True) + 1e-6
     codes, test_codes = (codes - mean) / std, (test_codes - mean) / std
@@ -32,9 +33,9 @@ def accuracy(key, codes, labels, test_codes, test_labels, classes: int):
         return optax.softmax_cross_entropy_with_integer_labels(logits(params, codes), labels).mean()
 
     params = minimised(loss, params, optax.adamw(RATE, weight_decay=DECAY), STEPS)
-    return (logits(params, test_codes).argmax(1) == test_labels).mean()
+    return of_labels.agreement(logits(params, test_codes).argmax(1), test_labels)
 
 
 def most_frequent(labels, test_labels, classes: int):
     """Return the accuracy of who always says the label that is most frequent among the training rows."""
-    return (test_labels == jnp.bincount(labels, length=classes).argmax()).mean()
+    return of_labels.agreement(jnp.bincount(labels, length=classes).argmax(), test_labels)

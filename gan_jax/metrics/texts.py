@@ -14,11 +14,12 @@ SHARES = 0.6, 0.3, 0.1  # of bigrams, single words and any word alike, in the pr
 def odds(x: jax.Array, y: jax.Array, classes: int) -> Callable[[jax.Array], jax.Array]:
     """Return tokens [n, t] -> log odds [n] that the label is 1, as naive Bayes learns them from x [m, t] and y [m].
 
-    y is 0 or 1. Every word counts as often as it stands there, with 1 added to each count; padding does not.
+    y is 0 or 1, or -1 of a text without a label, which does not count. Every word counts as often as it stands there,
+    with 1 added to each count; padding does not.
     """
-    seen = 1 + jnp.zeros((2, classes)).at[y[:, None], x].add(x != PAD)
+    seen = 1 + jnp.zeros((2, classes)).at[y[:, None], x].add((x != PAD) & (y >= 0)[:, None])
     of_word = jnp.diff(jnp.log(seen / seen.sum(1, keepdims=True)), axis=0)[0]  # [v]
-    prior = jnp.log((1 + y.sum()) / (1 + (1 - y).sum()))
+    prior = jnp.log((1 + (y == 1).sum()) / (1 + (y == 0).sum()))
     return lambda x: prior + (of_word[x] * (x != PAD)).sum(1)
 
 

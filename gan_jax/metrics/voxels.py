@@ -23,11 +23,12 @@ def overlaps(a, b, batch=256):
 
 
 def coverage(overlaps):
-    """Return the share of solids b that are the nearest one of some solid a, of overlaps [n, m].
+    """Return the share of solids b that are the nearest one of some solid a, of overlaps [n, m], and share a voxel.
 
     Achlioptas et al. 2018, arXiv 1707.02392, who have distances of point clouds.
     """
-    return jnp.zeros(overlaps.shape[1], jnp.float32).at[overlaps.argmax(1)].set(1).mean()
+    near = (overlaps.max(1) > 0).astype(jnp.float32)  # of what overlaps with nothing the first would be the nearest
+    return jnp.zeros(overlaps.shape[1], jnp.float32).at[overlaps.argmax(1)].max(near).mean()
 
 
 def overlap(a, b):

@@ -9,9 +9,9 @@ import math
 import flax.linen as nn
 import jax.numpy as jnp
 
-from gan_jax.nets.layers import batch_norm, leaky, normal
+from gan_jax.nets.layers import BatchNorm, batch_norm, leaky, normal
 
-norm = functools.partial(nn.BatchNorm, momentum=0.9, epsilon=1e-5, use_bias=False, use_scale=False)
+norm = functools.partial(BatchNorm, momentum=0.9, epsilon=1e-5, use_bias=False, use_scale=False)
 
 
 def dense(width, images, bias=False):

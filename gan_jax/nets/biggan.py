@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from gan_jax.nets.conv import Conv
-from gan_jax.nets.layers import levels
+from gan_jax.nets.layers import BatchNorm, levels
 
 orthogonal = nn.initializers.orthogonal()
 bare = {"use_bias": False, "kernel_init": orthogonal}
@@ -51,7 +51,7 @@ class Norm(nn.Module):
     def __call__(self, x, y, train):
         layer, c = layered(self.spectral, train), x.shape[-1]
         gain, bias = (layer(nn.Dense(c, **bare), y)[:, None, None] for _ in range(2))  # [b, 1, 1, c]
-        x = nn.BatchNorm(not train, momentum=0.9, epsilon=1e-4, use_scale=False, use_bias=False)(x)
+        x = BatchNorm(not train, momentum=0.9, epsilon=1e-4, use_scale=False, use_bias=False)(x)
         return x * (1 + gain) + bias
 
 
@@ -134,7 +134,7 @@ class G(nn.Module):
             if self.attention and size == sizes[0]:
                 x = Attention()(x, train)
             x = Up(c, size, self.spectral)(x, y, train)
-        x = nn.relu(nn.BatchNorm(not train, momentum=0.9, epsilon=1e-4)(x))
+        x = nn.relu(BatchNorm(not train, momentum=0.9, epsilon=1e-4)(x))
         return jnp.tanh(layer(Conv(self.shape[-1], 3, kernel_init=orthogonal), x))
 
 

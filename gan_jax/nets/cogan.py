@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from gan_jax.nets.conv import Conv, ConvTranspose
+from gan_jax.nets.layers import BatchNorm
 
 xavier = nn.initializers.variance_scaling(2.0, "fan_avg", "uniform")  # Xavier's with gain sqrt(2)
 biased = {"kernel_init": xavier, "bias_init": nn.initializers.constant(0.1)}
@@ -33,7 +34,7 @@ class G(nn.Module):
 
     @nn.compact
     def __call__(self, z, train=True):
-        normed = lambda x: nn.BatchNorm(not train, momentum=0.9, epsilon=1e-5, use_scale=False, use_bias=False)(x)
+        normed = lambda x: BatchNorm(not train, momentum=0.9, epsilon=1e-5, use_scale=False, use_bias=False)(x)
         tied = {"use_bias": False, "kernel_init": xavier}  # batch norm takes a bias away
         sizes = [tuple(n - 3 for n in self.shape[:2])]  # 25, 13, 7, 4 of 28
         while max(sizes[-1]) > 4:

@@ -12,10 +12,11 @@ import jax
 import jax.numpy as jnp
 
 from gan_jax.nets.conv import Conv, ConvTranspose
+from gan_jax.nets.layers import plain_batch_norm
 
 
 def active(x, train):
-    return nn.relu(nn.BatchNorm(not train, momentum=0.9, epsilon=1e-5)(x))
+    return nn.relu(plain_batch_norm(x, train))
 
 
 def dilated(layer, x, rate):

@@ -2,6 +2,8 @@
 
 import flax.linen as nn
 
+from gan_jax.nets.layers import plain_batch_norm
+
 
 class R(nn.Module):
     """Features [b, f] -> features [b, f]: `depth` hidden layers of `width` ReLUs with batch norm, and a linear one."""
@@ -14,5 +16,5 @@ class R(nn.Module):
         h = f
         for _ in range(self.depth):
             h = nn.Dense(self.width, use_bias=False, kernel_init=nn.initializers.he_normal())(h)
-            h = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5)(h))
+            h = nn.relu(plain_batch_norm(h, train))
         return nn.Dense(f.shape[1])(h)

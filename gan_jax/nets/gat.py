@@ -22,6 +22,7 @@ import numpy as np
 
 from gan_jax.errors import UserError
 from gan_jax.nets.equalized import pixel_norm
+from gan_jax.nets.layers import normal
 
 
 def glorot(gain=1.0):
@@ -30,7 +31,6 @@ def glorot(gain=1.0):
 
 
 Dense = functools.partial(nn.Dense, kernel_init=glorot())
-embedding_init = nn.initializers.normal(0.02)
 
 
 def places(h, w, patch):
@@ -192,7 +192,7 @@ class Mapping(nn.Module):
 
     @nn.compact
     def __call__(self, z, y, train=True):
-        label = nn.Embed(self.classes, z.shape[-1], embedding_init=embedding_init)(y)
+        label = nn.Embed(self.classes, z.shape[-1], embedding_init=normal)(y)
         x = nn.silu(Slow(self.width)(jnp.concatenate([pixel_norm(label), pixel_norm(z)], -1)))
         return Slow(self.width)(x)
 
@@ -247,12 +247,12 @@ class D(nn.Module):
     @nn.compact
     def __call__(self, x, y, train=True):
         at, width = places(*x.shape[2:4], self.patch), self.width
-        first = self.param("first", embedding_init, (1, 1, width), jnp.float32)
+        first = self.param("first", normal, (1, 1, width), jnp.float32)
         x = Dense(width, name="patches")(patches(x, self.patch))
         x = x + jnp.asarray(embedded(at, width), x.dtype)[None]
         x = jnp.concatenate([jnp.broadcast_to(first, (len(x), 1, width)), x], 1)
         rotation = rotations(np.pad(at, [(1, 0), (0, 0)]), width // self.heads, x.dtype)  # of the first token none
         x, _ = stacked(Plain, self.depth)(self.heads, name="blocks")(x, rotation)
         seen = Dense(self.features, name="features")(nn.RMSNorm(1e-6, name="norm")(x[:, 0]))
-        label = nn.silu(Slow(self.features)(nn.Embed(self.classes, self.features, embedding_init=embedding_init)(y)))
+        label = nn.silu(Slow(self.features)(nn.Embed(self.classes, self.features, embedding_init=normal)(y)))
         return (seen * Slow(self.features)(label)).sum(-1)

@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from gan_jax.nets.conv import Conv, ConvTranspose
-from gan_jax.nets.layers import leaky, normal
+from gan_jax.nets.layers import BatchNorm, leaky, normal
 
 plain = {"use_bias": False, "kernel_init": normal}
 
@@ -22,7 +22,7 @@ class Norm(nn.Module):
         alone = {"momentum": 0.9, "epsilon": 1e-3, "use_scale": False, "use_bias": False}
         row = lambda name, init: self.param(name, init, (batches[0].shape[-1],), jnp.float32).reshape(1, 1, 1, -1)
         scale, bias = row("scale", nn.initializers.ones), row("bias", nn.initializers.zeros)
-        normed = [nn.BatchNorm(not train, name=f"of_{i}", **alone)(x) for i, x in enumerate(batches)]
+        normed = [BatchNorm(not train, name=f"of_{i}", **alone)(x) for i, x in enumerate(batches)]
         return [x * scale + bias for x in normed]
 
 

@@ -13,7 +13,7 @@ from flax.linen.dtypes import promote_dtype
 
 from gan_jax.nets.conv import Conv, ConvTranspose, conv
 from gan_jax.nets.improved import MinibatchDiscrimination
-from gan_jax.nets.layers import leaky, levels, normal
+from gan_jax.nets.layers import BatchNorm, leaky, levels, normal
 
 
 def orthogonality(params):
@@ -34,7 +34,7 @@ def orthogonality(params):
 def norm(x, train, scale=1.0, bias=0.0, use_bias=True):
     """Return x normalised over all axes but the last; `scale` and `bias`: where these begin."""
     begin = {"scale_init": nn.initializers.constant(scale), "bias_init": nn.initializers.constant(bias)}
-    return nn.BatchNorm(not train, momentum=0.9, epsilon=1e-4, use_bias=use_bias, **begin)(x)
+    return BatchNorm(not train, momentum=0.9, epsilon=1e-4, use_bias=use_bias, **begin)(x)
 
 
 class Multiscale(nn.Module):

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gan_jax.nets.layers import BatchNorm
+
 
 class NormedDense(nn.Module):
     """x [b, i] -> [b, out] by weights whose columns have a direction v and, apart from it, a length `scale`."""
@@ -79,7 +81,7 @@ class G(nn.Module):
         for _ in range(2):
             layer = nn.Dense(self.width, use_bias=False, kernel_init=nn.initializers.glorot_uniform())
             if reference is None:
-                x = nn.BatchNorm(use_running_average=not train, momentum=0.9, use_scale=False)(layer(x))
+                x = BatchNorm(use_running_average=not train, momentum=0.9, use_scale=False)(layer(x))
             else:
                 x, reference = VirtualBatchNorm()(layer(x), layer(reference))
                 reference = nn.softplus(reference)

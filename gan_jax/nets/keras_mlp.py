@@ -8,7 +8,7 @@ import math
 import flax.linen as nn
 import jax.numpy as jnp
 
-from gan_jax.nets.layers import leaky
+from gan_jax.nets.layers import BatchNorm, leaky
 
 glorot = nn.initializers.glorot_uniform()
 
@@ -24,7 +24,7 @@ class G(nn.Module):
     def __call__(self, z, train=True):
         for width in (self.width, 2 * self.width, 4 * self.width):
             z = leaky(nn.Dense(width, kernel_init=glorot)(z))
-            z = nn.BatchNorm(not train, momentum=self.momentum, epsilon=1e-3)(z)  # after the leaky ReLU
+            z = BatchNorm(not train, momentum=self.momentum, epsilon=1e-3)(z)  # after the leaky ReLU
         x = nn.Dense(math.prod(self.shape), kernel_init=glorot)(z).reshape(-1, *self.shape)
         return jnp.tanh(x) if len(self.shape) > 1 else x
 

@@ -1,5 +1,6 @@
 """What several families of nets share: an initialiser, leaky ReLU, normalisation and the levels of an image."""
 
+import functools
 import math
 
 import flax.linen as nn
@@ -7,6 +8,8 @@ import jax.numpy as jnp
 
 from gan_jax.game import rng
 
+# Squares are centred: E x^2 - (E x)^2, 1 % of a step faster, is 18 % off where the mean is a thousand deviations.
+BatchNorm = functools.partial(nn.BatchNorm, use_fast_variance=False)
 normal = nn.initializers.normal(0.02)  # of kernels, as DCGAN has them (Radford et al. 2016, arXiv 1511.06434)
 
 
@@ -18,7 +21,12 @@ def leaky(x, slope=0.2):
 def batch_norm(x, train, axis=-1):
     """Return x normalised over all axes but that of its channels; with train=False by the running statistics."""
     scale_init = lambda *args: 1 + normal(*args)
-    return nn.BatchNorm(use_running_average=not train, axis=axis, momentum=0.9, epsilon=1e-5, scale_init=scale_init)(x)
+    return BatchNorm(use_running_average=not train, axis=axis, momentum=0.9, epsilon=1e-5, scale_init=scale_init)(x)
+
+
+def plain_batch_norm(x, train):
+    """Return what `batch_norm` does, with scales that begin at 1."""
+    return BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5)(x)
 
 
 def instance_norm(x):

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gan_jax.data.tokens import UNK
 from gan_jax.nets import sentences
 
 
@@ -34,7 +35,8 @@ class Word(nn.Module):
         gates = nn.Dense(4 * self.width)(nn.Dense(self.dim, use_bias=False)(before))
         state, h = sentences.Cell(self.width)(state, gates)
         logits = nn.Dense(given.shape[-1])(h)
-        word = drawn(logits, given, self.tau) if self.tau else given
+        # listings have words that the vocabulary lacks, but nobody can read one
+        word = drawn(logits.at[:, UNK].add(-1e9), given, self.tau) if self.tau else given
         return (state, word), (logits, word)
 
 

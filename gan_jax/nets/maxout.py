@@ -5,7 +5,7 @@ import math
 import flax.linen as nn
 import jax.numpy as jnp
 
-from gan_jax.nets.layers import normal
+from gan_jax.nets.layers import BatchNorm, normal
 
 
 class Maxout(nn.Module):
@@ -28,7 +28,7 @@ class G(nn.Module):
 
     @nn.compact
     def __call__(self, z, train=True):
-        norm = lambda x: nn.BatchNorm(use_running_average=not train, momentum=0.95, epsilon=1e-4)(x)
+        norm = lambda x: BatchNorm(use_running_average=not train, momentum=0.95, epsilon=1e-4)(x)
         for _ in range(4):
             z = nn.relu(norm(nn.Dense(self.width, use_bias=False, kernel_init=normal)(z)))
         x = nn.Dense(math.prod(self.shape), kernel_init=normal)(z).reshape(-1, *self.shape)

@@ -6,6 +6,8 @@ With a code of 128 and 615 numbers a row they are those of the authors' code: G 
 import flax.linen as nn
 import jax.numpy as jnp
 
+from gan_jax.nets.layers import BatchNorm
+
 
 class E(nn.Module):
     """The encoder: x [b, d] -> code [b, features] in [-1, 1]."""
@@ -36,7 +38,7 @@ class G(nn.Module):
     def __call__(self, z, train=True):
         for i in range(self.depth):
             y = nn.Dense(z.shape[-1], use_bias=False)(z)
-            y = nn.BatchNorm(not train, momentum=0.99, epsilon=1e-3)(y)
+            y = BatchNorm(not train, momentum=0.99, epsilon=1e-3)(y)
             z = z + (jnp.tanh(y) if i == self.depth - 1 else nn.relu(y))
         return z
 

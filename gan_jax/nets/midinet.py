@@ -10,12 +10,9 @@ import jax.numpy as jnp
 
 from gan_jax.nets.conv import Conv, ConvTranspose
 from gan_jax.nets.layers import leaky, normal
+from gan_jax.nets.layers import plain_batch_norm as norm
 
 SEEN = 16  # channels of what is read of the bar before
-
-
-def norm(x, train):
-    return nn.BatchNorm(not train, momentum=0.9, epsilon=1e-5)(x)
 
 
 def beside(x, chord):

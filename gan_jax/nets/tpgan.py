@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from gan_jax.game import rng
 from gan_jax.nets.conv import Conv, ConvTranspose
 from gan_jax.nets.layers import dropout, leaky, normal
+from gan_jax.nets.layers import plain_batch_norm as norm
 
 Z_DIM, Z_STD = 100, 0.02
 KERNELS = 7, 5, 3, 3, 3  # of the global path, by level
@@ -84,10 +85,6 @@ def conv(channels, kernel=3, strides=1, bias=False):
 
 def widened(x, channels, sides, strides=2, bias=False):
     return ConvTranspose(channels, 3, strides, size=sides, use_bias=bias, kernel_init=normal)(x)
-
-
-def norm(x, train):
-    return nn.BatchNorm(not train, momentum=0.9, epsilon=1e-5)(x)
 
 
 def dense(units):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from gan_jax.game import rng
 from gan_jax.nets.cogan import biased, pooled
 from gan_jax.nets.conv import Conv, ConvTranspose
-from gan_jax.nets.layers import leaky, normal
+from gan_jax.nets.layers import BatchNorm, leaky, normal
 
 tiny = nn.initializers.normal(0.002)
 
@@ -20,7 +20,7 @@ def normed(layer, x, train, *given, name=None, **more):
     """Return x through a layer, normalised over the batch, plus a bias, through leaky ReLU of slope 1/100."""
     x = layer(*given, use_bias=False, kernel_init=normal, name=name, **more)(x)
     how = {"momentum": 0.9, "epsilon": 1e-5, "use_scale": False}
-    return leaky(nn.BatchNorm(not train, name=name and f"{name}_norm", **how)(x), 0.01)
+    return leaky(BatchNorm(not train, name=name and f"{name}_norm", **how)(x), 0.01)
 
 
 def first(layer, a, b):

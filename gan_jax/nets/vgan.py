@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from gan_jax.nets.conv import Conv, ConvTranspose
 from gan_jax.nets.gan3d import levels
-from gan_jax.nets.layers import batch_norm, leaky
+from gan_jax.nets.layers import BatchNorm, batch_norm, leaky
 from gan_jax.nets.layers import normal as of_scales
 
 small = nn.initializers.normal(0.01)  # of kernels, as the authors have them
@@ -73,7 +73,7 @@ class D(nn.Module):
             x = Conv(c, 4, 2, use_bias=i == 0, kernel_init=small)(x)
             if i:
                 scale_init = lambda *args: 1 + of_scales(*args)
-                x = nn.BatchNorm(not train, momentum=0.9, epsilon=1e-3, scale_init=scale_init)(x)
+                x = BatchNorm(not train, momentum=0.9, epsilon=1e-3, scale_init=scale_init)(x)
             x = leaky(x)
         logits = Conv(2, x.shape[1:4], 1, "VALID", kernel_init=small)(x)[:, 0, 0, 0]  # [b, (real, made)]
         return logits[:, 0] - logits[:, 1]

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TextIO
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from gan_jax import data
 from gan_jax.data import cache
 from gan_jax.errors import UserError, first_line
 from gan_jax.game import player
-from gan_jax.run import config, processes, programs, rundir, sharding, states
+from gan_jax.run import compiled, config, processes, rundir, sharding, states
 from gan_jax.run.options import Run
 
 
@@ -173,7 +173,7 @@ def run(main: Callable, compile_cache: bool = True) -> None:
     compile_cache: keep compiled programs on disk, so that the next run of the same step starts at once.
     """
     if compile_cache:
-        programs.keep()
+        compiled.keep()
     warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
     warnings.filterwarnings("ignore", message="Image size .* decompression bomb")  # `data.pictures` has its own limit
     before = sys.stdout, sys.stderr
@@ -206,7 +206,7 @@ def run(main: Callable, compile_cache: bool = True) -> None:
 class Unbroken:
     """A stream to which every line can be said, though nobody reads it or its encoding lacks a letter."""
 
-    def __init__(self, stream):
+    def __init__(self, stream: TextIO):
         self._stream = stream
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")

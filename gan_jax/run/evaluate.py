@@ -10,11 +10,14 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from gan_jax import data
 from gan_jax.data.source import Source
 from gan_jax.game import rng
 from gan_jax.run import health, log, plots, rundir, sharding, signals
+from gan_jax.run.options import Run
+from gan_jax.run.recorder import Recorder, Silent
 
 
 def evaluate(
@@ -37,7 +40,7 @@ def evaluate(
         draw = functools.partial(sample, state)
         x = draw(rng.at(key, state.step, "evaluate"), plots.KINDS[source.kind].drawn)
         scores = source.modes.coverage(x, draw, rng.at(key, state.step, "modes")) if source.modes else {}
-        scores |= health.signs(x, **real)
+        scores |= health.signs(x, **real) if real else {}
         found = measure(state, rng.at(key, state.step, "measure"), train, test) if measure else {}
         pictures = {name: found.pop(name) for name in list(found) if _is_picture(found[name])}
         pictures = {k: p if isinstance(p, plots.Picture) else plots.Picture(p) for k, p in pictures.items()}
@@ -50,18 +53,27 @@ def _is_picture(found):
     return isinstance(found, plots.Picture) or np.ndim(found) > 0
 
 
-def labelled(records: dict, of: str) -> dict:
+def without_empty_labels(records: dict, of: str) -> dict:
     """Return raw records without labels of which no record has one: nothing can be measured by them, and that is said.
 
     of: what the records are, for that line.
     """
     if isinstance(records.get("x"), dict):
-        return {name: labelled(part, f"{name} of {of}") for name, part in records.items()}
+        return {name: without_empty_labels(part, f"{name} of {of}") for name, part in records.items()}
     if "y" not in records or (np.asarray(sharding.to_host(records["y"])) >= 0).any():
         return records
     if sharding.is_first():
         log.tell(f"{of} has no labels: what is measured by them is left out")
     return {name: a for name, a in records.items() if name != "y"}
+
+
+def varied(reference: dict, name: str) -> dict:
+    """Return what samples are held against; {}, and that is said, where all of the data are alike: 0 is no measure."""
+    if (reference["real"] != reference["real"][:1]).any() or len(reference["real"]) < 2:
+        return reference
+    if sharding.is_first():
+        log.tell(f"all records of {name} are alike: nothing is said of how samples differ")
+    return {}
 
 
 class Evaluator:
@@ -71,19 +83,28 @@ class Evaluator:
     the test split, {} where there is none or it has no room on the device.
     """
 
-    def __init__(self, run, source, sample, measure, mesh, feed, recorder):
+    def __init__(
+        self,
+        run: Run,
+        source: Source,
+        sample: Callable,
+        measure: Callable | None,
+        mesh: Mesh,
+        feed: dict,
+        recorder: Recorder | Silent,
+    ):
         test = source.test if measure and source.test and source.test.fits else None
-        held = labelled(data.resident(test), f"the test split of {source.name}") if test else {}
-        train = labelled(feed, f"the training split of {source.name}") if measure else {}
+        held = without_empty_labels(data.resident(test), f"the test split of {source.name}") if test else {}
+        train = without_empty_labels(feed, f"the training split of {source.name}") if measure else {}
         self._splits = train, sharding.put(mesh, held) if test else {}
-        self._real = sharding.put(mesh, data.reference(source))
+        self._real = sharding.put(mesh, varied(data.reference(source), source.name))
         parts = functools.partial(evaluate, sample, measure, source, run.seeds)
         self._scored = jax.jit(parts, out_shardings=sharding.replicated(mesh))
         self._run, self._source, self._recorder = run, source, recorder
         self._beside = plots.reals(source) if sharding.is_first() else None
         self._last = None, None  # the step that was evaluated last, and its scores
 
-    def __call__(self, state, keys, at: int, stop, name: str = ""):
+    def __call__(self, state: Any, keys: jax.Array, at: int, stop: list, name: str = "") -> dict | None:
         """Return the scores of the state of step `at`; None where a signal came into the list `stop` meanwhile.
 
         The pictures are called samples/NAME.png and so on, by default after the step.

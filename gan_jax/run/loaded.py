@@ -17,6 +17,7 @@ from gan_jax.errors import UserError, first_line, printable
 from gan_jax.game import Player
 from gan_jax.run import config, rundir, states
 from gan_jax.run.checkpoint import Checkpoints
+from gan_jax.run.setup import Setup
 
 AT_ONCE = 500  # samples that are drawn at a time
 NO_LATENT = "{} has no latent to look into: it defines no `latent` and `generate`."
@@ -45,6 +46,18 @@ class Loaded(NamedTuple):
         """Return what G makes of latents as `latent` returns them: [n, ...], or [seeds, n, ...]."""
         one = lambda state: self._part("generate")(self.cfg, state, z)
         return one(self.state) if self.seeds == 1 else jax.lax.map(one, self.state)
+
+    def setup(self) -> Setup:
+        """Return what the run was made of; UserError where its data changed since."""
+        setup = self.experiment.setup(self.cfg)
+        if not self.knows(setup):
+            where = printable(self.folder)
+            raise UserError(f"the data of the run in {where} changed since it was trained: they are not what it saw.")
+        return setup
+
+    def knows(self, setup: Setup) -> bool:
+        """Return whether the data are those that the run was trained on."""
+        return setup.source.content == rundir.read(self.folder).get("data", "")
 
     def _part(self, name):
         if not (hasattr(self.experiment, "latent") and hasattr(self.experiment, "generate")):

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import jax
 
@@ -73,7 +74,7 @@ def _without_abort():
 class Watch:
     """Says once a second that this process is there, hears of the others, and ends this one where they are gone."""
 
-    def __init__(self, client, own: int, n: int):
+    def __init__(self, client: Any, own: int, n: int):
         self.client, self.own, self.n = client, own, n
         self.stop: list = []  # holds a signal once one came that all have to follow
         self.leaving = threading.Lock()

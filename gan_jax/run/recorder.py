@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from gan_jax.run import log, plots, rundir
+from gan_jax.run.options import Run
 from gan_jax.run.tensorboard import Events
 
 # Curves are drawn every so many seconds, or less often: after that many times the seconds that drawing them took
@@ -18,7 +19,7 @@ class Recorder:
     What can't be written raises UserError.
     """
 
-    def __init__(self, run, at: int, end: int):
+    def __init__(self, run: Run, at: int, end: int):
         self._folder, self._run, self._at = run.folder, run, at
         with rundir.writing(self._folder):
             self._rows = log.Rows(self._folder / "metrics.jsonl", at, run.seeds)
@@ -114,7 +115,7 @@ class Silent:
     ended = undone = False
     seconds = 0.0
 
-    def __init__(self, *_):
+    def __init__(self, *_: Any):
         pass
 
     def __enter__(self):

@@ -3,6 +3,7 @@
 import functools
 import time
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +15,13 @@ from jax.sharding import PartitionSpec as P
 from gan_jax import data
 from gan_jax.data.source import Source
 from gan_jax.run import sharding, signals
+from gan_jax.run.options import Run
 
 
 class Stopped(Exception):
     """A signal ended the training. state: where it stands; None where the last checkpoint holds it."""
 
-    def __init__(self, state):
+    def __init__(self, state: Any):
         super().__init__()
         self.state = state
 
@@ -72,7 +74,7 @@ def advancer(
 class Feeder:
     """What the steps are fed with: all records, on the device, or raw batches that are read ahead."""
 
-    def __init__(self, run, source, batch_size, mesh, keys, at):
+    def __init__(self, run: Run, source: Source, batch_size: int, mesh: Mesh, keys: jax.Array, at: int):
         self.streamed = source.n > 0 and (run.stream or not source.fits)
         raw_bytes = run.seeds * batch_size * max(source.row_numbers, source.nbytes // max(source.n, 1))
         # steps a dispatch, at most
@@ -84,7 +86,7 @@ class Feeder:
         else:
             self.records = sharding.put(mesh, data.resident(source))
 
-    def __call__(self, n: int):
+    def __call__(self, n: int) -> dict:
         """Return what the next n steps are fed with."""
         if not self.streamed:
             return self.records
@@ -106,7 +108,7 @@ def _stack(batches, length):
 class Stepper:
     """Makes steps, knows how long they take, and raises Stopped where a signal comes into the list `stop`."""
 
-    def __init__(self, advance, feeder, keys, stop):
+    def __init__(self, advance: Callable, feeder: Feeder, keys: jax.Array, stop: list):
         self._advance, self._feeder, self._keys = advance, feeder, keys
         self._stop = stop
         self._took, self._compiled = 0, False
@@ -117,7 +119,7 @@ class Stepper:
         """How many steps fit into half a second, between two looks at the world, and into one dispatch."""
         return min(max(1, int(0.5 / self.seconds)), self._feeder.length)
 
-    def __call__(self, state, n: int, safe: bool):
+    def __call__(self, state: Any, n: int, safe: bool) -> tuple[Any, dict]:
         """Return (state, metrics [length, ...]) after n steps; safe: whether a checkpoint holds the state."""
         feed = self._feeder.records
         if self._feeder.streamed:

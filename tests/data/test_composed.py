@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gan_jax import UserError, data
+from gan_jax.data import composed
 from gan_jax.data.source import DEVICE_BYTES
 from gan_jax.game import rng
 
@@ -85,6 +86,51 @@ def test_only_labelled(digits):
     with pytest.raises(UserError, match=r"records of class \d, fewer than 149: ask for less"):
         data.check_batch(data.only_labelled(source, 1490), 8)
     assert data.only_labelled(data.load("ring8"), 8) is data.load("ring8")
+
+
+def test_a_rare_class_has_its_share():
+    """One record of each class, of which one is rare: whatever the key, it is not a record of another one."""
+    y = np.where(np.arange(4000) % 66, np.arange(4000) % 9, 9).astype(np.int32)
+    source = composed.of_arrays("rare", {"x": data.Field((1,), "row"), "y": data.label(10)}, {"x": y[:, None], "y": y})
+    few = data.only_labelled(source, 10)
+    classes = jax.jit(lambda key: jnp.bincount(jnp.asarray(y)[few.pick(key, 0, 10)], length=10))
+    assert all((classes(jax.random.key(i)) == 1).all() for i in range(60))
+
+
+def test_no_records_are_no_toy():
+    """A source without records is drawn: of records that are not there, as of a split without any, that is said."""
+    with pytest.raises(UserError, match="mine has no records of this kind"):
+        composed.of_arrays("mine", {"x": data.Field((2,), "row")}, {"x": np.zeros((0, 2), np.float32)})
+
+
+def test_classes_without_records_are_said(capsys):
+    """Once, by name: a net that is asked for all of them would be asked for what it never saw."""
+    for _ in range(2):
+        data.labelled(data.load("digits,only=3")).whole()
+    assert capsys.readouterr().err.count("no record of 9 of its 10 classes: 0, 1, 2, 4, 5 and 4 more") == 1
+    data.labelled(data.load("digits")).whole()
+    data.labelled(data.load("moving_digits8")).whole()  # whose labels are pairs, made of those of the records
+    assert "no record" not in capsys.readouterr().err
+
+
+def test_records_without_a_label_are_no_class():
+    """An attribute 2 has as its opposite 1 - 2: not what has no label."""
+    y = np.array([0, 1, -1, 2], np.int32)
+    source = composed.of_arrays("some", {"x": data.Field((1,), "row"), "y": data.label(3)}, {"x": y[:, None], "y": y})
+    assert data.of_class(source, 2).n == 1
+    for which in (-1, 3):
+        with pytest.raises(UserError, match=f"some has classes 0 to 2, and no class {which}"):
+            data.of_class(source, which)
+
+
+def test_other_labels_are_needed_too():
+    """Each record needs a nuisance where one is trained on."""
+    raw = {"x": np.zeros((3, 2), np.float32), "y": np.zeros(3, np.int32), "s": np.array([1, -1, 0], np.int32)}
+    source = composed.of_arrays("two", {"x": data.Field((2,), "row"), "y": data.label(1), "s": data.label(2)}, raw)
+    with pytest.raises(UserError, match=r"record 1 of two has no label s \(-1\)"):
+        data.labelled(data.labelled(source), "s").whole()
+    with pytest.raises(UserError, match="two has no classes, and here each record needs one: say t=FEATURE:label"):
+        data.labelled(source, "t")
 
 
 def test_stacked(digits):

@@ -58,6 +58,12 @@ def whole(source):
     return data.resident(source)
 
 
+def filed(source):
+    """Return the records in the order of their files, in which those with labels don't stand."""
+    back = np.argsort(np.random.default_rng(0).permutation(source.n))
+    return {name: a[back] for name, a in whole(source).items()}
+
+
 # What is in a folder
 
 
@@ -72,6 +78,22 @@ def test_a_folder_a_class(tmp_path):
         os.rename(tmp_path / "x" / name, tmp_path / "x" / f"n{name}")
     data.load.cache_clear()
     assert data.load(str(tmp_path / "x")).fields["y"].names == ("n1", "n10", "n9")
+
+
+def test_the_first_records_are_of_every_class(tmp_path):
+    """Files stand class by class, and what measures the first few hundred of a split would see a class or two."""
+    for i in range(60):
+        picture(tmp_path / "x" / "abc"[i // 20] / f"{i:02}.png", np.full((4, 4), 4 * i))
+    source = data.load(str(tmp_path / "x"))
+    y, level = whole(source)["y"], whole(source)["x"][:, 0, 0, 0] // 4
+    assert len(set(y[:12].tolist())) == 3 and sorted(level.tolist()) == list(range(60))
+    np.testing.assert_array_equal(y, level // 20)  # each keeps its own
+    np.testing.assert_array_equal(source.read(np.array([7, 3]))["x"], whole(source)["x"][[7, 3]])
+    x = np.repeat(np.arange(6, dtype=np.uint8), 10).reshape(60, 1, 1) * np.ones((1, 4, 4), np.uint8)
+    source = data.load(saved(tmp_path, x=x, y=np.repeat(np.arange(6), 10)))
+    raw = whole(source)
+    assert len(set(raw["y"][:15].tolist())) > 4
+    np.testing.assert_array_equal(raw["x"][:, 0, 0, 0], raw["y"])
 
 
 def test_a_flat_folder_has_no_labels(tmp_path):
@@ -97,7 +119,7 @@ def test_nested_folders_and_folders_without_pictures(tmp_path):
         picture(tmp_path / "x" / name)
     (tmp_path / "x" / "c").mkdir()
     source = data.load(str(tmp_path / "x"))
-    assert source.fields["y"].names == ("a", "b") and whole(source)["y"].tolist() == [0, 0, 1]
+    assert source.fields["y"].names == ("a", "b") and filed(source)["y"].tolist() == [0, 0, 1]
     assert source.says.splitlines()[0] == "x: 3 pictures in 2 classes, 8x8x3; no test split"
     assert "folders without pictures: c" in source.says
 
@@ -526,7 +548,7 @@ def test_points_and_rows(tmp_path):
 def test_labels_of_an_npz(tmp_path, y):
     """Whole numbers, in a column too, or words; in order, with their names."""
     source = data.load(saved(tmp_path, x=U8, y=np.array(y)))
-    assert whole(source)["y"].tolist() == [1, 0, 1] and source.fields["y"].names in (("2", "5"), ("a", "b"))
+    assert filed(source)["y"].tolist() == [1, 0, 1] and source.fields["y"].names in (("2", "5"), ("a", "b"))
 
 
 @pytest.mark.parametrize("bright", ["train", "test"])
@@ -535,7 +557,7 @@ def test_splits_of_an_npz(tmp_path, bright):
     x = {split: np.abs(U8 / 127.5 - 1) if split == bright else U8 / 127.5 - 1 for split in ("train", "test")}
     source = data.load(saved(tmp_path, x_train=x["train"], y_train=[0, 1, 2], x_test=x["test"][:1], y_test=[2]))
     assert source.n == 3 and source.test.n == 1 and source.classes == 3 and whole(source.test)["y"].tolist() == [2]
-    np.testing.assert_allclose(whole(source)["x"], x["train"], atol=1e-6)
+    np.testing.assert_allclose(filed(source)["x"], x["train"], atol=1e-6)
     np.testing.assert_allclose(whole(source.test)["x"], x["test"][:1], atol=1e-6)
 
 
@@ -877,5 +899,5 @@ def test_real_pictures(tmp_path, tfds_dir):
     source = data.load(str(tmp_path / "x"))
     assert source.shape == (64, 64, 1) and source.n == 60
     order = sorted(range(60), key=lambda i: (str(faces[i]["label"]), i))
-    np.testing.assert_array_equal(whole(source)["x"], [faces[i]["image"] for i in order])
-    assert [source.fields["y"].names[y] for y in whole(source)["y"]] == [str(faces[i]["label"]) for i in order]
+    np.testing.assert_array_equal(filed(source)["x"], [faces[i]["image"] for i in order])
+    assert [source.fields["y"].names[y] for y in filed(source)["y"]] == [str(faces[i]["label"]) for i in order]

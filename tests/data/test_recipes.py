@@ -549,6 +549,8 @@ def test_cuts_that_do_not_fit():
     """A square that is too large is named with the sides, and so are pictures of two sizes."""
     with pytest.raises(UserError, match="hand is 12x16, too small to cut 13 out"):
         data.cut(pictures(12, 16, 3), 13)
+    with pytest.raises(UserError, match="too small to cut -2 out"):  # as of a margin that is wider than the picture
+        data.cut(pictures(12, 16, 3), -2)
     with pytest.raises(UserError, match="hand has pictures x and source of two sizes: cut first, then shrink"):
         data.cut(data.shrunk(pictures(12, 16, 3), 2), 4)
     assert data.shrunk(data.cut(pictures(12, 16, 3), 8), 2).fields["source"].shape == (4, 4, 3)

@@ -103,6 +103,13 @@ def test_the_toy_of_demand_has_days_and_weeks():
     assert back(24) > 0.6 > 0.1 > back(12) and back(7 * 24) > back(3 * 24)
 
 
+def changed(source, **how):
+    """Return the source with fields of its records, held out or not, changed."""
+    raw = source.whole()
+    raw = raw | {name: change(raw[name]) for name, change in how.items()}
+    return dataclasses.replace(source, whole=lambda: raw, test=source.test and changed(source.test, **how))
+
+
 @pytest.mark.parametrize(
     "make, says",
     [
@@ -110,8 +117,16 @@ def test_the_toy_of_demand_has_days_and_weeks():
         (lambda: data.returns(data.load("garch_prices"), 400), "too few for 400"),
         (lambda: data.demand(data.load("garch_prices"), 7), "x over `hour` of a place"),
         (lambda: data.demand(places(), 7, 1, 20), "too few for 7 days"),
+        (lambda: data.demand(places(), 3, 2, 1), "1 days held out are too few for 2"),
+        (lambda: data.returns(changed(data.load("garch_prices"), x=lambda x: 0 * x + 5), 5), "never moves"),
+        (lambda: data.demand(changed(places(), x=lambda x: 0 * x + 3), 7, 1, 6), "never changes"),
+        (lambda: series.hours_of(changed(places(), x=lambda x: -x), 0), "place 0 has no record, or demand below 0"),
+        (lambda: series.hours_of(changed(places(), x=lambda x: x * np.nan), 1), "no record, or demand below 0"),
+        (lambda: series.hours_of(changed(places(), y=lambda y: 0 * y), 1), "place 1 has no record"),
+        (lambda: series.hours_of(changed(places(), y=lambda y: 0 * y), 0), "an hour twice"),
+        (lambda: series.hours_of(changed(places(), hour=lambda hour: 3600 * hour), 0), "hours far apart"),
     ],
-    ids=["no prices", "days", "no hours", "hours"],
+    ids=["prices", "days", "hours", "short", "few", "still", "even", "negative", "nan", "nowhere", "twice", "seconds"],
 )
 def test_other_sets_are_refused(make, says):
     with pytest.raises(UserError, match=says):

@@ -68,3 +68,29 @@ def test_no_orders():
         data.orders(data.load("digits"), 3, 3)
     with pytest.raises(UserError, match="the vector of a product can have 10 numbers here, not 11"):
         data.orders(data.load("shop"), 3, 11)
+    shop = data.load("shop")
+    bare = dataclasses.replace(shop, fields=shop.fields | {"date": data.label(365)})  # days have no names
+    wide = dataclasses.replace(shop, fields=shop.fields | {"x": data.Field((3,), "row")})
+    for source in (bare, wide):
+        with pytest.raises(UserError, match="has no order lines"):
+            data.orders(source, 3, 3)
+    none = shop.whole() | {"x": -shop.whole()["x"]}
+    with pytest.raises(UserError, match="no order line with a price and a quantity above 0"):
+        data.orders(dataclasses.replace(shop, whole=lambda: none), 3, 3)
+
+
+def test_few_orders():
+    """Of so few that none is held out, all are trained on."""
+    shop = data.load("shop")
+    some = {name: a[:4] for name, a in shop.whole().items()}
+    source = data.orders(dataclasses.replace(shop, whole=lambda: some), 1, 3)
+    assert source.n == 4 and source.test is None and np.isfinite(source.whole()["x"]).all()
+
+
+def test_one_price_for_all():
+    """A column that never changes is no NaN, and is read again."""
+    shop = data.load("shop")
+    alike = shop.whole() | {"x": np.full((shop.n, 2), 7, np.float32)}
+    source = data.orders(dataclasses.replace(shop, whole=lambda: alike), 3, 3)
+    assert np.isfinite(source.whole()["x"]).all()
+    np.testing.assert_allclose(source.row["x"].undo(source.whole()["x"])[:, 2:4], 7, rtol=1e-5)

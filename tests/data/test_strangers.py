@@ -219,6 +219,21 @@ def test_training_by_labels_needs_them(other, tmp_path):
     assert composed.labelled(source).read(np.array([3, 0]))["y"].tolist() == [1, 0]
 
 
+def test_numbers_that_are_none(other, tmp_path):
+    """NaN or infinity in x is named by record and column before training; of another field it may say something."""
+    features = {"a": np.float32, "b": np.float32, "row": tfds.features.Tensor(shape=(2,), dtype=np.float32)}
+    odd = [(0, 1), (np.nan, 2), (1, np.inf), (3, 4)]
+    strangers.written(tmp_path, "table", features, train=[{"a": a, "b": b, "row": [1, a]} for a, b in odd])
+    for name, says in {
+        "table,x=a+b": "record 1 of table, split train, has the a nan: choose another x",
+        "table,x=b": "record 2 of table, split train, has the b inf",
+        "table,x=row": "record 1 of table, split train, has the row nan",
+    }.items():
+        with pytest.raises(UserError, match=says):
+            data.load(name).whole()
+    assert np.isnan(data.load("table,x=b,score=a,split=train[:2]").whole()["score"][1])
+
+
 # Paths
 
 

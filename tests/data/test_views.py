@@ -101,7 +101,8 @@ def test_the_nearest_angle():
 def test_what_has_no_views():
     """No angle, no object, no images; an object with one view; a record of which it isn't known what it shows."""
     without = lambda name: dataclasses.replace(HAND, fields={k: f for k, f in HAND.fields.items() if k != name})
-    for source in (without("angle"), without("y"), data.load("ring8"), data.join(x=HAND, source=HAND)):
+    counted = dataclasses.replace(HAND, fields=HAND.fields | {"angle": data.label(3, ("0", "90", "180"))})  # no degrees
+    for source in (without("angle"), without("y"), counted, data.load("ring8"), data.join(x=HAND, source=HAND)):
         with pytest.raises(UserError, match=r"has no views of objects(.|\n)*y=FEATURE,angle=FEATURE"):
             data.views(source)
     batch = lambda source: data.views(source).pick(jax.random.key(0), 0, 2)

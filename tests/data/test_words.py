@@ -35,6 +35,7 @@ def test_words_have_the_vectors_that_are_known():
     expected = [[9, 9], [3, 4], [1, 2], [5, 6], [9, 9]]
     assert with_vectors(jnp.full((5, 2), 9.0), names, source).tolist() == expected
     assert with_vectors(jnp.full((2, 5, 2), 9.0), names, source).tolist() == [expected, expected]
-    assert (with_vectors(jnp.full((1, 2), 9.0), ("other",), source) == 9).all()
+    with pytest.raises(UserError, match="made has a vector of none of the 2 words"):
+        with_vectors(jnp.full((2, 2), 9.0), ("a", "b"), source)  # as of letters: nothing would be learned of them
     with pytest.raises(UserError, match="vectors of made have 2 numbers, not 3"):
         with_vectors(jnp.zeros((5, 3)), names, dataclasses.replace(source))

@@ -79,6 +79,45 @@ def test_step_is_the_paper_s():
                 chex.assert_trees_all_close(run(dataclasses.replace(CFG, **wrong)), expected, rtol=1e-9, atol=1e-12)
 
 
+@jax.jit
+def normed(g, d, mean, z, x, of_fakes):
+    """The algorithm box with batch norm in both nets; of_fakes: D keeps the statistics of fakes, the planted deviation."""
+    score = lambda w, x: oracle.with_norm(lambda p, x: net(p, x, CFG.d_scale))(w, d.stats, x)
+
+    def d_loss(w, fake):
+        (real, kept), (made, others) = score(w, x), score(w, fake)
+        loss = -(jnp.log(oracle.sigmoid(real)).mean() + jnp.log(1 - oracle.sigmoid(made)).mean())
+        return loss, jax.tree.map(lambda a, b: jnp.where(of_fakes, b, a), kept, others)
+
+    def g_loss(theta):
+        (fake, stats), ahead = oracle.with_norm(net)(theta, g.stats, z), d
+        for _ in range(CFG.unroll):
+            ahead = oracle.moved(adam, ahead, lambda w: d_loss(w, fake), CFG.d_lr)
+        return -d_loss(ahead.params, fake)[0], stats
+
+    fake, _ = oracle.with_norm(net)(g.params, g.stats, z)
+    new_g = oracle.moved(adam, g, g_loss, CFG.g_lr)
+    new_d = oracle.moved(adam, d, lambda w: d_loss(w, fake), CFG.d_lr)
+    return new_g, new_d, oracle.averaged(mean, (new_g.params, new_g.stats), CFG.ema)
+
+
+def test_statistics_are_those_of_the_algorithm(monkeypatch):
+    """Of G, of its average, and of D, which keeps those of data and none of its future's; of fakes they would differ."""
+    oracle.normed(unrolled, monkeypatch)
+    with jax.enable_x64(True):
+        xs = np.random.default_rng(0).normal(size=(2, 8, 2))
+        start, end, _ = oracle.played(unrolled, CFG, [{"x": x} for x in xs])
+
+        def theirs(of_fakes):
+            parts = *oracle.started(start.g, start.d), start.g_ema
+            for t, x in enumerate(xs):
+                parts = normed(*parts, rng.normal(rng.at(start.key, t, "z"), (8, CFG.z_dim)), x, of_fakes)
+            return parts
+
+        oracle.same((end.g, end.d, end.g_ema), theirs(False))
+        oracle.differ((end.g, end.d, end.g_ema), theirs(True))
+
+
 @pytest.mark.long
 def test_sharded_step_equals_pmap():
     """Two steps over a mesh of four devices equal `jax.pmap` with a pmean on every gradient, those ahead included."""

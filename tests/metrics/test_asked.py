@@ -16,7 +16,11 @@ def test_the_judge_of_a_set(monkeypatch):
     assert asked.shares(data.load("ring8"), {"x": None, "y": None}, None) == {}
     monkeypatch.setattr(classifier, "load", {digits: lambda x: jax.nn.one_hot(x.astype(int), 3)}.__getitem__)
     batch = {"x": jnp.array([0.0, 1.0, 2.0, 2.0]), "y": jnp.array([0, 1, 2, 1])}
-    assert asked.shares(digits, batch, jnp.array([0.0, 2.0, 1.0, 0.0])) == {"asked": 0.25, "data": 0.75}
+    made = jnp.array([0.0, 2.0, 1.0, 0.0])
+    assert asked.shares(digits, batch, made) == {"asked": 0.25, "data": 0.75}
+    some = batch | {"y": jnp.array([0, -1, 2, -1])}  # the others have no label
+    assert asked.shares(digits, some, made) == {"asked": 0.5, "data": 1}
+    assert asked.shares(digits, {"x": batch["x"]}, made) == {}
 
 
 def test_batches_of_both_splits():

@@ -12,11 +12,20 @@ LEVELS = np.array([0, 10, 100, 130, 200], np.uint8)  # of the pictures, all of o
 def test_the_nearest_of_the_others():
     """The picture itself, of which the new one was made, does not count; a tie in one letter of a name is no match."""
     real = jnp.asarray(LEVELS, jnp.float32).reshape(5, 1, 1, 1)
-    person = jnp.array([[1, 1], [1, 2], [3, 3], [3, 3], [1, 1]])
+    person = jnp.array([[3, 3], [3, 4], [5, 5], [5, 5], [3, 3]])
     assert attributes.same_person(real, real, person) == np.float32(2 / 5)  # nearest to 0 is 10, to 200 is 130
     new = real.at[4].set(30.0).at[2].set(60.0)  # 30 is nearest to 10, 60 to 10, now that 100 is left out
     assert attributes.same_person(new, real, person) == np.float32(1 / 5)
     assert attributes.same_person(new, real, jnp.array([0, 0, 0, 1, 0])) == np.float32(4 / 5)  # labels; 130 is alone
+
+
+def test_people_that_nobody_knows_are_not_one_person():
+    """A name that training never saw is <unk>, a label is -1: of three such pictures nothing is said."""
+    real = jnp.asarray(LEVELS, jnp.float32).reshape(5, 1, 1, 1)
+    names = jnp.array([[1, 2], [1, 2], [3, 2], [3, 2], [1, 2]])  # <unk> <end>; anna <end>
+    for person in (names, jnp.array([-1, -1, 0, 0, -1])):
+        assert attributes.same_person(real, real, person) == 1
+    assert np.isnan(attributes.same_person(real, real, jnp.full(5, -1)))
 
 
 def test_edited():

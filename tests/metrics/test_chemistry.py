@@ -53,6 +53,7 @@ def test_balanced_is_not_valid():
     assert chemistry.canonical("") is None
 
 
+NAMES = (*tokens.SPECIAL, *"CNO()1")
 WRITTEN = ["CCO", "OCC", "CC", "C(", "C(C)(C)(C)(C)C", "CCO"]
 
 
@@ -69,12 +70,24 @@ def test_what_is_measured_with_rdkit():
     assert none["valid"] == none["unique"] == none["novel"] == none["mean"] == 0
 
 
+def test_which_are_molecules_inside_jit():
+    """By hand: ring and branch are closed, and no carbon has five bonds; also two batches of seeds at once."""
+    pytest.importorskip("rdkit", reason=NO_RDKIT)
+    encode = tokens.encoder(NAMES, "char", 16)
+    x = np.stack([encode(text) for text in WRITTEN])
+    of = lambda x: chemistry.valid(x, NAMES)
+    assert jax.jit(of)(x).tolist() == [1, 1, 1, 0, 0, 1]
+    assert jax.jit(jax.vmap(of))(np.stack([x, x[::-1]])).tolist() == [[1, 1, 1, 0, 0, 1], [1, 0, 0, 1, 1, 1]]
+
+
 def test_properties_are_rdkit_s():
     """The logP of ethane and the weight of ethanol as Crippen's table and the atoms have them; QED and SAS in range."""
     pytest.importorskip("rdkit", reason=NO_RDKIT)
     assert chemistry.of("logp")("CC") == pytest.approx(2 * 0.1441 + 6 * 0.1230, abs=1e-4)  # C1, and H1 six times
     assert chemistry.of("weight")("CCO") == pytest.approx(46.07, abs=0.01)
     assert 0 < chemistry.of("qed")("CCO") < 1 <= chemistry.of("sas")("CCO") < 10
+    with pytest.raises(UserError, match=r"logp is of molecules, and 'C1CC' is none; was it cut\? Say a larger length"):
+        chemistry.of("logp")("C1CC")
 
 
 @pytest.fixture
@@ -99,6 +112,8 @@ def test_without_rdkit_nothing_is_called_valid(without, capsys):
     assert capsys.readouterr().err.count('pip install "gan_jax[molecules]"') == 1
     with pytest.raises(UserError, match=r"qed is computed by RDKit: pip install"):
         chemistry.of("qed")
+    x = np.stack([tokens.encoder(NAMES, "char", 16)(text) for text in WRITTEN])
+    assert chemistry.valid(x, NAMES).tolist() == [1, 1, 1, 0, 1, 1]  # balanced
 
 
 def test_scores_inside_jit_are_those_of_the_texts():

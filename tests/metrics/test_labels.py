@@ -29,12 +29,12 @@ def test_samples_of_each_label():
 def test_a_split_without_labels(capsys):
     """Its labels are taken away, and that is said; of joined sets part by part; where there is one, all stay."""
     x, none = np.zeros((3, 2, 2, 1), np.uint8), -np.ones(3, np.int32)
-    assert evaluate.labelled({"x": x, "y": none}, "the test split of mine").keys() == {"x"}
+    assert evaluate.without_empty_labels({"x": x, "y": none}, "the test split of mine").keys() == {"x"}
     assert "the test split of mine has no labels: what is measured by them is left out" in capsys.readouterr().err
     some = np.array([-1, 2, -1])
-    found = evaluate.labelled({"x": {"x": x, "y": none}, "labelled": {"x": x, "y": some}}, "mine")
+    found = evaluate.without_empty_labels({"x": {"x": x, "y": none}, "labelled": {"x": x, "y": some}}, "mine")
     assert found["x"].keys() == {"x"} and found["labelled"]["y"] is some and "x of mine" in capsys.readouterr().err
-    assert evaluate.labelled({}, "a stream") == {} and not capsys.readouterr().err
+    assert evaluate.without_empty_labels({}, "a stream") == {} and not capsys.readouterr().err
 
 
 def scores(experiment, test, train, **options):

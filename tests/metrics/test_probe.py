@@ -25,3 +25,10 @@ def test_a_constant_column_is_no_trouble():
 
 def test_the_most_frequent_is_of_the_training_rows():
     assert probe.most_frequent(jnp.array([2, 2, 1]), jnp.array([2, 1, 1, 1]), 3) == 0.25
+
+
+def test_a_missing_label_is_no_mistake():
+    x = jnp.stack([jnp.arange(40.0), jnp.ones(40)], 1)
+    y = (jnp.arange(40) > 19).astype(int)
+    assert probe.accuracy(jax.random.key(0), x, y, x, jnp.where(jnp.arange(40) % 3 == 0, -1, y), 2) == 1
+    assert probe.most_frequent(jnp.array([2, 2, 1]), jnp.array([2, 1, -1, -1]), 3) == 0.5

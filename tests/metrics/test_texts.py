@@ -25,6 +25,8 @@ def test_odds_are_those_of_naive_bayes():
     new = [[4, 4, 2, 0], [6, 3, 2, 0]]
     expected = [math.log((1 + 3) / (1 + 1)) + sum(log_p(w, 1) - log_p(w, 0) for w in row if w) for row in new]
     np.testing.assert_allclose(texts.odds(X, Y, V)(np.array(new)), expected, rtol=1e-5)
+    more = np.concatenate([X, X[:1]]), np.append(Y, -1)  # a text without a label says nothing
+    np.testing.assert_allclose(texts.odds(*more, V)(np.array(new)), expected, rtol=1e-5)
 
 
 def test_rank():

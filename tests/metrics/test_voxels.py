@@ -25,6 +25,8 @@ def test_overlaps_are_those_of_sets():
 def test_coverage_by_hand():
     """Both samples are nearest to the first of three shapes; each of the shapes is nearest to another sample."""
     assert voxels.coverage(np.float32([[0.5, 0.2, 0.1], [0.9, 0.1, 0.8]])) == pytest.approx(1 / 3)
+    assert voxels.coverage(np.float32([[0, 0, 0], [0, 0.1, 0]])) == pytest.approx(1 / 3)  # the first has none of them
+    assert voxels.coverage(np.zeros((2, 3), np.float32)) == 0
 
 
 def test_average_precision_is_scikit_learn_s():

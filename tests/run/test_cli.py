@@ -292,3 +292,13 @@ def test_a_preset_that_its_own_types_refuse(name):
     module = importlib.import_module(experiments.modules()[name])
     for cfg in module.PRESETS.values():
         config.check_ranges(dataclasses.asdict(cfg), module.Config)
+
+
+@pytest.mark.parametrize("name", experiments.modules())
+def test_a_part_or_a_decay_above_one(name):
+    """What the Config calls the decay of a moment, or a share of something, is refused where it is no part of 1."""
+    module = importlib.import_module(experiments.modules()[name])
+    said = re.compile(
+        r"^    (\w+): float = .*# (?:share of|(?:Adam|RMSProp|Adadelta)\S* decay|decay of) ", re.MULTILINE
+    )
+    assert not said.findall(Path(module.__file__).read_text())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gan_jax import data
-from gan_jax.run import health
+from gan_jax.run import evaluate, health
 
 compiled = jax.jit(health.signs)
 
@@ -39,6 +39,14 @@ def held(request):
     reference = data.reference(source)
     assert len(reference["anchors"]) == source.classes
     return reference, np.asarray(raw["x"]), np.asarray(raw["y"])
+
+
+def test_data_that_are_all_alike(capsys):
+    """Pictures of one colour: their own distances are 0, and nothing is held against that."""
+    same = {"real": np.full((5, 2, 2, 1), 0.3, np.float32), "anchors": np.zeros((1, 2, 2, 1), np.float32)}
+    assert evaluate.varied(same, "grey") == {} and "all records of grey are alike" in capsys.readouterr().err
+    other = same | {"real": same["real"] + np.arange(5, dtype=np.float32).reshape(5, 1, 1, 1)}
+    assert evaluate.varied(other, "grey") is other and not capsys.readouterr().err
 
 
 def test_data_is_like_itself(held):

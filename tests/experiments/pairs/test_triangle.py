@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import oracle
+import pytest
 
 from experiments.pairs import triangle
-from gan_jax import data
+from gan_jax import UserError, data
 from gan_jax.game import rng
 from gan_jax.nets import triangle as nets
 
@@ -118,3 +119,10 @@ def test_noise_that_is_not_there():
     params = G.init(key, x[:, 0, 0], key)
     one, other = (G.apply(params, x[:, 0, 0], jax.random.key(i), train=False) for i in (1, 2))
     assert not np.allclose(one, other) and one.std() > 0
+
+
+def test_pictures_that_are_no_squares(monkeypatch):
+    """A picture beside itself turned would fit nowhere: a line."""
+    monkeypatch.setattr(data, "load", lambda name: data.Source("wide", {"x": data.Field((4, 8, 1), "image")}))
+    with pytest.raises(UserError, match="wide has no squares, which could be turned by a quarter: say --size"):
+        triangle.setup(triangle.PRESETS["tiny"])

@@ -10,7 +10,7 @@ import oracle
 import pytest
 
 from experiments.sequences import slicing
-from gan_jax import data
+from gan_jax import UserError, data
 from gan_jax.game import rng
 
 B, M, Z, DAYS = 2, 3, 2, 7
@@ -123,3 +123,9 @@ def test_forecasts_by_what_was_seen_before(days, monkeypatch):
     assert np.asarray(found["yesterday"])[1].std(0).mean() > 0.8
     g = np.asarray(found["g"]) - test["past"][:, None, :24, 0]
     assert (np.abs(g - g[..., :1]).max() < 1e-4) and np.abs(g.std(1) - 5).max() < 1.5
+
+
+def test_a_history_of_less_than_a_week():
+    """What is called a week ago would silently be another day."""
+    with pytest.raises(UserError, match="--history is 5; it must be a week or more"):
+        slicing.setup(dataclasses.replace(slicing.PRESETS["tiny"], history=5))

@@ -10,7 +10,7 @@ import oracle
 import pytest
 
 from experiments.tables import medgan
-from gan_jax import data
+from gan_jax import UserError, data
 from gan_jax.game import rng
 
 B, N, SIZE, Z = 3, 2, 5, 4
@@ -129,6 +129,12 @@ def test_the_published_nets():
     assert count(state.e) == 615 * 128 + 128 and count(state.r) == 128 * 615 + 615
     assert count(state.g) == 3 * (128 * 128 + 2 * 128)
     assert count(state.d) == 2 * 615 * 256 + 256 + 256 * 128 + 128 + 128 + 1
+
+
+def test_rows_of_other_numbers():
+    """Their cross-entropy would have no end."""
+    with pytest.raises(UserError, match="garch_prices has rows of other numbers than 0 and 1"):
+        medgan.setup(dataclasses.replace(CFG, dataset="garch_prices"))
 
 
 def test_samples_are_records(small):

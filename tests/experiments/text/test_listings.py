@@ -11,6 +11,7 @@ import pytest
 
 from experiments.text import listings
 from gan_jax import UserError, data
+from gan_jax.data.tokens import UNK
 from gan_jax.game import rng
 
 TINY = listings.PRESETS["tiny"]
@@ -51,8 +52,9 @@ def write(params, y, given, tau=None):
         logits = one(p["Dense_2"], state[1])
         before = row
         if tau:
-            soft = jnp.exp(log_softmax((logits + row) / tau))
-            before = soft + jax.lax.stop_gradient(jnp.eye(WORDS)[(logits + row).argmax()] - soft)
+            lot = jnp.where(jnp.arange(WORDS) == UNK, -jnp.inf, logits + row)
+            soft = jnp.exp(log_softmax(lot / tau))
+            before = soft + jax.lax.stop_gradient(jnp.eye(WORDS)[lot.argmax()] - soft)
         found.append((log_softmax(logits), before))
     return [jnp.stack(of) for of in zip(*found, strict=True)]
 
@@ -139,14 +141,19 @@ def state():
 
 
 def test_words_are_drawn_by_their_probabilities(state):
-    """The first word has, over many texts, the share that G's likelihood gives it, at any temperature of the gradient."""
+    """The first word has, over many texts, the share that G's likelihood gives it, at any temperature of the gradient.
+
+    None is a word that the vocabulary lacks.
+    """
     cfg = dataclasses.replace(TINY, tau=0.3)
     G, *_ = listings.build(cfg)
     params = jax.tree.map(lambda p: 5 * p, state.g.params)
     draw = jax.jit(lambda key: listings.written(cfg, params, key, jnp.ones(2000, jnp.int32)))
     counts = np.bincount(draw(jax.random.key(0))[:, 0], minlength=WORDS)
     logits, _ = G.apply({"params": params}, jnp.ones(1, int), jnp.zeros((1, 1, WORDS)))
-    assert oracle.chi_square_is_small(counts, 2000 * np.asarray(jax.nn.softmax(logits[0, 0]), np.float64))
+    p = np.delete(np.asarray(jax.nn.softmax(logits[0, 0]), np.float64), UNK)
+    assert counts[UNK] == 0
+    assert oracle.chi_square_is_small(np.delete(counts, UNK), 2000 * p / p.sum())
 
 
 def test_wanted_places_are_booked_and_rated_well():
@@ -163,6 +170,11 @@ def test_a_text_of_which_nothing_says_what_is_wanted(monkeypatch):
     monkeypatch.setitem(data.DATASETS, "bare", lambda name: bare)
     with pytest.raises(UserError, match="numbers=RATING"):
         listings.setup(dataclasses.replace(TINY, dataset="bare"))
+    for of in ({"y": data.label(3)}, {"numbers": data.Field((3,), "row")}):  # a third class is neither
+        odd = dataclasses.replace(source, fields=bare.fields | of)
+        monkeypatch.setattr(data, "load", lambda name, odd=odd: odd)
+        with pytest.raises(UserError, match="or a label y of two classes"):
+            listings.setup(TINY)
 
 
 def test_what_is_measured_is_of_texts_that_nobody_learned(state):

@@ -11,7 +11,7 @@ import oracle
 import pytest
 
 from experiments.video import multiscale
-from gan_jax import data
+from gan_jax import UserError, data
 from gan_jax.game import rng
 from gan_jax.nets import multiscale as nets
 
@@ -194,3 +194,11 @@ def test_scales():
     np.testing.assert_array_equal(two[0, :, :, 0], [[2.5, 4.5], [10.5, 12.5]])
     np.testing.assert_array_equal(one.ravel(), [7.5])
     assert nets.gradient_difference(x, -x + 3)[0] == 0 and nets.gradient_difference(x, 0 * x)[0] == 5
+
+
+@pytest.mark.parametrize("shape", [(2, 16, 16, 1), (8, 15, 16, 1)])
+def test_clips_that_do_not_do(monkeypatch, shape):
+    """Too few frames for one to be foretold, or sides that can't be halved: two lines, before a net is made."""
+    monkeypatch.setattr(data, "load", lambda name: data.Source("short", {"x": data.Field(shape, "video")}))
+    with pytest.raises(UserError, match=r"short has clips of the shape .*more than 2 frames.*\n.*--size"):
+        multiscale.setup(multiscale.PRESETS["tiny"])

@@ -12,6 +12,7 @@ import oracle
 import pytest
 
 from experiments.vision import mass
+from gan_jax import UserError, data
 from gan_jax.nets import mass as nets
 
 CFG = dataclasses.replace(mass.PRESETS["tiny"], batch_size=2, adversarial=0.7, eps=0.5, rounds=2, lr=1e-2)
@@ -94,3 +95,11 @@ def test_the_published_net():
     table = (4 * 44 + 44) + (4 * 44 * 16 + 16) + (81 * 16 * 335 + 335) + (335 * 3200 + 3200) + 4
     assert out.shape == (1, 40, 40, 2)
     assert sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables)) == table == 1_512_751
+
+
+def test_pictures_that_are_too_small(monkeypatch):
+    """Of which nothing is left after the convolutions: a line."""
+    small = data.Source("small", {"x": data.Field((6, 9, 1), "image"), "y": data.Field((6, 9), "label", np.int32, 2)})
+    monkeypatch.setattr(data, "load", lambda name: small)
+    with pytest.raises(UserError, match="too small for these convolutions: 7 pixels a side are needed"):
+        mass.setup(dataclasses.replace(CFG, jitter=0))

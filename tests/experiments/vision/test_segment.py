@@ -209,3 +209,12 @@ def test_pixels_are_named_and_counted(monkeypatch):
 def test_a_set_without_maps():
     with pytest.raises(UserError, match="digits has no label for each pixel: choose one, y=FEATURE:label"):
         segment.setup(dataclasses.replace(TINY, dataset="digits"))
+
+
+def test_maps_of_one_label(monkeypatch):
+    """Of such every answer would be right, and score 1."""
+    blank = data.load(TINY.dataset)
+    blank = dataclasses.replace(blank, fields=blank.fields | {"y": data.Field(blank.shape[:2], "label", np.int32, 1)})
+    monkeypatch.setitem(data.DATASETS, "blank", lambda name: blank)
+    with pytest.raises(UserError, match="the same label for all pixels"):
+        segment.setup(dataclasses.replace(TINY, dataset="blank"))

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from gan_jax.metrics.contents import content_distance
+from gan_jax.metrics.clips import content_distance
 
 
 def test_each_two_frames_count_once():

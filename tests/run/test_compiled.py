@@ -12,7 +12,7 @@ import jax
 import pytest
 
 import gan_jax.data.cache
-from gan_jax.run import programs
+from gan_jax.run import compiled
 
 
 @pytest.fixture
@@ -31,23 +31,23 @@ def settings(monkeypatch):
 def test_the_folder_is_our_own(settings, tmp_path, monkeypatch, capsys):
     """It is made for its owner alone; others may not have been able to write into it, whoever named it."""
     monkeypatch.setattr(gan_jax.data.cache, "FOLDER", tmp_path / "cache")
-    programs.keep()
+    compiled.keep()
     folder = tmp_path / "cache" / "xla"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700 and jax.config.jax_compilation_cache_dir == str(folder)
     for mode in (0o770, 0o707, 0o777):
         folder.chmod(mode)
-        programs.keep()
+        compiled.keep()
         assert jax.config.jax_compilation_cache_dir is None
         assert "may be written by others" in capsys.readouterr().err
     folder.chmod(0o755)
-    programs.keep()
+    compiled.keep()
     assert jax.config.jax_compilation_cache_dir == str(folder) and not capsys.readouterr().err
     monkeypatch.setattr(os, "geteuid", lambda: folder.stat().st_uid + 1)
-    programs.keep()
+    compiled.keep()
     assert jax.config.jax_compilation_cache_dir is None and "belongs to somebody else" in capsys.readouterr().err
     monkeypatch.undo()
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "named"))
-    programs.keep()
+    compiled.keep()
     assert stat.S_IMODE((tmp_path / "named").stat().st_mode) == 0o700
 
 
@@ -57,7 +57,7 @@ def test_what_jax_warns_of_is_removed(settings, tmp_path):
         (tmp_path / name).write_bytes(b"half")
     shown = []
     warnings.showwarning = lambda message, *_, **__: shown.append(str(message))
-    programs.mend(tmp_path)
+    compiled.mend(tmp_path)
     for act in ("reading", "writing"):
         (tmp_path / "jit_step-12-cache").write_bytes(b"half")
         warnings.warn(f"Error {act} persistent compilation cache entry for 'jit_step': ValueError: x", stacklevel=1)
@@ -72,13 +72,13 @@ def test_a_damaged_program_is_written_anew(tmp_path):
     """It is compiled without a word, and the next process reads it."""
     program = """
 import jax, json, sys
-from gan_jax.run import programs
-programs.keep()
+from gan_jax.run import compiled
+compiled.keep()
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 print(json.dumps(float(jax.jit(lambda x: (x * 3 + 1).sum())(jax.numpy.arange(5.0)))))
 """
-    places = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "xla"), "PYTHONPATH": str(Path(programs.__file__).parents[2])}
+    places = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "xla"), "PYTHONPATH": str(Path(compiled.__file__).parents[2])}
     start = lambda: subprocess.run(
         [sys.executable, "-c", program], env=os.environ | places, capture_output=True, text=True
     )
