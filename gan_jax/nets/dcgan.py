@@ -14,18 +14,24 @@ from gan_jax.nets.layers import batch_norm, leaky, levels, normal
 
 
 class G(nn.Module):
-    """Latent [b, z] -> x [b, *shape] in [-1, 1]."""
+    """Latent [b, z] -> x [b, *shape] in [-1, 1].
+
+    units: each unit of the first layer is normalised by itself, and not each channel over all positions as in DCGAN:
+    what all latents have in common is gone then, so that G can't but listen to what they differ in.
+    """
 
     shape: tuple[int, int, int]
     width: int = 64
     norm: bool = True
+    units: bool = False
 
     @nn.compact
     def __call__(self, z, train=True):
         sizes, channels = levels(self.shape, self.width)
         act = lambda x: nn.relu(batch_norm(x, train) if self.norm else x)
         x = nn.Dense(math.prod(sizes[-1]) * channels[-1], use_bias=not self.norm, kernel_init=normal)(z)
-        x = act(x.reshape(-1, *sizes[-1], channels[-1]))
+        planes = lambda x: x.reshape(-1, *sizes[-1], channels[-1])
+        x = planes(act(x)) if self.units else act(planes(x))
         for size, c in zip(sizes[-2:0:-1], channels[-2::-1], strict=True):
             x = act(ConvTranspose(c, 4, 2, size=size, use_bias=not self.norm, kernel_init=normal)(x))
         return jnp.tanh(ConvTranspose(self.shape[-1], 4, 2, size=sizes[0], kernel_init=normal)(x))

@@ -12,7 +12,7 @@ import pytest
 from experiments import bgan_continuous
 from gan_jax import data
 from gan_jax.game import rng
-from gan_jax.nets import mlp
+from gan_jax.nets import dcgan, mlp
 
 B, Z = 3, 2
 CFG = dataclasses.replace(
@@ -70,6 +70,16 @@ def test_step_is_the_paper_s(small):
         oracle.differ((end.g, end.d), paper(start, xs, 0.0)[:2], rtol=1e-4)
 
 
+@pytest.mark.parametrize("units", [True, False])
+def test_g_listens_to_what_latents_differ_in(units):
+    """However much they have in common, where each unit of the first layer is normalised: not so in DCGAN's own G."""
+    G, z = dcgan.G((16, 16, 1), 4, units=units), jax.random.normal(jax.random.key(0), (16, 4))
+    values = G.init(jax.random.key(1), z)
+    spread = lambda z: G.apply(values, z, mutable=["batch_stats"])[0].std(0).mean()
+    kept = spread(z + 100) / spread(z)
+    assert kept > 0.95 if units else kept < 0.2
+
+
 def test_the_published_numbers(monkeypatch):
     """50 epochs of CelebA's 202,599 pictures in batches of 64, and nets of 128 channels: counted by hand."""
     cfg = bgan_continuous.PRESETS["paper"]
@@ -80,4 +90,4 @@ def test_the_published_numbers(monkeypatch):
     between = 16 * (128 * 256 + 256 * 512 + 512 * 1024)
     norms = 2 * (256 + 512 + 1024)
     assert count(state.d) == 16 * 3 * 128 + 128 + between + norms + 16 * 1024 + 1
-    assert count(state.g) == 128 * 16 * 1024 + between + norms + 2 * 128 + 16 * 128 * 3 + 3
+    assert count(state.g) == 128 * 16 * 1024 + between + norms + 2 * 15 * 1024 + 2 * 128 + 16 * 128 * 3 + 3
