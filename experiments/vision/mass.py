@@ -119,16 +119,17 @@ def measure(cfg, state, key, train, test):
     """Return Dice and right pixels of up to 256 test regions, the Dice of a blind net, and the first regions."""
     if not test:
         return {}
-    some = (jax.tree.map(lambda a: a[:256], split) for split in (train, test))
-    known, rows = (maps(cfg).test.make(raw, key, 0, len(raw["y"])) for raw in some)  # neither is jittered
-    labels = said(cfg, state, rows["source"])
+    regions = lambda raw: maps(cfg).test.make(jax.tree.map(lambda a: a[:256], raw), key, 0, min(256, len(raw["y"])))
+    rows = regions(test)
+    labels, dice = said(cfg, state, rows["source"]), lambda table: segmenter.dice(table)[1]
     table = segmenter.counts(labels, rows["y"], 2)
-    usual = jnp.broadcast_to((known["y"].mean(0) > 0.5).astype(jnp.int32), labels.shape)
     x = jnp.broadcast_to(rows["source"][:8], rows["x"][:8].shape)
     drawn = Picture(jnp.stack([x, rows["x"][:8], data.in_colours(labels[:8], 2)]), rows=("picture", "truth", "said"))
-    blind = segmenter.dice(segmenter.counts(usual, rows["y"], 2))[1]
-    right = segmenter.of_counts(table)["per_pixel"]
-    return {"dice": segmenter.dice(table)[1], "dice_blind": blind, "per_pixel": right, "test": drawn}
+    found = {"dice": dice(table), "per_pixel": segmenter.of_counts(table)["per_pixel"], "test": drawn}
+    if train:  # regions as the test's are: not jittered
+        usual = (regions(train)["y"].mean(0) > 0.5).astype(jnp.int32)
+        found["dice_blind"] = dice(segmenter.counts(jnp.broadcast_to(usual, labels.shape), rows["y"], 2))
+    return found
 
 
 def setup(cfg):
