@@ -243,20 +243,20 @@ def foreground(source: Source) -> Source:
 def regions(source: Source, side: int, least: float = 1.5, most: float = 2.5) -> Source:
     """Return the source of regions of interest: squares around one thing of each picture, resized to `side` pixels.
 
-    y says which thing a pixel is of, 0 of none; then it is 1 where that one thing is, and 0 where others are. The thing
-    is the one that a pixel is of which is drawn from all that are of one. The square is `least` to `most` times as long
-    as the longer side of the thing's box, drawn evenly, has it in the middle, and is moved into the picture where it
-    would reach beyond, and no longer than that. Pixels are means by area; y is 1 where at least half is of the thing. A
-    picture without things shows its middle. Raises UserError where y is no map of labels, the squares can't be cut, or
-    there is another picture of the row.
+    The old y says which thing each pixel is of, 0 for none. The new one is 1 where the region's own thing is, 0 where
+    others are. A thing is drawn by its pixels, so large ones come more often. The side of its square is `least` to
+    `most` times the longer side of its box, drawn evenly. The thing is in the middle, unless the square had to be moved
+    or shortened to lie within the picture. Pixels are means by area; y is 1 where at least half of one is the thing. A
+    picture without things gives its middle. Raises UserError where y is no map of labels, there are no such squares, or
+    the row has another picture.
     """
     suit(source, "cut into regions", ("image",))
     if _map_of_labels(source).shape != source.shape[:2] or _with_pixels(source).keys() != {"x", "y"}:
         raise UserError(f"{source.name} has pictures or labels besides x and those of its pixels: cut regions first.")
     if side < 1 or not 1 <= least <= most:
-        raise UserError(
-            f"regions have 1 or more pixels, and are 1 or more times a thing: not {side}, {least} to {most}."
-        )
+        raise UserError(f"regions have pixels, and are as long as a thing or longer: not {side}, {least} to {most}.")
+    if min(source.shape[:2]) > 2048:
+        raise UserError(f"regions are cut out of pictures of up to 2048 pixels a side: {source.name} is larger.")
 
     def change(batch, uniform, _):
         (_, h, w), u = batch["y"].shape, uniform(2)

@@ -732,6 +732,15 @@ def test_regions_that_are_none():
     for side, least, most in ((0, 1.5, 2.5), (4, 0.5, 2), (4, 2, 1.5)):
         with pytest.raises(UserError, match=f"not {side}, {least} to {most}"):
             data.regions(mapped(12, 16), side, least, most)
+    large = {"x": data.Field((2049, 2049, 1), "image"), "y": data.Field((2049, 2049), "label", np.int32, 3)}
+    with pytest.raises(UserError, match="regions are cut out of pictures of up to 2048 pixels a side: hand is larger"):
+        data.regions(data.Source("hand", large), 4)
+
+
+def test_the_largest_square_is_exact():
+    """Of 2048 white pixels a side, seen as 3: sums just below the limit of 32 bits."""
+    v, at = jnp.full((1, 2048, 2048, 1), 255, jnp.int32), jnp.zeros((1, 2), jnp.int32)
+    assert (filters.squares(v, at, jnp.full(1, 2048, jnp.int32), 3) == 255).all()
 
 
 # Numbers
