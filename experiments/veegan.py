@@ -12,7 +12,8 @@ Differences from the paper:
 3. The deviation of z' from F(x) is a flag, too (there 1, as we read it: p(z|x) is normal; on the ring that finds half
    of the modes).
 4. All three nets are updated at once, by Adam.
-5. The nets and the rates are ours.
+5. The nets and the rates are ours. On points F's is three times that of the others, so that F keeps up with G, and all
+   three go down to 0 in the second half of the run.
 
     python -m experiments.veegan                       the ring of eight Gaussians
     python -m experiments.veegan --weight 0            without the reconstruction of the noise
@@ -29,7 +30,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.nets import dcgan, inverse, mlp, small, vaegan
-from gan_jax.run import Count, Decay, Picture, Setup, program
+from gan_jax.run import Count, Decay, Picture, Setup, Share, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Config:
     steps: Count = 10_000  # joint updates of G, F and D
     batch_size: Count = 512  # rows of data, and of noise, a step
     weight: float = 1.0  # of the distance between z and F(G(z)), in G's loss and in F's
-    noise: float = 0.1  # deviation of z' from F(x)
+    noise: float = 0.3  # deviation of z' from F(x)
     z_dim: Count = 2  # the latent, standard normal
     nets: Literal["auto", "mlp", "dcgan", "stacked"] = "auto"  # auto: mlp for points, dcgan for images
     width: Count = 128  # units of a hidden layer (mlp); channels of G at full resolution (dcgan, stacked)
@@ -46,16 +47,17 @@ class Config:
     d_width: Count = 32  # the same of D
     pair_width: Count = 32  # units of D's last hidden layer, which sees z beside the features of x
     g_lr: float = 1e-3  # Adam's rate for G
-    f_lr: float = 1e-3  # Adam's rate for F
+    f_lr: float = 3e-3  # Adam's rate for F
     d_lr: float = 1e-3  # Adam's rate for D
     b1: Decay = 0.5  # Adam's decay of the first moment
     b2: Decay = 0.999  # Adam's decay of the second moment
+    falls: Share = 0.5  # the part of the steps, at their end, in which the rates go down to 0
 
 
 # 1000 modes against a D of a quarter or half of G's width: the setting of experiments/unrolled.py. F is D's size.
 _stacked = Config(
     "stacked_mnist", steps=20_000, batch_size=128, weight=0.01, noise=1.0, z_dim=256, nets="stacked", width=8,
-    f_width=2, d_width=2, pair_width=8, g_lr=1e-4, f_lr=1e-4, d_lr=2e-4, b2=0.99,
+    f_width=2, d_width=2, pair_width=8, g_lr=1e-4, f_lr=1e-4, d_lr=2e-4, b2=0.99, falls=0.0,
 )  # fmt: skip
 PRESETS = {
     "default": Config(),
@@ -63,7 +65,7 @@ PRESETS = {
     "stacked_half": dataclasses.replace(_stacked, f_width=4, d_width=4, pair_width=16),
     "images": Config(
         "digits", steps=5000, batch_size=64, weight=0.02, noise=1.0, z_dim=64, width=32, f_width=32, d_width=32,
-        pair_width=128, g_lr=2e-4, f_lr=2e-4, d_lr=1e-4,
+        pair_width=128, g_lr=2e-4, f_lr=2e-4, d_lr=1e-4, falls=0.0,
     ),
     "tiny": Config(
         "digits16", steps=6, batch_size=8, weight=0.02, noise=1.0, z_dim=4, width=4, f_width=4, d_width=4, pair_width=4,
@@ -87,7 +89,9 @@ def build(cfg):
     trunk = small.Trunk if nets is small else vaegan.Trunk
     G, F = nets.G(shape, cfg.width), inverse.E(trunk(cfg.f_width), cfg.z_dim)
     D = inverse.D(trunk(cfg.d_width), cfg.pair_width)
-    return G, F, D, *(optax.adam(lr, cfg.b1, cfg.b2) for lr in (cfg.g_lr, cfg.f_lr, cfg.d_lr))
+    falling = round(cfg.falls * cfg.steps)
+    falls = lambda lr: optax.linear_schedule(lr, 0, falling, cfg.steps - falling) if falling else lr
+    return G, F, D, *(optax.adam(falls(lr), cfg.b1, cfg.b2) for lr in (cfg.g_lr, cfg.f_lr, cfg.d_lr))
 
 
 def init(cfg, key):

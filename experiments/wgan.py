@@ -10,6 +10,7 @@ Differences from the paper:
 3. RMSProp's decay is 0.99, as in the authors' code; the paper does not give it.
 4. The critic always makes `critic_steps` updates, whose data a step's batch holds; in the authors' code it makes 100 at
    a time now and then.
+5. On points the rate goes down to 0 in the second half of the run; at a constant one G never settles.
 
     python -m experiments.wgan                      the ring of eight Gaussians
     python -m experiments.wgan --dataset mnist      DCGAN nets
@@ -25,7 +26,7 @@ import optax
 from gan_jax import data
 from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.nets import dcgan, mlp
-from gan_jax.run import Count, Decay, Setup, program
+from gan_jax.run import Count, Decay, Setup, Share, program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,10 +39,11 @@ class Config:
     z_dim: Count = 2  # the latent, standard normal
     width: Count = 128  # units of a hidden layer (toys); channels at full resolution (images)
     lr: float = 5e-4  # RMSProp's rate for both
+    falls: Share = 0.5  # the part of the steps, at their end, in which the rate goes down to 0
     decay: Decay = 0.99  # RMSProp's decay of the squared gradient
 
 
-_images = Config("digits", steps=5000, batch_size=64, clip=0.01, z_dim=64, width=16, lr=2e-4)
+_images = Config("digits", steps=5000, batch_size=64, clip=0.01, z_dim=64, width=16, lr=2e-4, falls=0.0)
 PRESETS = {
     "default": Config(),
     "images": _images,
@@ -59,10 +61,17 @@ class State(NamedTuple):
 
 def build(cfg):
     shape = data.load(cfg.dataset).shape
-    tx = optax.rmsprop(cfg.lr, cfg.decay, eps=1e-8, eps_in_sqrt=False)  # in the root it would drown small gradients
+    txs = rmsprop(cfg, cfg.steps), rmsprop(cfg, cfg.steps * cfg.critic_steps)
     if len(shape) == 1:
-        return mlp.G(shape, cfg.width, 3), mlp.D(cfg.width, 3), tx
-    return dcgan.G(shape, cfg.width), dcgan.D(cfg.width), tx
+        return mlp.G(shape, cfg.width, 3), mlp.D(cfg.width, 3), *txs
+    return dcgan.G(shape, cfg.width), dcgan.D(cfg.width), *txs
+
+
+def rmsprop(cfg, updates):
+    """Return the optimiser of a player that makes so many updates."""
+    falling = round(cfg.falls * updates)
+    lr = optax.linear_schedule(cfg.lr, 0, falling, updates - falling) if falling else cfg.lr
+    return optax.rmsprop(lr, cfg.decay, eps=1e-8, eps_in_sqrt=False)  # in the root it would drown small gradients
 
 
 def clipped(cfg, d):
@@ -70,14 +79,14 @@ def clipped(cfg, d):
 
 
 def init(cfg, key):
-    G, D, tx = build(cfg)
+    G, D, g_tx, d_tx = build(cfg)
     z, x = jnp.zeros((1, cfg.z_dim)), jnp.zeros((1, *data.load(cfg.dataset).shape))
-    d = clipped(cfg, create(D, tx, rng.at(key, 0, "d"), x))
-    return State(jnp.int32(0), key, create(G, tx, rng.at(key, 0, "g"), z), d)
+    d = clipped(cfg, create(D, d_tx, rng.at(key, 0, "d"), x))
+    return State(jnp.int32(0), key, create(G, g_tx, rng.at(key, 0, "g"), z), d)
 
 
 def step(cfg, state, batch):
-    G, D, tx = build(cfg)
+    G, D, g_tx, d_tx = build(cfg)
     loss = losses.wasserstein
     xs = (
         batch["x"].reshape(cfg.batch_size, cfg.critic_steps, *batch["x"].shape[1:]).swapaxes(0, 1)
@@ -97,7 +106,7 @@ def step(cfg, state, batch):
             return loss.d(real_score, fake_score).mean(), stats
 
         (d_value, stats), grads = jax.value_and_grad(d_loss, has_aux=True)(d.params)
-        return clipped(cfg, descend(d, grads, tx, stats)), -d_value
+        return clipped(cfg, descend(d, grads, d_tx, stats)), -d_value
 
     def g_loss(g_params, d):
         fake, stats = forward(G, g_params, state.g.stats, noise(cfg.critic_steps))
@@ -107,7 +116,7 @@ def step(cfg, state, batch):
     d, distance = jax.lax.scan(critic_update, state.d, (jnp.arange(cfg.critic_steps), xs))
     (g_value, g_stats), g_grads = jax.value_and_grad(g_loss, has_aux=True)(state.g.params, d)
     metrics = {"wasserstein": distance[-1], "loss/g": g_value}
-    return State(state.step + 1, state.key, descend(state.g, g_grads, tx, g_stats), d), metrics
+    return State(state.step + 1, state.key, descend(state.g, g_grads, g_tx, g_stats), d), metrics
 
 
 def latent(cfg, key, n):

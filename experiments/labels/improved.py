@@ -8,7 +8,7 @@ batch norm.
 
 Differences from the paper and the authors' code:
 1. D's weight normalisation begins at scales that give digits about unit variance (there: from a first batch, biases
-   too), and learns them all.
+   too), and learns them all (there: the last layer's alone). Adam's epsilon stands beside the root (there: under it).
 2. G sees the same rows of data as D.
 3. The default's nets have half the width and it makes a thirtieth of the steps, the preset `paper` has the published
    ones.

@@ -13,6 +13,9 @@ from gan_jax.data.batches import resized as resized
 from gan_jax.data.batches import some as some
 from gan_jax.data.batches import stream as stream
 from gan_jax.data.batches import take as take
+from gan_jax.data.boxes import anchors as anchors
+from gan_jax.data.boxes import boxed as boxed
+from gan_jax.data.boxes import windows as windows
 from gan_jax.data.colours import from_lab as from_lab
 from gan_jax.data.colours import to_lab as to_lab
 from gan_jax.data.composed import alone as alone
@@ -32,6 +35,8 @@ from gan_jax.data.depth import sights as sights
 from gan_jax.data.described import described as described
 from gan_jax.data.filters import nearest as nearest
 from gan_jax.data.moving import moving_digits as moving_digits
+from gan_jax.data.proposals import outlined as outlined
+from gan_jax.data.proposals import proposed as proposed
 from gan_jax.data.reading import questions as questions
 from gan_jax.data.recipes import binarised as binarised
 from gan_jax.data.recipes import cut as cut

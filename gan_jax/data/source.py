@@ -18,8 +18,8 @@ class Field:
     """One named array of a batch: the shape of one row of it, what it shows, and the type of its numbers.
 
     points [c]; image [h, w, c], video [t, h, w, c] and voxels [d, h, w, c] in [-1, 1]; tokens [t], whole numbers of a
-    vocabulary; series [t, c], rows over time; row [c], the columns of a table; label [], a whole number, or [h, w], one
-    a pixel.
+    vocabulary; series [t, c], rows over time; row [c], the columns of a table; label [], a whole number, or [n] or
+    [h, w], one a box or a pixel.
     """
 
     shape: tuple[int, ...]

@@ -93,6 +93,16 @@ def balanced(smiles: str) -> bool:
     return bool(smiles) and depth == 0 and not inside and not rings
 
 
+def valid(x: jax.Array, names: tuple[str, ...]) -> jax.Array:
+    """Return which tokens x [n, t] are one molecule [n], 1 or 0, inside jit; it is found on the host.
+
+    names: the vocabulary. Without RDKit those that are balanced count.
+    """
+    is_one = canonical if rdkit() else balanced
+    on_host = lambda x: np.array([bool(is_one(tokens.text(row, names))) for row in np.asarray(x)], np.float32)
+    return jax.pure_callback(on_host, jax.ShapeDtypeStruct((len(x),), jnp.float32), x, vmap_method="sequential")
+
+
 def measured(written: list[str], known: Iterable[str], canon: Callable, name: str) -> dict[str, float]:
     """Return what there is to say of texts that should be new molecules, by name.
 

@@ -1,7 +1,7 @@
 """Nets of an adversarial autoencoder of SMILES with a property y [b, 1]; characters are rows in which one number is 1.
 
-Those of the AAE of MOSES (Polykovskiy et al. 2018, arXiv 1811.12823) with vectors of 32 numbers for characters, 380
-units of E from each end, two layers of 640 units in G, codes of 640, and 640 and 256 units in D.
+Those of the AAE of MOSES (Polykovskiy et al. 2018, arXiv 1811.12823) with vectors of 32 numbers for characters, 512
+units of E from each end, two layers of 512 units in G, codes of 128, and 640 and 256 units in D.
 """
 
 import flax.linen as nn
@@ -17,9 +17,9 @@ from gan_jax.nets.listings import drawn
 class E(nn.Module):
     """Characters [b, t, v] and the place of the last one [b] -> code [b, z]: LSTMs from the front and from the back."""
 
-    z_dim: int = 640
+    z_dim: int = 128
     dim: int = 32
-    width: int = 380
+    width: int = 512
 
     @nn.compact
     def __call__(self, x, last, train=True):
@@ -66,7 +66,7 @@ class G(nn.Module):
     """
 
     dim: int = 32
-    width: int = 640
+    width: int = 512
     depth: int = 2
 
     @nn.compact
@@ -93,13 +93,16 @@ class D(nn.Module):
 
 
 class V(nn.Module):
-    """Characters [b, t, v] -> their property [b]: each sees four to each side, and all have a say."""
+    """Characters [b, t, v] -> their property [b], and a score [b]: whether they are a molecule.
+
+    Each sees six to each side, and all have a say.
+    """
 
     width: int = 64
 
     @nn.compact
     def __call__(self, x, train=True):
-        for _ in range(2):
+        for _ in range(3):
             x = nn.relu(Conv(self.width, 5)(x))
-        h = nn.relu(nn.Dense(self.width)(x.mean(1)))
-        return nn.Dense(1)(h)[:, 0]
+        h = nn.relu(nn.Dense(self.width)(x.sum(1)))
+        return tuple(nn.Dense(2)(h).T)

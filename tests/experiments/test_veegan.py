@@ -15,7 +15,7 @@ from gan_jax.game import rng
 B = 3
 CFG = dataclasses.replace(
     veegan.PRESETS["default"], batch_size=B, width=8, f_width=8, d_width=8, pair_width=8, z_dim=2, weight=0.7,
-    noise=0.5, g_lr=1e-2, f_lr=2e-2, d_lr=3e-2,
+    noise=0.5, g_lr=1e-2, f_lr=2e-2, d_lr=3e-2, falls=0.0,
 )  # fmt: skip
 G = oracle.with_norm(oracle.mlp)
 F = oracle.with_norm(
@@ -66,6 +66,19 @@ def test_step_is_the_paper_s(monkeypatch):
 
         oracle.same([end.g, end.f, end.d], theirs(1))
         oracle.differ([end.g, end.f, end.d], theirs(0))
+
+
+def test_the_rates_go_down_to_0():
+    """Constant for half of the steps, then a straight line: those of G, F and D, each from its own."""
+    *_, g_tx, f_tx, d_tx = veegan.build(dataclasses.replace(CFG, steps=20, falls=0.5))
+    for tx, lr in ((g_tx, CFG.g_lr), (f_tx, CFG.f_lr), (d_tx, CFG.d_lr)):
+        one, moves = {"w": jnp.ones(())}, []
+        state = tx.init(one)
+        for _ in range(20):
+            move, state = tx.update(one, state)
+            moves.append(-float(move["w"]) / lr)
+        np.testing.assert_allclose(moves[:11], 1, rtol=1e-4)
+        np.testing.assert_allclose(moves[10:], 1 - np.arange(10) / 10, atol=1e-4)
 
 
 def test_the_error_of_reconstruction(monkeypatch):

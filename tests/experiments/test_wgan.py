@@ -12,7 +12,7 @@ from experiments import wgan
 from gan_jax.game import rng
 
 N = 2  # critic updates
-CFG = dataclasses.replace(wgan.PRESETS["default"], batch_size=3, width=8, critic_steps=N, clip=0.3, lr=1e-2)
+CFG = dataclasses.replace(wgan.PRESETS["default"], batch_size=3, width=8, critic_steps=N, clip=0.3, lr=1e-2, falls=0.0)
 net = oracle.with_norm(lambda params, x: oracle.mlp(params, x, 3))
 
 
@@ -66,6 +66,21 @@ def test_every_weight_of_the_critic_is_clipped():
     for d in (state.d, after.d):
         assert max(float(jnp.abs(w).max()) for w in jax.tree.leaves(d.params)) == np.float32(0.01)
     assert max(float(jnp.abs(w).max()) for w in jax.tree.leaves(after.g.params)) > 0.01
+
+
+def test_the_rates_go_down_to_0():
+    """Constant for half of the updates, then a straight line: for G over the steps, for the critic over N of each."""
+    *_, g_tx, d_tx = wgan.build(dataclasses.replace(CFG, steps=20, falls=0.5))
+    for tx, updates in ((g_tx, 20), (d_tx, 20 * N)):
+        one, moves = {"w": jnp.ones(())}, []
+        state = tx.init(one)
+        for t in range(updates):
+            move, state = tx.update(one, state)
+            rms = np.sqrt(1 - CFG.decay ** (t + 1))  # of a gradient that is always 1
+            moves.append(-float(move["w"]) * rms / CFG.lr)
+        half = updates // 2
+        np.testing.assert_allclose(moves[: half + 1], 1, rtol=1e-4)
+        np.testing.assert_allclose(moves[half:], 1 - np.arange(half) / half, atol=1e-4)
 
 
 def test_the_metric_estimates_a_distance():

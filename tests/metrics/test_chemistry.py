@@ -53,6 +53,7 @@ def test_balanced_is_not_valid():
     assert chemistry.canonical("") is None
 
 
+NAMES = (*tokens.SPECIAL, *"CNO()1")
 WRITTEN = ["CCO", "OCC", "CC", "C(", "C(C)(C)(C)(C)C", "CCO"]
 
 
@@ -67,6 +68,16 @@ def test_what_is_measured_with_rdkit():
     assert "mean" not in chemistry.measured(WRITTEN, [], set, "log_solubility")
     none = chemistry.measured(["C("], [], set, "logp")
     assert none["valid"] == none["unique"] == none["novel"] == none["mean"] == 0
+
+
+def test_which_are_molecules_inside_jit():
+    """By hand: ring and branch are closed, and no carbon has five bonds; also two batches of seeds at once."""
+    pytest.importorskip("rdkit", reason=NO_RDKIT)
+    encode = tokens.encoder(NAMES, "char", 16)
+    x = np.stack([encode(text) for text in WRITTEN])
+    of = lambda x: chemistry.valid(x, NAMES)
+    assert jax.jit(of)(x).tolist() == [1, 1, 1, 0, 0, 1]
+    assert jax.jit(jax.vmap(of))(np.stack([x, x[::-1]])).tolist() == [[1, 1, 1, 0, 0, 1], [1, 0, 0, 1, 1, 1]]
 
 
 def test_properties_are_rdkit_s():
@@ -101,6 +112,8 @@ def test_without_rdkit_nothing_is_called_valid(without, capsys):
     assert capsys.readouterr().err.count('pip install "gan_jax[molecules]"') == 1
     with pytest.raises(UserError, match=r"qed is computed by RDKit: pip install"):
         chemistry.of("qed")
+    x = np.stack([tokens.encoder(NAMES, "char", 16)(text) for text in WRITTEN])
+    assert chemistry.valid(x, NAMES).tolist() == [1, 1, 1, 0, 1, 1]  # balanced
 
 
 def test_scores_inside_jit_are_those_of_the_texts():

@@ -13,6 +13,7 @@ from experiments.sequences import molecules
 from gan_jax import UserError, data
 from gan_jax.data import chains, tokens
 from gan_jax.game import rng
+from gan_jax.metrics import chemistry
 
 V, B, LENGTH = len(chains.NAMES), 2, 4
 CFG = dataclasses.replace(
@@ -79,19 +80,26 @@ def score(p, code, y):
 
 
 def value(p, words):
-    """V: two windows of five, the mean over places, two layers."""
-    for i in range(2):
+    """V: three windows of five, the sum over places, two layers: the property, and a score of being a molecule."""
+    for i in range(3):
         conv, padded = p[f"Conv_{i}"], jnp.pad(words, ((2, 2), (0, 0)))
         seen = [sum(padded[t + k] @ conv["kernel"][k] for k in range(5)) for t in range(len(words))]
-        words = jnp.maximum(jnp.stack(seen) + conv["bias"][None], 0)
-    return oracle.perceptron([p["Dense_0"], p["Dense_1"]], words.mean(0)[None])[0, 0]
+        seen = jnp.stack(seen) + conv["bias"][None]
+        words = jnp.where(seen > 0, seen, 0)  # the gradient of jnp.maximum at 0 is one half
+    return oracle.perceptron([p["Dense_0"], p["Dense_1"]], words.sum(0)[None])[0]
 
 
 def sp(x):
     return jnp.log1p(jnp.exp(x))
 
 
-def moved(players, x, lasts, y, z, drawn_z, noise, rewarded, constant):
+def is_molecule(words):
+    """Asked of the text, as a user would read it."""
+    text = tokens.text(np.asarray(words).argmax(-1), chains.NAMES)
+    return float(chemistry.canonical(text) is not None if chemistry.rdkit() else chemistry.balanced(text))
+
+
+def moved(players, x, lasts, y, z, drawn_z, noise, rewarded, constant, rate):
     """One step of E, G, D and V, all against the others as they were. constant: the ratio has no gradient."""
     e, g, d, v = players
 
@@ -102,18 +110,30 @@ def moved(players, x, lasts, y, z, drawn_z, noise, rewarded, constant):
             sum(nll) / sum(lasts) + CFG.adversarial * sum(sp(-score(d.params, codes[i], y[i])) for i in range(B)) / B
         )
         if not rewarded:
-            return value_, codes
+            return value_, (codes, x)
         made = [write(params[1], drawn_z[i], y[i], noise[i], True)[1] for i in range(B)]
-        off = sum((value(v.params, made[i]) - y[i, 0]) ** 2 for i in range(B)) / B
-        ratio = abs(value_ / off)
+        said = [value(v.params, words) for words in made]
+        reward = sum(oracle.sigmoid(real) * jnp.exp(-((of - y[i, 0]) ** 2)) for i, (of, real) in enumerate(said)) / B
+        ratio = abs(value_ / reward)
         ratio = jax.lax.stop_gradient(ratio) if constant else ratio
-        return CFG.share * value_ + (1 - CFG.share) * ratio * off, codes
+        return CFG.share * value_ - (1 - CFG.share) * ratio * reward, (codes, made)
 
-    grads, codes = jax.grad(loss, has_aux=True)((e.params, g.params))
+    (e_grads, g_grads), (codes, made) = jax.grad(loss, has_aux=True)((e.params, g.params))
+    if rewarded:  # codes have no part in the reward: E descends the loss itself
+        e_grads = jax.tree.map(lambda grad: grad / CFG.share, e_grads)
     d_loss = lambda p: sum(sp(-score(p, z[i], y[i])) + sp(score(p, codes[i], y[i])) for i in range(B)) / B
-    v_loss = lambda p: sum((value(p, x[i]) - y[i, 0]) ** 2 for i in range(B)) / B
-    grads = *grads, jax.grad(d_loss)(d.params), jax.grad(v_loss)(v.params)
-    return [oracle.adam(player, grad, CFG.lr) for player, grad in zip(players, grads, strict=True)]
+
+    def v_loss(p):
+        total = 0
+        for i in range(B):
+            (of, real), (_, score_) = value(p, x[i]), value(p, made[i])
+            total += (
+                (of - y[i, 0]) ** 2 + sp(-real) + (sp(-score_) if not rewarded or is_molecule(made[i]) else sp(score_))
+            )
+        return total / B
+
+    grads = e_grads, g_grads, jax.grad(d_loss)(d.params), jax.grad(v_loss)(v.params)
+    return [oracle.adam(player, grad, rate) for player, grad in zip(players, grads, strict=True)]
 
 
 @pytest.fixture
@@ -148,7 +168,9 @@ def test_step_is_the_formulas_s(short):
                 drawn_z, z = rng.normal(rng.at(key, 0, "z"), (B, 3)), rng.normal(rng.at(start.key, t, "z"), (B, 3))
                 lasts = tuple(int((row != tokens.PAD).sum()) for row in batch["x"])
                 y = (batch["property"] - mean) / deviation
-                players = moved(players, jnp.eye(V)[batch["x"]], lasts, y, z, drawn_z, noise, t >= 1, constant)
+                players = moved(
+                    players, jnp.eye(V)[batch["x"]], lasts, y, z, drawn_z, noise, t >= 1, constant, CFG.lr / 2**t
+                )
             return players
 
         found = [end.e, end.g, end.d, end.v]
@@ -167,12 +189,12 @@ def test_the_nets_of_moses(monkeypatch):
     )
     cfg = dataclasses.replace(molecules.PRESETS["paper"], dataset="thirty")
     monkeypatch.setitem(data.DATASETS, "thirty", lambda name: source)
-    assert (cfg.lr, cfg.batch_size, cfg.noise, cfg.z_dim) == (1e-3, 128, 0, 640)
+    assert (cfg.lr, cfg.batch_size, cfg.noise, cfg.z_dim) == (1e-3, 512, 1, 128)
     state = jax.eval_shape(functools.partial(molecules.init, cfg), jax.random.key(0))
     cell = lambda seen, width: 4 * width * (seen + width + 1)
-    assert count(state.e.params) == 30 * 32 + 2 * cell(32, 380) + (2 * 380 + 1) * 640
-    assert count(state.g.params) == 30 * 32 + (641 + 1) * 640 + cell(33, 640) + cell(640, 640) + (640 + 1) * 30
-    assert count(state.d.params) == (641 + 1) * 640 + (640 + 1) * 256 + 256 + 1
+    assert count(state.e.params) == 30 * 32 + 2 * cell(32, 512) + (2 * 512 + 1) * 128
+    assert count(state.g.params) == 30 * 32 + (129 + 1) * 512 + cell(33, 512) + cell(512, 512) + (512 + 1) * 30
+    assert count(state.d.params) == (129 + 1) * 640 + (640 + 1) * 256 + 256 + 1
 
 
 @pytest.fixture(scope="module")
