@@ -53,6 +53,7 @@ from gan_jax.data.recipes import masked as masked
 from gan_jax.data.recipes import mirrored as mirrored
 from gan_jax.data.recipes import painted as painted
 from gan_jax.data.recipes import paired as paired
+from gan_jax.data.recipes import regions as regions
 from gan_jax.data.recipes import shrunk as shrunk
 from gan_jax.data.recipes import standardised as standardised
 from gan_jax.data.recipes import turned as turned

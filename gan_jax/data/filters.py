@@ -12,6 +12,23 @@ def area(v: jax.Array, factor: int) -> jax.Array:
     return (2 * total + factor**2) // (2 * factor**2)
 
 
+def squares(v: jax.Array, starts: jax.Array, sizes: jax.Array, side: int) -> jax.Array:
+    """Return a square of each of v [b, h, w, c] at `side` pixels [b, side, side, c]: means by area, halves up.
+
+    It begins at `starts` [b, (y, x)] and has `sizes` [b] pixels, at most 2048, a side.
+    """
+
+    def shares(axis):
+        """Of each new pixel in each old one, in units of 1 / side of an old pixel: [b, side, old]."""
+        low = (side * starts[:, axis, None] + sizes[:, None] * np.arange(side, dtype=np.int32)[None])[..., None]
+        old = side * np.arange(v.shape[1 + axis], dtype=np.int32)[None, None]
+        return jnp.maximum(jnp.minimum(low + sizes[:, None, None], old + side) - jnp.maximum(low, old), 0)
+
+    total = jnp.einsum("bjw,biwc->bijc", shares(1), jnp.einsum("bih,bhwc->biwc", shares(0), v))
+    square = (sizes**2)[:, None, None, None]
+    return (2 * total + square) // (2 * square)
+
+
 def bicubic(v: jax.Array, factor: int) -> jax.Array:
     """Return v [..., h, w, c] smaller by a factor, bit for bit as Pillow makes it."""
     for axis in (-2, -3):  # Pillow's order

@@ -239,6 +239,53 @@ def foreground(source: Source) -> Source:
     return wrapped(source, "foreground", fields, change, "foreground", modes=None)
 
 
+@functools.cache
+def regions(source: Source, side: int, least: float = 1.5, most: float = 2.5) -> Source:
+    """Return the source of regions of interest: squares around one thing of each picture, resized to `side` pixels.
+
+    The old y says which thing each pixel is of, 0 for none. The new one is 1 where the region's own thing is, 0 where
+    others are. A thing is drawn by its pixels, so large ones come more often. The side of its square is `least` to
+    `most` times the longer side of its box, drawn evenly. The thing is in the middle, unless the square had to be moved
+    or shortened to lie within the picture. Pixels are means by area; y is 1 where at least half of one is the thing. A
+    picture without things gives its middle. Raises UserError where y is no map of labels, there are no such squares, or
+    the row has another picture.
+    """
+    suit(source, "cut into regions", ("image",))
+    if _map_of_labels(source).shape != source.shape[:2] or _with_pixels(source).keys() != {"x", "y"}:
+        raise UserError(f"{source.name} has pictures or labels besides x and those of its pixels: cut regions first.")
+    if side < 1 or not 1 <= least <= most:
+        raise UserError(f"regions have pixels, and are as long as a thing or longer: not {side}, {least} to {most}.")
+    if min(source.shape[:2]) > 2048:
+        raise UserError(f"regions are cut out of pictures of up to 2048 pixels a side: {source.name} is larger.")
+
+    def change(batch, uniform, _):
+        (_, h, w), u = batch["y"].shape, uniform(2)
+        thing = _one_thing(batch["y"], u[:, 0])
+        along = thing.any(2), thing.any(1)
+        first = jnp.stack([there.argmax(1) for there in along], 1).astype(np.int32)  # [b, (y, x)]
+        end = np.int32([[h, w]]) - jnp.stack([there[:, ::-1].argmax(1) for there in along], 1).astype(np.int32)
+        low, high = (jnp.floor((end - first).max(1) * np.float32(factor)).astype(np.int32) for factor in (least, most))
+        sizes = jnp.minimum(low + chance.below(u[:, 1], high - low + 1), np.int32(min(h, w)))
+        starts = jnp.clip((first + end - sizes[:, None]) // 2, 0, np.int32([[h, w]]) - sizes[:, None])
+        y = filters.squares(thing[..., None].astype(np.int32), starts, sizes, side)[..., 0]
+        return {"x": decoded(filters.squares(colours.levels(batch["x"]), starts, sizes, side)), "y": y}
+
+    def fields(split):
+        y = dataclasses.replace(split.fields["y"], shape=(side, side), classes=2, names=())
+        return {"x": Field((side, side, split.shape[-1]), "image"), "y": y}
+
+    return wrapped(source, "regions", fields, change, f"regions{side}-{least}-{most}", modes=None)
+
+
+def _one_thing(y, u):
+    """Return where the thing of a drawn pixel is, of all pixels of things: y [b, h, w], u [b] -> bool [b, h, w]."""
+    flat = y.reshape(len(y), -1)
+    before = (flat != 0).cumsum(1, dtype=np.int32)
+    at = (before > chance.below(u, before[:, -1])[:, None]).argmax(1)
+    label = jnp.take_along_axis(flat, at[:, None], 1)[:, :, None]
+    return (y == label) & (y != 0)
+
+
 def in_colours(y: jax.Array, classes: int) -> jax.Array:
     """Return labels y [...], of so many classes, in colours [..., 3] in [-1, 1]."""
     return decoded(jnp.asarray(colours.of_labels(classes))[y])

@@ -112,6 +112,7 @@ RECIPES = {
     "painted": lambda: data.painted(data.jittered(mapped(12, 16))),
     "binarised": lambda: data.binarised(pictures(12, 16, 3)),
     "foreground": lambda: data.foreground(mapped(12, 16)),
+    "regions": lambda: data.regions(mapped(12, 16), 5),
     "mapped": lambda: data.mapped(data.jittered(mapped(12, 16))),
     "dequantised": lambda: data.dequantised(pictures(12, 16, 3)),
     "standardised": lambda: data.standardised(rows()),
@@ -662,6 +663,84 @@ def test_mapped_labels_are_x_and_the_photograph_is_their_source():
         np.testing.assert_array_equal(levels(batch["source"]), raw["x"])
         np.testing.assert_array_equal(batch["y"], raw["y"])
         assert swapped.fingerprint == "print-mapped"
+
+
+def things():
+    """Return a source of one picture, 9x12, with three things: 4x3 in the middle, 1x1 beside it, 2x4 in a corner."""
+    y = np.zeros((1, 9, 12), np.int32)
+    y[0, 3:7, 4:7], y[0, 4, 7], y[0, 7:, 8:] = 5, 2, 9
+    y[0, 3, 4] = 0
+    raw = {"x": CHANCE.integers(0, 256, (1, 9, 12, 3)).astype(np.uint8), "y": y}
+    fields = {"x": data.Field((9, 12, 3), "image"), "y": data.Field((9, 12), "label", np.int32, 10)}
+    return kept(raw, fields, raw)
+
+
+SQUARES = {  # of each thing: (top, left) by side, from 1.5 to 2.5 times the longer side, moved into the picture
+    5: {6: (2, 2), 7: (1, 2), 8: (1, 1), 9: (0, 1)},  # 10 is more than the picture has
+    2: {1: (4, 7), 2: (3, 6)},
+    9: {6: (3, 6), 7: (2, 5), 8: (1, 4), 9: (0, 3)},
+}
+
+
+def resized(a, side):
+    """Return a square [n, n, c] at `side` pixels: the mean of each part, halves up."""
+    n = len(a)
+    parts = a.repeat(side, 0).repeat(side, 1).reshape(side, n, side, n, -1).sum((1, 3))
+    return (2 * parts + n * n) // (2 * n * n)
+
+
+def test_a_region_is_around_one_thing():
+    """Each is the square around one thing, and y is that thing without its neighbours; things come by their pixels."""
+    source, side, count = things(), 5, {}
+    raw = {name: a[0].astype(int) for name, a in source.whole().items()}
+    known = {}
+    for label, squares in SQUARES.items():
+        for n, (top, left) in squares.items():
+            seen = {name: a[top : top + n, left : left + n] for name, a in raw.items()}
+            y = resized((seen["y"] == label)[..., None].astype(int), side)[..., 0]
+            known[resized(seen["x"], side).tobytes(), y.tobytes()] = label, n
+    batch = made(data.regions(source, side), np.zeros(3000, int))
+    for x, y in zip(levels(batch["x"]).astype(int), batch["y"].astype(int), strict=True):
+        found = known[x.tobytes(), y.tobytes()]  # nothing else comes
+        count[found] = count.get(found, 0) + 1
+    assert set(count) == set(known.values())
+    for label, pixels in ((5, 11), (2, 1), (9, 8)):
+        share = sum(n for (of, _), n in count.items() if of == label) / 3000
+        assert share == pytest.approx(pixels / 20, abs=0.03), label
+    assert count[5, 9] / count[5, 6] == pytest.approx(2, abs=0.5)  # 10 too is cut to 9
+
+
+def test_regions_that_are_held_out_stay():
+    """Whatever the key; and a picture without things shows its middle, with none of them."""
+    source = data.regions(things(), 5)
+    first, second = (made(source.test, key=key, i=i) for key, i in ((KEY, 0), (jax.random.key(1), 7)))
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name])
+    bare = things()
+    bare = kept(bare.whole() | {"y": np.zeros((1, 9, 12), np.int32)}, bare.fields)
+    batch = made(data.regions(bare, 9))
+    np.testing.assert_array_equal(levels(batch["x"])[0], bare.whole()["x"][0, :, 1:10])
+    assert not batch["y"].any()
+
+
+def test_regions_that_are_none():
+    """Without labels of pixels, beside another picture, smaller than the thing, or of no pixels: a line."""
+    with pytest.raises(UserError, match="hand has no label for each pixel"):
+        data.regions(pictures(8, 8, 3), 4)
+    with pytest.raises(UserError, match="hand has pictures or labels besides x and those of its pixels"):
+        data.regions(data.shrunk(mapped(12, 16), 2), 4)
+    for side, least, most in ((0, 1.5, 2.5), (4, 0.5, 2), (4, 2, 1.5)):
+        with pytest.raises(UserError, match=f"not {side}, {least} to {most}"):
+            data.regions(mapped(12, 16), side, least, most)
+    large = {"x": data.Field((2049, 2049, 1), "image"), "y": data.Field((2049, 2049), "label", np.int32, 3)}
+    with pytest.raises(UserError, match="regions are cut out of pictures of up to 2048 pixels a side: hand is larger"):
+        data.regions(data.Source("hand", large), 4)
+
+
+def test_the_largest_square_is_exact():
+    """Of 2048 white pixels a side, seen as 3: sums just below the limit of 32 bits."""
+    v, at = jnp.full((1, 2048, 2048, 1), 255, jnp.int32), jnp.zeros((1, 2), jnp.int32)
+    assert (filters.squares(v, at, jnp.full(1, 2048, jnp.int32), 3) == 255).all()
 
 
 # Numbers

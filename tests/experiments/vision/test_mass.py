@@ -1,4 +1,4 @@
-"""The loss with adversarial examples against its formula, with the CRF's mean field pixel by pixel; the net's numbers."""
+"""The loss with adversarial examples against its formula, with the CRF's mean field pixel by pixel; its net and Dice."""
 
 import dataclasses
 import functools
@@ -12,7 +12,7 @@ import oracle
 import pytest
 
 from experiments.vision import mass
-from gan_jax import UserError, data
+from gan_jax import UserError
 from gan_jax.nets import mass as nets
 
 CFG = dataclasses.replace(mass.PRESETS["tiny"], batch_size=2, adversarial=0.7, eps=0.5, rounds=2, lr=1e-2)
@@ -97,9 +97,23 @@ def test_the_published_net():
     assert sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables)) == table == 1_512_751
 
 
-def test_pictures_that_are_too_small(monkeypatch):
+def test_regions_that_are_too_small():
     """Of which nothing is left after the convolutions: a line."""
-    small = data.Source("small", {"x": data.Field((6, 9, 1), "image"), "y": data.Field((6, 9), "label", np.int32, 2)})
-    monkeypatch.setattr(data, "load", lambda name: small)
-    with pytest.raises(UserError, match="too small for these convolutions: 7 pixels a side are needed"):
-        mass.setup(dataclasses.replace(CFG, jitter=0))
+    with pytest.raises(UserError, match="regions of 6 pixels are too small for these convolutions: 7 are needed"):
+        mass.setup(dataclasses.replace(CFG, side=6))
+
+
+def test_measure_knows_what_a_net_has_that_is_blind(monkeypatch):
+    """Dice of the pixels that most training regions have, beside a net that says the truth, and one that says all."""
+    cfg = dataclasses.replace(CFG, side=7, around=(1.5, 1.5))
+    source = mass.maps(cfg)
+    train, test = ({name: a[:256] for name, a in split.whole().items()} for split in (source, source.test))
+    known, rows = (source.test.make(raw, jax.random.key(0), 0, 256) for raw in (train, test))
+    y = np.asarray(rows["y"])
+    usual = np.asarray(known["y"]).sum(0) > 128
+    both = sum((usual & (one == 1)).sum() for one in y)
+    for said, dice in ((lambda *_: rows["y"], 1), (lambda *_: jnp.ones_like(rows["y"]), 2 * y.mean() / (1 + y.mean()))):
+        monkeypatch.setattr(mass, "said", said)
+        found = mass.measure(cfg, None, jax.random.key(1), train, test)
+        assert found["dice"] == pytest.approx(dice, rel=1e-5)
+        assert found["dice_blind"] == pytest.approx(2 * both / (usual.sum() * len(y) + y.sum()), rel=1e-5)
