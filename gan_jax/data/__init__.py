@@ -42,7 +42,6 @@ from gan_jax.data.recipes import binarised as binarised
 from gan_jax.data.recipes import cut as cut
 from gan_jax.data.recipes import dequantised as dequantised
 from gan_jax.data.recipes import edges as edges
-from gan_jax.data.recipes import foreground as foreground
 from gan_jax.data.recipes import framed as framed
 from gan_jax.data.recipes import grey as grey
 from gan_jax.data.recipes import halved as halved

@@ -227,19 +227,6 @@ def mapped(source: Source) -> Source:
 
 
 @functools.cache
-def foreground(source: Source) -> Source:
-    """Return the source whose labels of pixels are 1 where they were anything but 0, as of instances that have numbers.
-
-    Raises UserError where y is no map of labels.
-    """
-    suit(source, "made foreground")
-    _map_of_labels(source)
-    fields = lambda split: {"y": dataclasses.replace(split.fields["y"], classes=2, names=())}
-    change = lambda batch, *_: {"y": (batch["y"] != 0).astype(np.int32)}
-    return wrapped(source, "foreground", fields, change, "foreground", modes=None)
-
-
-@functools.cache
 def regions(source: Source, side: int, least: float = 1.5, most: float = 2.5) -> Source:
     """Return the source of regions of interest: squares around one thing of each picture, resized to `side` pixels.
 

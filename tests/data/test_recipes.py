@@ -111,7 +111,6 @@ RECIPES = {
     "jittered": lambda: data.jittered(pictures(12, 16, 3)),
     "painted": lambda: data.painted(data.jittered(mapped(12, 16))),
     "binarised": lambda: data.binarised(pictures(12, 16, 3)),
-    "foreground": lambda: data.foreground(mapped(12, 16)),
     "regions": lambda: data.regions(mapped(12, 16), 5),
     "mapped": lambda: data.mapped(data.jittered(mapped(12, 16))),
     "dequantised": lambda: data.dequantised(pictures(12, 16, 3)),
@@ -638,19 +637,9 @@ def test_labels_have_the_colours_of_voc():
         np.testing.assert_array_equal(levels(batch["source"]), table[raw["y"]])
         np.testing.assert_array_equal(batch["y"], raw["y"])
         assert painted.fingerprint == "print"
-    for recipe in (data.painted, data.mapped, data.foreground):
+    for recipe in (data.painted, data.mapped):
         with pytest.raises(UserError, match="hand has no label for each pixel: choose one, y=FEATURE:label, after its"):
             recipe(pictures(8, 8, 3))
-
-
-def test_foreground_is_what_has_a_number():
-    """Of both splits; pictures stay."""
-    source = mapped(12, 16)
-    for split, found in ((source, data.foreground(source)), (source.test, data.foreground(source).test)):
-        batch, raw = made(found), split.whole()
-        np.testing.assert_array_equal(batch["y"], raw["y"] > 0)
-        np.testing.assert_array_equal(levels(batch["x"]), raw["x"])
-        assert found.fields["y"].classes == 2 and found.fingerprint == "print-foreground"
 
 
 def test_mapped_labels_are_x_and_the_photograph_is_their_source():
