@@ -32,10 +32,10 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import data
-from gan_jax.game import Player, create, descend, forward, losses, rng
+from gan_jax.game import Player, create, descend, ema, forward, losses, rng
 from gan_jax.metrics import series
 from gan_jax.nets import tcn
-from gan_jax.run import Count, Decay, Picture, Setup, program
+from gan_jax.run import Count, Decay, Picture, Setup, Share, program
 
 LAGS, LEVELS = 20, 24  # days of an autocorrelation; volatilities of which the risk is drawn
 PATHS, LONG, RISKS = 16, 512, (0.01, 0.05)  # of one volatility so many paths of so many days, and the levels
@@ -52,13 +52,15 @@ class Config:
     blocks: Count = 5  # of two convolutions; nets see 2^(blocks + 1) - 1 days
     g_lr: float = 1e-3  # Adam's rate for G
     d_lr: float = 2e-3  # Adam's rate for D
+    falls: Share = 0.5  # the part of the steps, at their end, in which both rates go down to 0
+    ema: Decay = 0.99  # decay of the averaged G that is sampled from; 0: G itself
     b1: Decay = 0.0  # Adam's decay of the first moment, for both
     b2: Decay = 0.9  # Adam's decay of the second moment, for both
 
 
 PRESETS = {
     "default": Config(),
-    "paper": Config(steps=100_000, batch_size=128, width=80, blocks=6, g_lr=1e-4, d_lr=3e-4),
+    "paper": Config(steps=100_000, batch_size=128, width=80, blocks=6, g_lr=1e-4, d_lr=3e-4, falls=0.0, ema=0.0),
     "tiny": Config("garch_prices", steps=6, batch_size=8, z_dim=2, width=2, blocks=1),
 }
 
@@ -68,6 +70,7 @@ class State(NamedTuple):
     key: jax.Array  # the root of all the run's randomness
     g: Player
     d: Player
+    g_ema: tuple  # (params, stats) of the averaged G
 
 
 def source(cfg):
@@ -75,7 +78,9 @@ def source(cfg):
 
 
 def build(cfg):
-    tx = lambda lr: optax.adam(lr, cfg.b1, cfg.b2)
+    falling = round(cfg.falls * cfg.steps)
+    falls = lambda lr: optax.linear_schedule(lr, 0, falling, cfg.steps - falling) if falling else lr
+    tx = lambda lr: optax.adam(falls(lr), cfg.b1, cfg.b2)
     return tcn.G(cfg.width, cfg.blocks), tcn.D(cfg.width, cfg.blocks), tx(cfg.g_lr), tx(cfg.d_lr)
 
 
@@ -89,7 +94,8 @@ def init(cfg, key):
     G, D, g_tx, d_tx = build(cfg)
     days, given = tcn.field(cfg.blocks), condition(cfg, {"y": jnp.zeros(1, int), "volatility": jnp.zeros((1, 1))})
     g = create(G, g_tx, rng.at(key, 0, "g"), jnp.zeros((1, 2 * days - 1, cfg.z_dim)), given)
-    return State(jnp.int32(0), key, g, create(D, d_tx, rng.at(key, 0, "d"), jnp.zeros((1, days, 1)), given))
+    d = create(D, d_tx, rng.at(key, 0, "d"), jnp.zeros((1, days, 1)), given)
+    return State(jnp.int32(0), key, g, d, (g.params, g.stats))
 
 
 def noise(cfg, key, n, days):
@@ -114,13 +120,13 @@ def step(cfg, state, batch):
     g_value, fake_grad = jax.value_and_grad(g_loss)(fake)
     g = descend(state.g, *to_g(fake_grad), g_tx, g_stats)
     metrics = {"loss/g": g_value, "loss/d": d_value, "score/real": real.mean(), "score/fake": made.mean()}
-    return State(state.step + 1, state.key, g, d), metrics
+    return State(state.step + 1, state.key, g, d, ema(state.g_ema, (g.params, g.stats), cfg.ema)), metrics
 
 
 def drawn(cfg, state, key, given):
     """Return windows [n, days, 1] on conditions [n, k]."""
     z = noise(cfg, key, len(given), tcn.field(cfg.blocks))
-    return forward(build(cfg)[0], state.g.params, state.g.stats, z, given, train=False)[0]
+    return forward(build(cfg)[0], *state.g_ema, z, given, train=False)[0]
 
 
 def sample(cfg, state, key, n):
@@ -136,7 +142,7 @@ def next_day(cfg, state, key, given):
     """
     G = tcn.G(cfg.width, cfg.blocks, known=LONG + tcn.field(cfg.blocks))
     z, given = noise(cfg, key, len(given) * PATHS, LONG), jnp.repeat(given, PATHS, 0)
-    x, _ = forward(G, state.g.params, state.g.stats, z, given, train=False)
+    x, _ = forward(G, *state.g_ema, z, given, train=False)
     return source(cfg).row["x"].undo(x.reshape(-1, PATHS * LONG))
 
 

@@ -13,7 +13,9 @@ from experiments.sequences import returns
 from gan_jax.game import rng
 
 B, Z, DAYS = 3, 2, 7  # two blocks of kernel 2 see seven days
-CFG = dataclasses.replace(returns.PRESETS["tiny"], batch_size=B, blocks=2, g_lr=0.01, d_lr=0.03)
+RATES = {"g_lr": 2**-7, "d_lr": 2**-5}  # a schedule is in float32, where these have no rounding
+CFG = dataclasses.replace(returns.PRESETS["tiny"], steps=3, batch_size=B, blocks=2, ema=0.7, **RATES)
+FALLEN = 1, 1, 0.5  # of the rates, in the three steps: they begin to fall after the first third
 
 
 def net(p, x, t):
@@ -46,37 +48,49 @@ def D(p, x, given):
 
 
 @jax.jit
-def updated(g, d, x, given, z, always):
+def updated(g, d, x, given, z, rate, always):
     """D ascends log D(x) + log(1 - D(G(z))), G then log D(G(z)), of the same noise."""
     log_sigmoid = lambda s: jnp.log(oracle.sigmoid(s))
     fake = G(g.params, z, given, always)
     d_loss = lambda w: (-(log_sigmoid(D(w, x, given)) + log_sigmoid(-D(w, fake, given))).mean(), {})
-    d = oracle.moved(oracle.adam, d, d_loss, CFG.d_lr, CFG.b1, CFG.b2)
+    d = oracle.moved(oracle.adam, d, d_loss, rate * CFG.d_lr, CFG.b1, CFG.b2)
     g_loss = lambda w: (-log_sigmoid(D(d.params, G(w, z, given, always), given)).mean(), {})
-    return oracle.moved(oracle.adam, g, g_loss, CFG.g_lr, CFG.b1, CFG.b2), d
+    return oracle.moved(oracle.adam, g, g_loss, rate * CFG.g_lr, CFG.b1, CFG.b2), d
 
 
-def paper(start, batches, always=False):
-    g, d = oracle.started(start.g, start.d)
+def paper(start, batches, rates=FALLEN, always=False):
+    """G, D, and the average of G's parameters after each of its updates."""
+    (g, d), average = oracle.started(start.g, start.d), start.g.params
     for t, batch in enumerate(batches):
         z = rng.normal(rng.at(start.key, t, "z"), (B, 2 * DAYS - 1, Z))
-        g, d = updated(g, d, batch["x"], batch["volatility"], z, always)
-    return [g, d]
+        g, d = updated(g, d, batch["x"], batch["volatility"], z, rates[t], always)
+        average = oracle.averaged(average, g.params, CFG.ema)
+    return [g, d], average
 
 
 def test_step_is_the_papers():
-    """Three steps equal the game in float64; with a condition that is known on all days they would not."""
+    """Three steps equal the game in float64, and what is sampled is their average.
+
+    With a condition that is known on all days, or rates that don't fall, they would not.
+    """
     with jax.enable_x64(True):
         draw = np.random.default_rng(0).normal
         batches = [{"x": draw(size=(B, DAYS, 1)), "volatility": draw(size=(B, 1))} for _ in range(3)]
         start, end, _ = oracle.played(returns, CFG, batches)
-        oracle.same([end.g, end.d], paper(start, batches))
-        oracle.differ([end.g, end.d], paper(start, batches, True))
+        players, average = paper(start, batches)
+        oracle.same([end.g, end.d], players)
+        oracle.differ([end.g, end.d], paper(start, batches, always=True)[0])
+        oracle.differ([end.g, end.d], paper(start, batches, (1, 1, 1))[0])
+        given, noise = batches[0]["volatility"], rng.normal(jax.random.key(1), (B, 2 * DAYS - 1, Z))
+        drawn = returns.drawn(CFG, end, jax.random.key(1), given)
+        np.testing.assert_allclose(drawn, G(average, noise, given, False), rtol=1e-9)
+        assert not np.allclose(drawn, G(end.g.params, noise, given, False), rtol=1e-3)
 
 
 def test_the_published_numbers():
     cfg = returns.PRESETS["paper"]
     assert (cfg.width, cfg.blocks, cfg.z_dim, cfg.g_lr, cfg.d_lr) == (80, 6, 3, 1e-4, 3e-4)
+    assert cfg.falls == cfg.ema == 0
     state = jax.eval_shape(functools.partial(returns.init, dataclasses.replace(cfg, given="regime")), jax.random.key(0))
     count = lambda p: sum(leaf.size for leaf in jax.tree.leaves(p.params))
     assert (count(state.g), count(state.d)) == (206_815 + 80 * 4, 206_815 + 80 * 1)  # three regimes, and whether known
