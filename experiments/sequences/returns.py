@@ -15,10 +15,12 @@ Differences from the papers:
    and G against the new D from the same fakes, so that G runs once.
 3. 63 days instead of 127, 16 channels instead of 80 and higher rates, since there are fewer steps; `paper` has theirs,
    with D's rate three times G's (an open replication has it the other way round).
-4. D's score is the mean over the days, of each with those before it; there it is that of the last day, which hardly
-   sees the first one, whose risk is asked for. How outputs of blocks are joined is our reading: each through a layer of
+4. D's score is a mean over the days t, of each with those before it, with weights as 1 / t; there it is that of the
+   last day, which hardly sees the first one, whose risk is asked for. How outputs of blocks are joined is our reading: each through a layer of
    its own, then summed, without normalisation.
 5. The years: 1999 to 2012 are trained on, 2013 to 2018 held out; there all of 2009 to 2018 are trained on.
+6. Returns are in units of the volatility of the evening before the window, with either condition; there in percent.
+7. The rates go down to 0 in the second half, and the running average of G is what is sampled; not in `paper`.
 
     python -m experiments returns                               given volatility
     python -m experiments returns --given regime                given calm, usual or wild days
@@ -136,7 +138,7 @@ def sample(cfg, state, key, n):
 
 
 def next_day(cfg, state, key, given):
-    """Return draws [m, PATHS * LONG] of the next day's log return on conditions [m, k].
+    """Return draws [m, PATHS * LONG] of the next day's log return on conditions [m, k], in known deviations.
 
     They are the days of paths on which the condition is known all the time: each is distributed as the next one.
     """
@@ -149,9 +151,9 @@ def next_day(cfg, state, key, given):
 def risk(cfg, state, key, records, levels):
     """Return (VaR [n], ES [n]) of each level for the first day of each window, by what is known the evening before."""
     regime, v = cfg.given == "regime", records["volatility"][:, 0]
-    at = jnp.linspace(v.min(), v.max(), LEVELS)
+    at, unit = jnp.linspace(v.min(), v.max(), LEVELS), records["deviation"][:, 0]
     draws = next_day(cfg, state, key, jnp.eye(3) if regime else at[:, None])
-    of = lambda said: said[records["y"]] if regime else jnp.interp(v, at, said)
+    of = lambda said: unit * (said[records["y"]] if regime else jnp.interp(v, at, said))
     return [tuple(map(of, series.risk(draws, level))) for level in levels]
 
 
@@ -159,9 +161,9 @@ def measure(cfg, state, key, train, test):
     """Return facts of samples on held-out days' conditions, of those days and of training ones; and the risk said."""
     if not train or not test:
         return {}
-    undo = source(cfg).row["x"].undo
-    x = drawn(cfg, state, rng.at(key, 0, "z"), condition(cfg, test))
-    x, real, known = (undo(of)[..., 0] for of in (x, test["x"], train["x"]))
+    returned = lambda x, of: source(cfg).row["x"].undo(x)[..., 0] * of["deviation"]
+    x = returned(drawn(cfg, state, rng.at(key, 0, "z"), condition(cfg, test)), test)
+    real, known = returned(test["x"], test), returned(train["x"], train)
     found, curves = {}, {}
     for name, of in {"test": real, "g": x, "train": known}.items():
         numbers, curves[name] = series.facts(of, real, min(LAGS, of.shape[1] - 1))

@@ -42,9 +42,10 @@ def G(p, z, given, always):
 
 
 def D(p, x, given):
-    """The mean over days, before which there are zeros."""
+    """The mean over days, before which there are zeros; the day t counts 1 / t."""
     days = [jnp.concatenate([x[:, i], given], 1) for i in range(DAYS)]
-    return net(p["Net_0"], jnp.stack([0 * days[0]] * (DAYS - 1) + days, 1), DAYS).mean(1)
+    scores = net(p["Net_0"], jnp.stack([0 * days[0]] * (DAYS - 1) + days, 1), DAYS)
+    return sum(scores[:, t - 1] / t for t in range(1, DAYS + 1)) / sum(1 / t for t in range(1, DAYS + 1))
 
 
 @jax.jit
@@ -98,7 +99,7 @@ def test_the_published_numbers():
 
 @pytest.mark.parametrize("given", ["volatility", "regime"])
 def test_the_risk_of_a_day_is_that_of_its_condition(given, monkeypatch):
-    """Of draws N(0, s^2) with s = 1 + volatility, or 1 + regime: VaR is s times the normal quantile, whatever the order."""
+    """Of draws N(0, s^2) in deviations, s = 1 + volatility or 1 + regime: VaR is both times the normal quantile."""
     cfg = dataclasses.replace(CFG, given=given)
     nodes = jnp.asarray(jax.scipy.stats.norm.ppf((np.arange(2000) + 0.5) / 2000))
 
@@ -108,7 +109,8 @@ def test_the_risk_of_a_day_is_that_of_its_condition(given, monkeypatch):
 
     monkeypatch.setattr(returns, "next_day", next_day)
     records = {"volatility": jnp.array([[0.5], [2.0], [0.0]]), "y": jnp.array([1, 2, 0])}
-    s = 1 + (records["volatility"][:, 0] if given == "volatility" else records["y"])
+    records["deviation"] = jnp.array([[3.0], [0.2], [7.0]])
+    s = records["deviation"][:, 0] * (1 + (records["volatility"][:, 0] if given == "volatility" else records["y"]))
     (var, es), (lower, _) = returns.risk(cfg, None, jax.random.key(0), records, (0.05, 0.01))
     np.testing.assert_allclose(lower, -2.3263 * s, rtol=2e-2)
     np.testing.assert_allclose(var, -1.6449 * s, rtol=5e-3)
@@ -118,7 +120,8 @@ def test_the_risk_of_a_day_is_that_of_its_condition(given, monkeypatch):
 @pytest.mark.long
 def test_the_next_day_is_the_first_day_of_samples():
     """Of an untrained G, the spread and mean of `next_day`, and of the first day of windows on the same condition, agree."""
-    state = jax.jit(functools.partial(returns.init, CFG))(jax.random.key(0))
+    state, other = (jax.jit(functools.partial(returns.init, CFG))(jax.random.key(i)) for i in (0, 3))
+    state = state._replace(g_ema=other.g_ema)  # both are of the average
     given, n = jnp.array([[0.7]]), 4000
     many = returns.next_day(CFG, state, jax.random.key(1), given)[0]
     first = returns.drawn(CFG, state, jax.random.key(2), jnp.repeat(given, n, 0))[:, 0, 0]
