@@ -5,22 +5,18 @@ A conditional GAN draws what a market may do next, given what is known of it, as
 (ES) from the draws. Its nets are those of Quant GANs (Wiese, Knobloch, Korn and Kretschmer 2020, arXiv 1907.06673): G
 makes 127 days of noise into each day's return, D sees 127 days, and heavy tails are taken out of returns beforehand.
 
-`measure` sets stylised facts of samples (tails, autocorrelations, leverage) and the risk that they say of the next day
-beside the days that were held out; `python -m benchmarks value_at_risk` has Brownian motion, bootstrap and GARCH, too.
+`measure` sets stylised facts and the risk of the next day beside held-out days, `benchmarks value_at_risk` beside GARCH.
 
 Differences from the papers:
-1. Conditions are of Fu et al.'s kind, but ours: the volatility of the evening before (RiskMetrics), or which third of
-   the training days it is of. G has it beside the noise up to the first day, where Quant GANs have none, D beside all.
+1. The condition is the volatility of the evening before (RiskMetrics), in whose units returns are, or which third of the
+   training days it is of. G has it beside noise up to the first day, where Quant GANs have none, and D beside all days.
 2. The game is that of Quant GANs: the original one, without a gradient penalty, one update of D a step. D moves first,
-   and G against the new D from the same fakes, so that G runs once.
+   and G against the new D from the same fakes. But in `paper`, rates go to 0 at the end, and an average of G is sampled.
 3. 63 days instead of 127, 16 channels instead of 80 and higher rates, since there are fewer steps; `paper` has theirs,
    with D's rate three times G's (an open replication has it the other way round).
-4. D's score is a mean over the days t, of each with those before it, with weights as 1 / t; there it is that of the
-   last day, which hardly sees the first one, whose risk is asked for. How outputs of blocks are joined is our reading: each through a layer of
-   its own, then summed, without normalisation.
+4. D's score is a mean over days t, of each with those before it, weighed as 1 / t; there it is that of the last day,
+   which hardly sees the first, whose risk is asked for. Blocks' outputs pass a layer each and are summed: our reading.
 5. The years: 1999 to 2012 are trained on, 2013 to 2018 held out; there all of 2009 to 2018 are trained on.
-6. Returns are in units of the volatility of the evening before the window, with either condition; there in percent.
-7. The rates go down to 0 in the second half, and the running average of G is what is sampled; not in `paper`.
 
     python -m experiments returns                               given volatility
     python -m experiments returns --given regime                given calm, usual or wild days
@@ -138,10 +134,7 @@ def sample(cfg, state, key, n):
 
 
 def next_day(cfg, state, key, given):
-    """Return draws [m, PATHS * LONG] of the next day's log return on conditions [m, k], in known deviations.
-
-    They are the days of paths on which the condition is known all the time: each is distributed as the next one.
-    """
+    """Return draws [m, PATHS * LONG] of the next day in deviations: days of paths that always know conditions [m, k]."""
     G = tcn.G(cfg.width, cfg.blocks, known=LONG + tcn.field(cfg.blocks))
     z, given = noise(cfg, key, len(given) * PATHS, LONG), jnp.repeat(given, PATHS, 0)
     x, _ = forward(G, *state.g_ema, z, given, train=False)

@@ -97,11 +97,11 @@ def _light(e, delta):
 def returns(source: Source, length: int) -> Source:
     """Return windows [length, 1] of log returns of a price, one that begins on each day; records are days, in order.
 
-    `deviation` [1] is what was known the evening before: that of a day by a moving average of squares (RiskMetrics). x
-    is the returns in units of it, without the heavy tails that a day's return has in units of its own (`gaussianised`);
-    the field's `undo` puts these back, and gives returns in units of `deviation`. `volatility` [1] is its logarithm as
-    it stands among the training days with mean 0 and deviation 1; y says to which third of them it belongs. Windows
-    that are held out begin after the last training day. Raises UserError where x is not one price, or there are too few.
+    `deviation` [1] is known the evening before: the root of a moving average of squares (RiskMetrics). x is the returns
+    in units of it, without the heavy tails that each day has in units of its own (`gaussianised`), which the field's
+    `undo` puts back: it gives returns in units of `deviation`. `volatility` [1] is the logarithm as it stands among the
+    training days with mean 0 and deviation 1; y says to which third of them it belongs. Windows that are held out begin
+    after the last training day. Raises UserError where x is not one price, or there are too few.
     """
     if source.kind != "row" or source.shape != (1,) or not source.test:
         raise UserError(f"{source.name}: returns are of one price a day, x a number, with later days held out.")
