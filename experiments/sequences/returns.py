@@ -5,15 +5,14 @@ A conditional GAN draws what a market may do next, given what is known of it, as
 (ES) from the draws. Its nets are those of Quant GANs (Wiese, Knobloch, Korn and Kretschmer 2020, arXiv 1907.06673): G
 makes 127 days of noise into each day's return, D sees 127 days, and heavy tails are taken out of returns beforehand.
 
-`measure` sets stylised facts and the risk of the next day beside held-out days, `benchmarks value_at_risk` beside GARCH.
+`measure` sets stylised facts and the next day's risk beside held-out days, `benchmarks value_at_risk` beside GARCH.
 
 Differences from the papers:
-1. The condition is the volatility of the evening before (RiskMetrics), in whose units returns are, or which third of the
+1. The condition is the volatility of the evening before (RiskMetrics), in whose units returns are, or which third of
    training days it is of. G has it beside noise up to the first day, where Quant GANs have none, and D beside all days.
 2. The game is that of Quant GANs: the original one, without a gradient penalty, one update of D a step. D moves first,
-   and G against the new D from the same fakes. But in `paper`, rates go to 0 at the end, and an average of G is sampled.
-3. 63 days instead of 127, 16 channels instead of 80 and higher rates, since there are fewer steps; `paper` has theirs,
-   with D's rate three times G's (an open replication has it the other way round).
+   and G against the new D from the same fakes. But in `paper`, rates go to 0 in the end, an average of G is sampled.
+3. 63 days instead of 127, 16 channels instead of 80, higher rates, fewer steps; `paper` has theirs, D's rate the larger.
 4. D's score is a mean over days t, of each with those before it, weighed as 1 / t; there it is that of the last day,
    which hardly sees the first, whose risk is asked for. Blocks' outputs pass a layer each and are summed: our reading.
 5. The years: 1999 to 2012 are trained on, 2013 to 2018 held out; there all of 2009 to 2018 are trained on.
@@ -59,7 +58,7 @@ class Config:
 PRESETS = {
     "default": Config(),
     "paper": Config(steps=100_000, batch_size=128, width=80, blocks=6, g_lr=1e-4, d_lr=3e-4, falls=0.0, ema=0.0),
-    "tiny": Config("garch_prices", steps=6, batch_size=8, z_dim=2, width=2, blocks=1),
+    "tiny": Config("garch_prices", steps=6, batch_size=8, z_dim=2, width=2, blocks=1, ema=0.5),
 }
 
 
@@ -134,7 +133,7 @@ def sample(cfg, state, key, n):
 
 
 def next_day(cfg, state, key, given):
-    """Return draws [m, PATHS * LONG] of the next day in deviations: days of paths that always know conditions [m, k]."""
+    """Return draws [m, PATHS * LONG] of the next day in deviations: days of paths that always know [m, k]."""
     G = tcn.G(cfg.width, cfg.blocks, known=LONG + tcn.field(cfg.blocks))
     z, given = noise(cfg, key, len(given) * PATHS, LONG), jnp.repeat(given, PATHS, 0)
     x, _ = forward(G, *state.g_ema, z, given, train=False)
