@@ -11,8 +11,8 @@ Differences from the papers:
 1. The condition is the volatility of the evening before (RiskMetrics), in whose units returns are, or which third of
    training days it is of. G has it beside noise up to the first day, where Quant GANs have none, and D beside all days.
 2. The game is that of Quant GANs: the original one, without a gradient penalty, one update of D a step. D moves first,
-   and G against the new D from the same fakes. But in `paper`, rates go to 0 in the end, an average of G is sampled.
-3. 63 days instead of 127, 16 channels instead of 80, higher rates, fewer steps; `paper` has theirs, D's rate the larger.
+   and G against the new D from the same fakes. But in `paper`, rates go to 0 in the end; an average of G is sampled.
+3. 63 days, not 127, 16 channels, not 80, higher rates, fewer steps; `paper` has theirs, with D's rate three times G's.
 4. D's score is a mean over days t, of each with those before it, weighed as 1 / t; there it is that of the last day,
    which hardly sees the first, whose risk is asked for. Blocks' outputs pass a layer each and are summed: our reading.
 5. The years: 1999 to 2012 are trained on, 2013 to 2018 held out; there all of 2009 to 2018 are trained on.
