@@ -10,8 +10,8 @@ makes 127 days of noise into each day's return, D sees 127 days, and heavy tails
 Differences from the papers:
 1. The condition is the volatility of the evening before (RiskMetrics), in whose units returns are, or which third of
    training days it is of. G has it beside noise up to the first day, where Quant GANs have none, and D beside all days.
-2. The game is that of Quant GANs: the original one, without a gradient penalty, one update of D a step. D moves first,
-   and G against the new D from the same fakes. But in `paper`, rates go to 0 in the end; an average of G is sampled.
+2. The game is that of Quant GANs: the original one, one update of D a step. D moves first, and G against the new D from
+   the same fakes. But in `paper`, D has the penalty R1, rates go to 0 at the end, and an average of G is sampled.
 3. 63 days, not 127, 16 channels, not 80, higher rates, fewer steps; `paper` has theirs, with D's rate three times G's.
 4. D's score is a mean over days t, of each with those before it, weighed as 1 / t; there it is that of the last day,
    which hardly sees the first, whose risk is asked for. Blocks' outputs pass a layer each and are summed: our reading.
@@ -29,7 +29,7 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import data
-from gan_jax.game import Player, create, descend, ema, forward, losses, rng
+from gan_jax.game import Player, create, descend, ema, forward, losses, penalties, rng
 from gan_jax.metrics import series
 from gan_jax.nets import tcn
 from gan_jax.run import Count, Decay, Picture, Setup, Share, program
@@ -50,6 +50,7 @@ class Config:
     g_lr: float = 1e-3  # Adam's rate for G
     d_lr: float = 2e-3  # Adam's rate for D
     falls: Share = 0.5  # the part of the steps, at their end, in which both rates go down to 0
+    gamma: float = 1.0  # weight of R1, |grad D(x)|^2 / 2 at the data; 0: none
     ema: Decay = 0.99  # decay of the averaged G that is sampled from; 0: G itself
     b1: Decay = 0.0  # Adam's decay of the first moment, for both
     b2: Decay = 0.9  # Adam's decay of the second moment, for both
@@ -57,7 +58,9 @@ class Config:
 
 PRESETS = {
     "default": Config(),
-    "paper": Config(steps=100_000, batch_size=128, width=80, blocks=6, g_lr=1e-4, d_lr=3e-4, falls=0.0, ema=0.0),
+    "paper": Config(
+        steps=100_000, batch_size=128, width=80, blocks=6, g_lr=1e-4, d_lr=3e-4, falls=0.0, gamma=0.0, ema=0.0
+    ),
     "tiny": Config("garch_prices", steps=6, batch_size=8, z_dim=2, width=2, blocks=1, ema=0.5),
 }
 
@@ -109,7 +112,9 @@ def step(cfg, state, batch):
         both = jnp.concatenate([x, fake]), jnp.concatenate([given, given])  # D has no norm: rows don't see one another
         scores, stats = forward(D, params, state.d.stats, *both)
         real, made = jnp.split(scores, 2)
-        return loss.d(real, made).mean(), (real, made, stats)
+        critic = lambda x: forward(D, params, state.d.stats, x, given)[0]
+        penalty = cfg.gamma / 2 * penalties.r1(critic, x, fake, None).mean() if cfg.gamma else 0.0
+        return loss.d(real, made).mean() + penalty, (real, made, stats)
 
     (d_value, (real, made, d_stats)), grads = jax.value_and_grad(d_loss, has_aux=True)(state.d.params)
     d = descend(state.d, grads, d_tx, d_stats)
