@@ -1,9 +1,8 @@
 """Returns of a price, given its volatility or its regime: a conditional GAN of causal convolutions, and its VaR.
 
-A conditional GAN draws what a market may do next, given what is known of it, as by Fu, Chen, Zeng, Zhuang and Sudjianto
-2019, arXiv 1904.11419, whose condition is a class or a number and who read value at risk (VaR) and expected shortfall
-(ES) from the draws. Its nets are those of Quant GANs (Wiese, Knobloch, Korn and Kretschmer 2020, arXiv 1907.06673): G
-makes 127 days of noise into each day's return, D sees 127 days, and heavy tails are taken out of returns beforehand.
+A conditional GAN draws what a market may do next, as by Fu, Chen, Zeng, Zhuang and Sudjianto 2019, arXiv 1904.11419, who
+read value at risk (VaR) and expected shortfall (ES) from the draws. Nets are those of Quant GANs (Wiese, Knobloch, Korn
+and Kretschmer 2020, arXiv 1907.06673): each return from 127 days of noise, by returns without their heavy tails.
 
 `measure` sets stylised facts and the next day's risk beside held-out days, `benchmarks value_at_risk` beside GARCH.
 
@@ -59,7 +58,7 @@ class Config:
 PRESETS = {
     "default": Config(),
     "paper": Config(
-        steps=100_000, batch_size=128, width=80, blocks=6, g_lr=1e-4, d_lr=3e-4, falls=0.0, gamma=0.0, ema=0.0
+        steps=10**5, batch_size=128, width=80, blocks=6, g_lr=1e-4, d_lr=3e-4, falls=0.0, gamma=0.0, ema=0.0
     ),
     "tiny": Config("garch_prices", steps=6, batch_size=8, z_dim=2, width=2, blocks=1, ema=0.5),
 }
@@ -79,8 +78,8 @@ def source(cfg):
 
 def build(cfg):
     falling = round(cfg.falls * cfg.steps)
-    falls = lambda lr: optax.linear_schedule(lr, 0, falling, cfg.steps - falling) if falling else lr
-    tx = lambda lr: optax.adam(falls(lr), cfg.b1, cfg.b2)
+    rate = lambda lr: optax.linear_schedule(lr, 0, falling, cfg.steps - falling) if falling else lr
+    tx = lambda lr: optax.adam(rate(lr), cfg.b1, cfg.b2)
     return tcn.G(cfg.width, cfg.blocks), tcn.D(cfg.width, cfg.blocks), tx(cfg.g_lr), tx(cfg.d_lr)
 
 
