@@ -1,6 +1,6 @@
 """Returns of a price, given its volatility or its regime: a conditional GAN of causal convolutions, and its VaR.
 
-A conditional GAN draws what a market may do next, as by Fu, Chen, Zeng, Zhuang and Sudjianto 2019, arXiv 1904.11419, who
+A conditional GAN draws what a market may do, as by Fu, Chen, Zeng, Zhuang and Sudjianto 2019, arXiv 1904.11419, who
 read value at risk (VaR) and expected shortfall (ES) from the draws. Nets are those of Quant GANs (Wiese, Knobloch, Korn
 and Kretschmer 2020, arXiv 1907.06673): each return from 127 days of noise, by returns without their heavy tails.
 
