@@ -3,7 +3,6 @@
 A conditional GAN draws what a market may do, as by Fu, Chen, Zeng, Zhuang and Sudjianto 2019, arXiv 1904.11419, who
 read value at risk (VaR) and expected shortfall (ES) from the draws. Nets are those of Quant GANs (Wiese, Knobloch, Korn
 and Kretschmer 2020, arXiv 1907.06673): each return from 127 days of noise, by returns without their heavy tails.
-
 `measure` sets stylised facts and the next day's risk beside held-out days, `benchmarks value_at_risk` beside GARCH.
 
 Differences from the papers:
@@ -58,7 +57,7 @@ class Config:
 PRESETS = {
     "default": Config(),
     "paper": Config(
-        steps=10**5, batch_size=128, width=80, blocks=6, g_lr=1e-4, d_lr=3e-4, falls=0.0, gamma=0.0, ema=0.0
+        steps=100_000, batch_size=128, width=80, blocks=6, g_lr=1e-4, d_lr=3e-4, falls=0.0, gamma=0.0, ema=0.0
     ),
     "tiny": Config("garch_prices", steps=6, batch_size=8, z_dim=2, width=2, blocks=1, ema=0.5),
 }
@@ -77,9 +76,8 @@ def source(cfg):
 
 
 def build(cfg):
-    falling = round(cfg.falls * cfg.steps)
-    rate = lambda lr: optax.linear_schedule(lr, 0, falling, cfg.steps - falling) if falling else lr
-    tx = lambda lr: optax.adam(rate(lr), cfg.b1, cfg.b2)
+    n = round(cfg.falls * cfg.steps)  # updates in which the rates go down
+    tx = lambda lr: optax.adam(optax.linear_schedule(lr, 0, n, cfg.steps - n) if n else lr, cfg.b1, cfg.b2)
     return tcn.G(cfg.width, cfg.blocks), tcn.D(cfg.width, cfg.blocks), tx(cfg.g_lr), tx(cfg.d_lr)
 
 
@@ -107,9 +105,8 @@ def step(cfg, state, batch):
     z = noise(cfg, rng.at(state.key, state.step, "z"), *x.shape[:2])
     fake, to_g, g_stats = jax.vjp(lambda p: forward(G, p, state.g.stats, z, given), state.g.params, has_aux=True)
 
-    def d_loss(params):
-        both = jnp.concatenate([x, fake]), jnp.concatenate([given, given])  # D has no norm: rows don't see one another
-        scores, stats = forward(D, params, state.d.stats, *both)
+    def d_loss(params):  # of reals and fakes at once: D has no norm, rows don't see one another
+        scores, stats = forward(D, params, state.d.stats, jnp.concatenate([x, fake]), jnp.concatenate([given, given]))
         real, made = jnp.split(scores, 2)
         critic = lambda x: forward(D, params, state.d.stats, x, given)[0]
         penalty = cfg.gamma / 2 * penalties.r1(critic, x, fake, None).mean() if cfg.gamma else 0.0
@@ -132,8 +129,7 @@ def drawn(cfg, state, key, given):
 
 def sample(cfg, state, key, n):
     known = jnp.asarray(condition(cfg, source(cfg).whole()))  # of the training windows
-    which = jax.random.randint(rng.at(key, 0, "given"), (n,), 0, len(known))
-    return drawn(cfg, state, rng.at(key, 0, "z"), known[which])
+    return drawn(cfg, state, rng.at(key, 0, "z"), jax.random.choice(rng.at(key, 0, "given"), known, (n,)))
 
 
 def next_day(cfg, state, key, given):

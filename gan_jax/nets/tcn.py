@@ -97,5 +97,5 @@ class D(nn.Module):
         said = jnp.broadcast_to(condition[:, None], (*x.shape[:2], condition.shape[1]))
         x = jnp.pad(jnp.concatenate([x, said], 2), ((0, 0), (field(self.blocks) - 1, 0), (0, 0)))
         scores = Net(self.width, self.blocks)(x)  # [b, t]
-        weights = 1 / jnp.arange(1, scores.shape[1] + 1)
+        weights = 1 / jnp.arange(1, scores.shape[1] + 1, dtype=scores.dtype)
         return scores @ (weights / weights.sum())
