@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import data
-from gan_jax.game import Player, create, descend, ema, forward, losses, penalties, rng
+from gan_jax.game import Player, create, descend, ema, falling, forward, losses, penalties, rng
 from gan_jax.metrics import series
 from gan_jax.nets import tcn
 from gan_jax.run import Count, Decay, Picture, Setup, Share, program
@@ -76,8 +76,7 @@ def source(cfg):
 
 
 def build(cfg):
-    n = round(cfg.falls * cfg.steps)  # updates in which the rates go down
-    tx = lambda lr: optax.adam(optax.linear_schedule(lr, 0, n, cfg.steps - n) if n else lr, cfg.b1, cfg.b2)
+    tx = lambda lr: optax.adam(falling(lr, cfg.falls, cfg.steps), cfg.b1, cfg.b2)
     return tcn.G(cfg.width, cfg.blocks), tcn.D(cfg.width, cfg.blocks), tx(cfg.g_lr), tx(cfg.d_lr)
 
 
