@@ -6,7 +6,6 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import oracle
 import pytest
 
@@ -15,14 +14,15 @@ from gan_jax.game import rng
 from gan_jax.nets import mlp, robust
 
 TINY = module.PRESETS["tiny"]
-CFG = dataclasses.replace(TINY, eps=0.2, attack_steps=3, attack_size=0.1, start=0.5, clean=0.25, warmup=2, lr=1e-2)
+CFG = dataclasses.replace(TINY, eps=0.2, attack_steps=3, attack_size=0.1, start=0.5, clean=0.25, lr=2**-7, rise=0.5)
+CFG = dataclasses.replace(CFG, steps=4)
 
 
 @pytest.fixture
 def perceptrons(monkeypatch):
     """Put perceptrons in the place of the convolutional nets."""
-    nets = mlp.G((10,), 4, 1), mlp.D(4, 1)
-    monkeypatch.setattr(module, "build", lambda cfg: (*nets, optax.adam(cfg.lr)))
+    monkeypatch.setattr(robust, "Classifier", lambda *shape: mlp.G((10,), 4, 1))
+    monkeypatch.setattr(robust, "Detector", lambda *shape: mlp.D(4, 1))
 
 
 def log_p(w, x, y):
@@ -45,18 +45,18 @@ def pgd(w, x, y, away, eps, size, steps):
 
 
 @jax.jit
-def updated(c, r, d, x, y, of_c, of_r):
+def updated(c, r, d, x, y, of_c, of_r, lr):
     """One update of each net, row by row."""
     error = lambda w, x: -sum(log_p(w, one, k) for one, k in zip(x, y, strict=True)) / len(x)
     tell = lambda w, x: oracle.sigmoid(oracle.mlp(w, x.ravel(), 1)[0])
     own = lambda w: -sum(jnp.log(tell(w, a)) + jnp.log(1 - tell(w, b)) for a, b in zip(x, of_c, strict=True)) / len(x)
     trained = lambda w: CFG.clean * error(w, x) + (1 - CFG.clean) * error(w, of_r)
     plain = lambda w: error(w, x)
-    return [oracle.adam(p, jax.grad(loss)(p.params), CFG.lr) for p, loss in ((c, plain), (r, trained), (d, own))]
+    return [oracle.adam(p, jax.grad(loss)(p.params), lr) for p, loss in ((c, plain), (r, trained), (d, own))]
 
 
 def test_step_is_the_papers(perceptrons):
-    """Three updates in float64, eps grown over two; with examples of the wrong net, or too far away, they are not."""
+    """Three of four updates in float64, the rate rising, then falling; with the wrong net's examples they are not."""
     generator = np.random.default_rng(0)
     xs, ys = generator.uniform(-1, 1, (3, 2, 8, 8, 1)), generator.integers(0, 10, (3, 2))
     with jax.enable_x64(True):
@@ -65,14 +65,13 @@ def test_step_is_the_papers(perceptrons):
         def theirs(of="r", eps=CFG.eps):
             players = oracle.started(start.c, start.r, start.d)
             for t, (x, y) in enumerate(zip(xs, ys, strict=True)):
-                part = (0.5, 1, 1)[t]
                 away = jax.random.uniform(rng.at(start.key, t, "away"), x.shape, minval=-1.0, maxval=1.0)
-                away = 2 * part * CFG.eps * CFG.start * away
-                example = lambda w, t=t, x=x, y=y, away=away, part=part: jnp.stack(
-                    [pgd(w, *row, part * eps, part * CFG.attack_size, 3) for row in zip(x, y, away, strict=True)]
+                away = 2 * CFG.eps * CFG.start * away
+                example = lambda w, x=x, y=y, away=away: jnp.stack(
+                    [pgd(w, *row, eps, CFG.attack_size, 3) for row in zip(x, y, away, strict=True)]
                 )
                 seen = {"c": players[0].params, "r": players[1].params}
-                players = updated(*players, x, y, example(seen["c"]), example(seen[of]))
+                players = updated(*players, x, y, example(seen["c"]), example(seen[of]), CFG.lr * (0.5, 1, 0.5)[t])
             return players
 
         oracle.same([end.c, end.r, end.d], theirs())
