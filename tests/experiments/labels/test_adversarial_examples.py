@@ -1,4 +1,4 @@
-"""FGSM and PGD pixel by pixel, the saddle point's update, and what is measured, on perceptrons; and Madry's nets."""
+"""FGSM and PGD pixel by pixel, the saddle point's update, and what is measured, on perceptrons; and both nets."""
 
 import dataclasses
 import functools
@@ -124,8 +124,15 @@ def test_what_is_measured(perceptrons):
     assert found["plain/pgd"] <= found["plain/clean"] and examples.shape == (4, 12, 8, 8, 1)
 
 
-def test_madry_s_net():
-    """3,274,634 weights by its table; what it makes of a picture is what plain convolutions and maxima make of it."""
+def convolved(x, kernel, around, apart):
+    """x [n, n, c] with zeros around it, under the kernel at every place, or at every second."""
+    x, k, places = np.pad(x, (around, around, (0, 0))), len(kernel), range(0, len(x), apart)
+    return np.array([[np.einsum("ijc,ijco->o", x[a : a + k, b : b + k], kernel) for b in places] for a in places])
+
+
+@pytest.mark.parametrize("strided", [False, True])
+def test_nets(strided):
+    """Weights by their papers' tables; what they make of a picture is what plain convolutions and maxima make of it."""
     count = lambda net: sum(
         leaf.size for leaf in jax.tree.leaves(jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, 28, 28, 1))))
     )
@@ -134,16 +141,16 @@ def test_madry_s_net():
     assert count(robust.Classifier(10, cfg.width, cfg.hidden)) == table + 1025 * 10 == 3_274_634
     assert count(robust.Detector(cfg.width, cfg.hidden)) == table + 1025
     assert (cfg.eps, cfg.attack_steps, cfg.attack_size, cfg.lr, cfg.steps) == (0.3, 40, 0.01, 1e-4, 100_000)
-    net, x = robust.Classifier(3, 2, 4), np.float32(np.random.default_rng(0).uniform(-1, 1, (1, 8, 8, 1)))
+    fast = module.PRESETS["default"]
+    table = 16 * 16 + 16 + 16 * 16 * 32 + 32 + (7 * 7 * 32 + 1) * 100
+    assert count(robust.Classifier(10, fast.width, fast.hidden, fast.strided)) == table + 101 * 10 == 166_406
+    assert (fast.eps, fast.attack_steps, fast.attack_size, fast.start, fast.lr) == (0.3, 1, 0.375, 1, 5e-3)
+    net, x = robust.Classifier(3, 2, 4, strided), np.float32(np.random.default_rng(0).uniform(-1, 1, (1, 8, 8, 1)))
     params = jax.jit(net.init)(jax.random.key(1), x)["params"]
     h = (x[0] + 1) / 2
-    for i in range(2):
-        kernel, padded = np.asarray(params[f"Conv_{i}"]["kernel"]), np.pad(h, ((2, 2), (2, 2), (0, 0)))
-        n = len(h)
-        h = np.array(
-            [[np.einsum("ijc,ijco->o", padded[a : a + 5, b : b + 5], kernel) for b in range(n)] for a in range(n)]
-        )
-        h = np.maximum(h + np.asarray(params[f"Conv_{i}"]["bias"]), 0)
-        h = h.reshape(n // 2, 2, n // 2, 2, -1).max((1, 3))
+    for i, half in enumerate((4, 2)):
+        kernel, bias = (np.asarray(params[f"Conv_{i}"][part]) for part in ("kernel", "bias"))
+        h = np.maximum(convolved(h, kernel, *(((1, 1), 2) if strided else ((2, 2), 1))) + bias, 0)
+        h = h if strided else h.reshape(half, 2, half, 2, -1).max((1, 3))
     logits = oracle.perceptron([params["Dense_0"], params["Dense_1"]], h.ravel())
     np.testing.assert_allclose(net.apply({"params": params}, x)[0], logits, atol=1e-5)
