@@ -75,7 +75,7 @@ class State(NamedTuple):
 
 def build(cfg):
     C = robust.Classifier(data.load(cfg.dataset).classes, cfg.width, cfg.hidden, cfg.strided)
-    rate = lambda n: cfg.lr * jnp.interp((n + 1) / cfg.steps, jnp.array([0, cfg.rise, 1]), jnp.array([0.0, 1.0, 0.0]))
+    rate = lambda n: cfg.lr * jnp.interp(jnp.float32(n + 1) / cfg.steps, *jnp.float32([[0, cfg.rise, 1], [0, 1, 0]]))
     return C, robust.Detector(cfg.width, cfg.hidden, cfg.strided), optax.adam(rate if cfg.rise else cfg.lr)
 
 
