@@ -5,7 +5,7 @@ import runpy
 import sys
 
 from benchmarks import modules
-from experiments.__main__ import summary
+from experiments.__main__ import say, summary
 
 
 def listing() -> str:
@@ -23,7 +23,7 @@ def listing() -> str:
 def main(argv):
     """Run the benchmark that the first argument names as the program, with the others as its flags."""
     if not argv or argv[0] in ("-h", "--help"):
-        print(listing())
+        say(listing())
         return
     name, *flags = argv
     if name not in modules():

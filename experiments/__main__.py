@@ -8,6 +8,7 @@ import difflib
 import importlib
 import importlib.util
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -83,13 +84,21 @@ def listing() -> str:
     return "\n".join([*lines, "python -m experiments NAME --help says what it can do."])
 
 
+def say(text: str):
+    """Print the text to whoever still reads: `python -m experiments | head` is no error."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+
+
 def main(argv):
     """Run the experiment that the first argument names, with the others as its flags."""
     if not argv or argv[0] in ("-h", "--help"):
-        print(listing())
+        say(listing())
         return
     if argv in (["--table"], ["--short-table"]):
-        print(table("../") if argv == ["--table"] else short_table())
+        say(table("../") if argv == ["--table"] else short_table())
         return
     name, *flags = argv
     if name not in modules():

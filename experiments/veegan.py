@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import data
-from gan_jax.game import Player, create, descend, forward, losses, rng
+from gan_jax.game import Player, create, descend, falling, forward, losses, rng
 from gan_jax.nets import dcgan, inverse, mlp, small, vaegan
 from gan_jax.run import Count, Decay, Picture, Setup, Share, program
 
@@ -89,8 +89,7 @@ def build(cfg):
     trunk = small.Trunk if nets is small else vaegan.Trunk
     G, F = nets.G(shape, cfg.width), inverse.E(trunk(cfg.f_width), cfg.z_dim)
     D = inverse.D(trunk(cfg.d_width), cfg.pair_width)
-    falling = round(cfg.falls * cfg.steps)
-    falls = lambda lr: optax.linear_schedule(lr, 0, falling, cfg.steps - falling) if falling else lr
+    falls = lambda lr: falling(lr, cfg.falls, cfg.steps)
     return G, F, D, *(optax.adam(falls(lr), cfg.b1, cfg.b2) for lr in (cfg.g_lr, cfg.f_lr, cfg.d_lr))
 
 

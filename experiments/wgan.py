@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import data
-from gan_jax.game import Player, create, descend, forward, losses, rng
+from gan_jax.game import Player, create, descend, falling, forward, losses, rng
 from gan_jax.nets import dcgan, mlp
 from gan_jax.run import Count, Decay, Setup, Share, program
 
@@ -69,8 +69,7 @@ def build(cfg):
 
 def rmsprop(cfg, updates):
     """Return the optimiser of a player that makes so many updates."""
-    falling = round(cfg.falls * updates)
-    lr = optax.linear_schedule(cfg.lr, 0, falling, updates - falling) if falling else cfg.lr
+    lr = falling(cfg.lr, cfg.falls, updates)
     return optax.rmsprop(lr, cfg.decay, eps=1e-8, eps_in_sqrt=False)  # in the root it would drown small gradients
 
 

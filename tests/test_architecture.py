@@ -3,6 +3,8 @@
 import ast
 import collections
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -198,6 +200,17 @@ def test_a_wrong_word(programs, line, says):
     """Exit code 2 and two lines with a hint; a misspelt flag reads as it does of the experiment itself."""
     code, stdout, stderr = programs[line]
     assert code == 2 and stdout == "" and stderr.startswith(says) and len(stderr.splitlines()) == 2, stderr
+
+
+@pytest.mark.parametrize("command", ["experiments", "experiments --table", "benchmarks"])
+def test_a_list_that_nobody_reads(command):
+    """`python -m experiments | true` is no error."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", *command.split()]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_list_is_quick():

@@ -11,6 +11,7 @@ from benchmarks import harness
 from experiments.__main__ import families
 from gan_jax.run import log, plots, rundir
 from gan_jax.run.config import Count
+from gan_jax.run.plots import page
 
 HEAD = ("experiment", "data", "steps", "what it ends with", "health", "seconds")
 SIDE = 200  # of a small picture
@@ -49,9 +50,7 @@ def main(
     harness.record(record, rows, out)
     Path(out, record).mkdir(exist_ok=True)
     for name in modules:
-        small = Image.open(Path(runs, name, "samples", "final.png")).convert("RGB")
-        small.thumbnail((SIDE, SIDE))
-        small.save(picture(out, record, name))
+        small_picture(Path(runs, name, "samples")).save(picture(out, record, name))
     newest = {row["experiment"]: row for line in harness.recorded(record, out) for row in line}
     known = {name: newest[name] for stems in families().values() for name in stems if name in newest}
     lines = harness.table(HEAD, [cells(row) for row in known.values()])
@@ -72,6 +71,19 @@ def cells(row) -> tuple:
     said = ", ".join(f"{name.replace('_', ' ')} {log.spread(value)}" for name, value in scores.items())
     found = dict.fromkeys(word.split(":")[0] for words in row["health"] for word in words.split("; "))
     return row["experiment"], row["data"], row["steps"], said, "; ".join(found), round(row["seconds"])
+
+
+def small_picture(samples):
+    """Return a small picture of a run's last samples; of texts the first ones, in letters that can be read."""
+    texts = samples / "final.txt"
+    if not texts.exists():
+        image = Image.open(samples / "final.png").convert("RGB")
+        image.thumbnail((SIDE, SIDE))
+        return image
+    lines = [line for line in texts.read_text().splitlines() if line][: SIDE // page.height_of(1)]
+    sheet, inside = page.blank(SIDE, SIDE), SIDE - 2 * page.GAP
+    page.write(sheet, (page.GAP,) * 2, [page.wrapped(line, inside, 1, even=True)[0] for line in lines], even=True)
+    return sheet
 
 
 def draw(file, pictures):

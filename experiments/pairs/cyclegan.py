@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import data, metrics
-from gan_jax.game import Player, create, descend, forward, losses, pool, rng
+from gan_jax.game import Player, create, descend, falling, forward, losses, pool, rng
 from gan_jax.metrics import classifier
 from gan_jax.nets import mlp, translate
 from gan_jax.run import Count, Decay, Depth, Picture, Setup, Share, program
@@ -68,8 +68,7 @@ class State(NamedTuple):
 
 def build(cfg):
     shape = data.load(cfg.dataset).shape
-    falling = round(cfg.falls * cfg.steps)
-    tx = optax.adam(optax.linear_schedule(cfg.lr, 0, falling, cfg.steps - falling) if falling else cfg.lr, cfg.b1)
+    tx = optax.adam(falling(cfg.lr, cfg.falls, cfg.steps), cfg.b1)
     if len(shape) == 1:
         return mlp.G(shape, cfg.width, cfg.depth), mlp.D(cfg.width, cfg.depth), tx
     return translate.G(shape, cfg.width, cfg.depth), translate.D(cfg.width), tx

@@ -1,23 +1,18 @@
 """Returns of a price, given its volatility or its regime: a conditional GAN of causal convolutions, and its VaR.
 
-A conditional GAN draws what a market may do next, given what is known of it, as by Fu, Chen, Zeng, Zhuang and Sudjianto
-2019, arXiv 1904.11419, whose condition is a class or a number and who read value at risk (VaR) and expected shortfall
-(ES) from the draws. Its nets are those of Quant GANs (Wiese, Knobloch, Korn and Kretschmer 2020, arXiv 1907.06673): G
-makes 127 days of noise into each day's return, D sees 127 days, and heavy tails are taken out of returns beforehand.
-
-`measure` sets stylised facts of samples (tails, autocorrelations, leverage) and the risk that they say of the next day
-beside the days that were held out; `python -m benchmarks value_at_risk` has Brownian motion, bootstrap and GARCH, too.
+A conditional GAN draws what a market may do, as by Fu, Chen, Zeng, Zhuang and Sudjianto 2019, arXiv 1904.11419, who
+read value at risk (VaR) and expected shortfall (ES) from the draws. Nets are those of Quant GANs (Wiese, Knobloch, Korn
+and Kretschmer 2020, arXiv 1907.06673): each return from 127 days of noise, by returns without their heavy tails.
+`measure` sets stylised facts and the next day's risk beside held-out days, `benchmarks value_at_risk` beside GARCH.
 
 Differences from the papers:
-1. Conditions are of Fu et al.'s kind, but ours: the volatility of the evening before (RiskMetrics), or which third of
-   the training days it is of. G has it beside the noise up to the first day, where Quant GANs have none, D beside all.
-2. The game is that of Quant GANs: the original one, without a gradient penalty, one update of D a step. D moves first,
-   and G against the new D from the same fakes, so that G runs once.
-3. 63 days instead of 127, 16 channels instead of 80 and higher rates, since there are fewer steps; `paper` has theirs,
-   with D's rate three times G's (an open replication has it the other way round).
-4. D's score is the mean over the days, of each with those before it; there it is that of the last day, which hardly
-   sees the first one, whose risk is asked for. How outputs of blocks are joined is our reading: each through a layer of
-   its own, then summed, without normalisation.
+1. The condition is the volatility of the evening before (RiskMetrics), in whose units returns are, or which third of
+   training days it is of. G has it beside noise up to the first day, where Quant GANs have none, and D beside all days.
+2. The game is that of Quant GANs: the original one, one update of D a step. D moves first, and G against the new D from
+   the same fakes. But in `paper`, D has the penalty R1, rates go to 0 at the end, and an average of G is sampled.
+3. 63 days, not 127, 16 channels, not 80, higher rates, fewer steps; `paper` has theirs, with D's rate three times G's.
+4. D's score is a mean over days t, of each with those before it, weighed as 1 / t; there it is that of the last day,
+   which hardly sees the first, whose risk is asked for. Blocks' outputs pass a layer each and are summed: our reading.
 5. The years: 1999 to 2012 are trained on, 2013 to 2018 held out; there all of 2009 to 2018 are trained on.
 
     python -m experiments returns                               given volatility
@@ -32,10 +27,10 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import data
-from gan_jax.game import Player, create, descend, forward, losses, rng
+from gan_jax.game import Player, create, descend, ema, falling, forward, losses, penalties, rng
 from gan_jax.metrics import series
 from gan_jax.nets import tcn
-from gan_jax.run import Count, Decay, Picture, Setup, program
+from gan_jax.run import Count, Decay, Picture, Setup, Share, program
 
 LAGS, LEVELS = 20, 24  # days of an autocorrelation; volatilities of which the risk is drawn
 PATHS, LONG, RISKS = 16, 512, (0.01, 0.05)  # of one volatility so many paths of so many days, and the levels
@@ -52,14 +47,19 @@ class Config:
     blocks: Count = 5  # of two convolutions; nets see 2^(blocks + 1) - 1 days
     g_lr: float = 1e-3  # Adam's rate for G
     d_lr: float = 2e-3  # Adam's rate for D
+    falls: Share = 0.5  # the part of the steps, at their end, in which both rates go down to 0
+    gamma: float = 1.0  # weight of R1, |grad D(x)|^2 / 2 at the data; 0: none
+    ema: Decay = 0.99  # decay of the averaged G that is sampled from; 0: G itself
     b1: Decay = 0.0  # Adam's decay of the first moment, for both
     b2: Decay = 0.9  # Adam's decay of the second moment, for both
 
 
 PRESETS = {
     "default": Config(),
-    "paper": Config(steps=100_000, batch_size=128, width=80, blocks=6, g_lr=1e-4, d_lr=3e-4),
-    "tiny": Config("garch_prices", steps=6, batch_size=8, z_dim=2, width=2, blocks=1),
+    "paper": Config(
+        steps=100_000, batch_size=128, width=80, blocks=6, g_lr=1e-4, d_lr=3e-4, falls=0.0, gamma=0.0, ema=0.0
+    ),
+    "tiny": Config("garch_prices", steps=6, batch_size=8, z_dim=2, width=2, blocks=1, ema=0.5),
 }
 
 
@@ -68,6 +68,7 @@ class State(NamedTuple):
     key: jax.Array  # the root of all the run's randomness
     g: Player
     d: Player
+    g_ema: tuple  # (params, stats) of the averaged G
 
 
 def source(cfg):
@@ -75,7 +76,7 @@ def source(cfg):
 
 
 def build(cfg):
-    tx = lambda lr: optax.adam(lr, cfg.b1, cfg.b2)
+    tx = lambda lr: optax.adam(falling(lr, cfg.falls, cfg.steps), cfg.b1, cfg.b2)
     return tcn.G(cfg.width, cfg.blocks), tcn.D(cfg.width, cfg.blocks), tx(cfg.g_lr), tx(cfg.d_lr)
 
 
@@ -89,7 +90,8 @@ def init(cfg, key):
     G, D, g_tx, d_tx = build(cfg)
     days, given = tcn.field(cfg.blocks), condition(cfg, {"y": jnp.zeros(1, int), "volatility": jnp.zeros((1, 1))})
     g = create(G, g_tx, rng.at(key, 0, "g"), jnp.zeros((1, 2 * days - 1, cfg.z_dim)), given)
-    return State(jnp.int32(0), key, g, create(D, d_tx, rng.at(key, 0, "d"), jnp.zeros((1, days, 1)), given))
+    d = create(D, d_tx, rng.at(key, 0, "d"), jnp.zeros((1, days, 1)), given)
+    return State(jnp.int32(0), key, g, d, (g.params, g.stats))
 
 
 def noise(cfg, key, n, days):
@@ -102,11 +104,12 @@ def step(cfg, state, batch):
     z = noise(cfg, rng.at(state.key, state.step, "z"), *x.shape[:2])
     fake, to_g, g_stats = jax.vjp(lambda p: forward(G, p, state.g.stats, z, given), state.g.params, has_aux=True)
 
-    def d_loss(params):
-        both = jnp.concatenate([x, fake]), jnp.concatenate([given, given])  # D has no norm: rows don't see one another
-        scores, stats = forward(D, params, state.d.stats, *both)
+    def d_loss(params):  # of reals and fakes at once: D has no norm, rows don't see one another
+        scores, stats = forward(D, params, state.d.stats, jnp.concatenate([x, fake]), jnp.concatenate([given, given]))
         real, made = jnp.split(scores, 2)
-        return loss.d(real, made).mean(), (real, made, stats)
+        critic = lambda x: forward(D, params, state.d.stats, x, given)[0]
+        penalty = cfg.gamma / 2 * penalties.r1(critic, x, fake, None).mean() if cfg.gamma else 0.0
+        return loss.d(real, made).mean() + penalty, (real, made, stats)
 
     (d_value, (real, made, d_stats)), grads = jax.value_and_grad(d_loss, has_aux=True)(state.d.params)
     d = descend(state.d, grads, d_tx, d_stats)
@@ -114,38 +117,34 @@ def step(cfg, state, batch):
     g_value, fake_grad = jax.value_and_grad(g_loss)(fake)
     g = descend(state.g, *to_g(fake_grad), g_tx, g_stats)
     metrics = {"loss/g": g_value, "loss/d": d_value, "score/real": real.mean(), "score/fake": made.mean()}
-    return State(state.step + 1, state.key, g, d), metrics
+    return State(state.step + 1, state.key, g, d, ema(state.g_ema, (g.params, g.stats), cfg.ema)), metrics
 
 
 def drawn(cfg, state, key, given):
     """Return windows [n, days, 1] on conditions [n, k]."""
     z = noise(cfg, key, len(given), tcn.field(cfg.blocks))
-    return forward(build(cfg)[0], state.g.params, state.g.stats, z, given, train=False)[0]
+    return forward(build(cfg)[0], *state.g_ema, z, given, train=False)[0]
 
 
 def sample(cfg, state, key, n):
     known = jnp.asarray(condition(cfg, source(cfg).whole()))  # of the training windows
-    which = jax.random.randint(rng.at(key, 0, "given"), (n,), 0, len(known))
-    return drawn(cfg, state, rng.at(key, 0, "z"), known[which])
+    return drawn(cfg, state, rng.at(key, 0, "z"), jax.random.choice(rng.at(key, 0, "given"), known, (n,)))
 
 
 def next_day(cfg, state, key, given):
-    """Return draws [m, PATHS * LONG] of the next day's log return on conditions [m, k].
-
-    They are the days of paths on which the condition is known all the time: each is distributed as the next one.
-    """
+    """Return draws [m, PATHS * LONG] of the next day in deviations: days of paths that always know [m, k]."""
     G = tcn.G(cfg.width, cfg.blocks, known=LONG + tcn.field(cfg.blocks))
     z, given = noise(cfg, key, len(given) * PATHS, LONG), jnp.repeat(given, PATHS, 0)
-    x, _ = forward(G, state.g.params, state.g.stats, z, given, train=False)
+    x, _ = forward(G, *state.g_ema, z, given, train=False)
     return source(cfg).row["x"].undo(x.reshape(-1, PATHS * LONG))
 
 
 def risk(cfg, state, key, records, levels):
     """Return (VaR [n], ES [n]) of each level for the first day of each window, by what is known the evening before."""
     regime, v = cfg.given == "regime", records["volatility"][:, 0]
-    at = jnp.linspace(v.min(), v.max(), LEVELS)
+    at, unit = jnp.linspace(v.min(), v.max(), LEVELS), records["deviation"][:, 0]
     draws = next_day(cfg, state, key, jnp.eye(3) if regime else at[:, None])
-    of = lambda said: said[records["y"]] if regime else jnp.interp(v, at, said)
+    of = lambda said: unit * (said[records["y"]] if regime else jnp.interp(v, at, said))
     return [tuple(map(of, series.risk(draws, level))) for level in levels]
 
 
@@ -153,9 +152,9 @@ def measure(cfg, state, key, train, test):
     """Return facts of samples on held-out days' conditions, of those days and of training ones; and the risk said."""
     if not train or not test:
         return {}
-    undo = source(cfg).row["x"].undo
-    x = drawn(cfg, state, rng.at(key, 0, "z"), condition(cfg, test))
-    x, real, known = (undo(of)[..., 0] for of in (x, test["x"], train["x"]))
+    returned = lambda x, of: source(cfg).row["x"].undo(x)[..., 0] * of["deviation"]
+    x = returned(drawn(cfg, state, rng.at(key, 0, "z"), condition(cfg, test)), test)
+    real, known = returned(test["x"], test), returned(train["x"], train)
     found, curves = {}, {}
     for name, of in {"test": real, "g": x, "train": known}.items():
         numbers, curves[name] = series.facts(of, real, min(LAGS, of.shape[1] - 1))

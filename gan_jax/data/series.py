@@ -97,10 +97,11 @@ def _light(e, delta):
 def returns(source: Source, length: int) -> Source:
     """Return windows [length, 1] of log returns of a price, one that begins on each day; records are days, in order.
 
-    x is the returns without heavy tails (`gaussianised`); the field's `undo` puts these back. `volatility` [1] is what
-    was known the evening before: the logarithm of the deviation by a moving average of squares (RiskMetrics), as it
-    stands among the training days with mean 0 and deviation 1; y says to which third of them it belongs. Windows that
-    are held out begin after the last training day. Raises UserError where x is not one price, or there are too few.
+    `deviation` [1] is known the evening before: the root of a moving average of squares (RiskMetrics). x is the returns
+    in units of it, without the heavy tails that each day has in units of its own (`gaussianised`), which the field's
+    `undo` puts back: it gives returns in units of `deviation`. `volatility` [1] is the logarithm as it stands among the
+    training days with mean 0 and deviation 1; y says to which third of them it belongs. Windows that are held out begin
+    after the last training day. Raises UserError where x is not one price, or there are too few.
     """
     if source.kind != "row" or source.shape != (1,) or not source.test:
         raise UserError(f"{source.name}: returns are of one price a day, x a number, with later days held out.")
@@ -111,19 +112,23 @@ def returns(source: Source, length: int) -> Source:
     r = np.diff(np.log(price))
     if not r[:n].std() > 0:
         raise UserError(f"{source.name} has a price that never moves: there is nothing to be learned of it.")
-    light, volatility = gaussianised(r[:n]), known_volatility(r, n)
+    volatility = known_volatility(r, n)
+    deviation = np.exp(volatility)
+    light = gaussianised((r / deviation)[:n])
     v = (volatility - volatility[:n].mean()) / volatility[:n].std()
     regime = np.searchsorted(np.quantile(v[:n], (1 / 3, 2 / 3)), v)
     fields = {
-        "x": Field((length, 1), "series", names=("log return",), undo=light.undo),
+        "x": Field((length, 1), "series", names=("log return, in deviations",), undo=light.undo),
+        "deviation": Field((1,), "row", names=("deviation",)),
         "volatility": Field((1,), "row", names=("volatility",)),
         "y": label(3, REGIMES),
     }
 
     def of(first, last, test=None):
         starts = np.arange(first, last - length + 1)
-        x = np.float32(light(r))[starts[:, None] + np.arange(length)][..., None]
-        raw = {"x": x, "volatility": np.float32(v[starts, None]), "y": np.int32(regime[starts])}
+        x = light(r[starts[:, None] + np.arange(length)] / deviation[starts, None])
+        known = {"deviation": np.float32(deviation[starts, None]), "volatility": np.float32(v[starts, None])}
+        raw = {"x": np.float32(x)[..., None], **known, "y": np.int32(regime[starts])}
         return of_arrays(source.name, fields, raw, test, source.fingerprint and f"{source.fingerprint}-returns{length}")
 
     test = of(n, len(r))

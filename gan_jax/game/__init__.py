@@ -10,4 +10,5 @@ from gan_jax.game.player import Player as Player
 from gan_jax.game.player import create as create
 from gan_jax.game.player import descend as descend
 from gan_jax.game.player import ema as ema
+from gan_jax.game.player import falling as falling
 from gan_jax.game.player import forward as forward

@@ -44,6 +44,12 @@ def _cast(tree, dtype):
     return jax.tree.map(lambda a: a.astype(dtype) if floating(a) else a, tree) if dtype else tree
 
 
+def falling(lr, share, updates):
+    """Return the rate lr, which over the last `share` of so many updates goes down to 0 in a straight line."""
+    last = round(share * updates)
+    return optax.linear_schedule(lr, 0, last, updates - last) if last else lr
+
+
 def descend(player: Player, grads, tx, stats=None) -> Player:
     """Return the player after one update of `tx` along `grads`, with `stats` put in where they are given."""
     updates, opt = tx.update(grads, player.opt, player.params)

@@ -85,7 +85,8 @@ class G(nn.Module):
 class D(nn.Module):
     """x [b, t, 1] and a condition [b, k], which is beside every day -> score [b].
 
-    It is the mean over days of what the net says of a day and those before it, of which there are none before x: 0.
+    It is a mean over days t = 1, 2, ... of what the net says of a day and those before it, of which there are none
+    before x: 0. Day t has a weight in proportion to 1 / t: of twice as many days the later half counts as the first.
     """
 
     width: int = 80
@@ -95,4 +96,6 @@ class D(nn.Module):
     def __call__(self, x, condition, train=True):
         said = jnp.broadcast_to(condition[:, None], (*x.shape[:2], condition.shape[1]))
         x = jnp.pad(jnp.concatenate([x, said], 2), ((0, 0), (field(self.blocks) - 1, 0), (0, 0)))
-        return Net(self.width, self.blocks)(x).mean(1)
+        scores = Net(self.width, self.blocks)(x)  # [b, t]
+        weights = 1 / jnp.arange(1, scores.shape[1] + 1, dtype=scores.dtype)
+        return scores @ (weights / weights.sum())

@@ -18,6 +18,7 @@ from experiments import unrolled, vanilla
 from gan_jax import UserError, data
 from gan_jax.metrics import classifier
 from gan_jax.run import cli, evaluate, log, states
+from gan_jax.run.plots import page
 
 
 def lines(file):
@@ -113,6 +114,18 @@ def test_compare(tmp_path, monkeypatch, capsys):
     compare.main(("vanilla",), "digits", 2, 1, **given)
     with pytest.raises(UserError, match="no experiment 'nosuch'"):
         compare.main(("nosuch",), **given)
+
+
+def test_texts_too_small_to_be_read(tmp_path):
+    """In a small picture letters keep their size; a picture of images is made smaller."""
+    (tmp_path / "final.txt").write_text("CCO\n\nC1CC1\n")
+    page.save(tmp_path / "final.png", np.zeros((400, 800, 3), np.uint8))
+    texts = np.asarray(defaults.small_picture(tmp_path))
+    lines = page.blank(200, 200)
+    page.write(lines, (page.GAP, page.GAP), ["CCO", "C1CC1"], even=True)
+    np.testing.assert_array_equal(texts, np.asarray(lines))
+    (tmp_path / "final.txt").unlink()
+    assert defaults.small_picture(tmp_path).size == (200, 100)
 
 
 @pytest.mark.long

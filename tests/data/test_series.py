@@ -24,10 +24,10 @@ def test_windows_are_the_returns_in_order(windows):
     source, r = windows
     assert (source.n, source.test.n, source.shape) == (899 - LENGTH + 1, 300 - LENGTH + 1, (LENGTH, 1))
     for split, first in ((source, 0), (source.test, 899)):
-        found = np.asarray(source.row["x"].undo(split.whole()["x"]))[..., 0]
+        whole = split.whole()
+        found = np.asarray(source.row["x"].undo(whole["x"]))[..., 0] * whole["deviation"]
         expected = np.stack([r[first + i : first + i + LENGTH] for i in range(split.n)])
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
-    assert np.array_equal(source.read(np.array([5]))["x"][0, 1:], source.read(np.array([6]))["x"][0, :-1])
 
 
 def test_heavy_tails_are_taken_out(windows):
@@ -51,6 +51,7 @@ def test_volatility_is_known_the_evening_before(windows):
     z = (log - log[:899].mean()) / log[:899].std()
     np.testing.assert_allclose(source.whole()["volatility"][:, 0], z[: source.n], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(source.test.whole()["volatility"][:, 0], z[899:][: source.test.n], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(source.test.whole()["deviation"][:, 0], np.exp(log)[899:][: source.test.n], rtol=1e-5)
     other = r.copy()
     other[950] *= 9
     assert np.flatnonzero(series.known_volatility(r, 899) != series.known_volatility(other, 899))[0] == 951

@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from gan_jax.game.player import Player, create, descend, ema, forward
+from gan_jax.game.player import Player, create, descend, ema, falling, forward
 
 
 class Plain(nn.Module):
@@ -123,3 +123,9 @@ def test_ema_keeps_dtypes():
 def test_ema_ends(decay, expected):
     """Decay 0 is the new value and decay 1 the old one."""
     assert ema(jnp.float32(1), jnp.float32(7), decay) == expected
+
+
+def test_a_rate_that_falls_from_the_start():
+    """It stays for the first half of eight updates, and would be 0 at the ninth; with a share of 0 it is a number."""
+    np.testing.assert_allclose([falling(2.0, 0.5, 8)(t) for t in range(9)], [2, 2, 2, 2, 2, 1.5, 1, 0.5, 0], atol=1e-6)
+    assert falling(2.0, 0.0, 8) == 2.0
