@@ -1,4 +1,4 @@
-"""FGSM and PGD pixel by pixel, the saddle point's update, and what is measured, on perceptrons; and Madry's nets."""
+"""FGSM and PGD pixel by pixel, the saddle point's update, and what is measured, on perceptrons; and both nets."""
 
 import dataclasses
 import functools
@@ -6,7 +6,6 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import oracle
 import pytest
 
@@ -15,14 +14,15 @@ from gan_jax.game import rng
 from gan_jax.nets import mlp, robust
 
 TINY = module.PRESETS["tiny"]
-CFG = dataclasses.replace(TINY, eps=0.2, attack_steps=3, attack_size=0.1, start=0.5, clean=0.25, warmup=2, lr=1e-2)
+CFG = dataclasses.replace(TINY, eps=0.2, attack_steps=3, attack_size=0.1, start=0.5, clean=0.25, lr=2**-7, rise=0.5)
+CFG = dataclasses.replace(CFG, steps=4)
 
 
 @pytest.fixture
 def perceptrons(monkeypatch):
     """Put perceptrons in the place of the convolutional nets."""
-    nets = mlp.G((10,), 4, 1), mlp.D(4, 1)
-    monkeypatch.setattr(module, "build", lambda cfg: (*nets, optax.adam(cfg.lr)))
+    monkeypatch.setattr(robust, "Classifier", lambda *shape: mlp.G((10,), 4, 1))
+    monkeypatch.setattr(robust, "Detector", lambda *shape: mlp.D(4, 1))
 
 
 def log_p(w, x, y):
@@ -45,18 +45,18 @@ def pgd(w, x, y, away, eps, size, steps):
 
 
 @jax.jit
-def updated(c, r, d, x, y, of_c, of_r):
+def updated(c, r, d, x, y, of_c, of_r, lr):
     """One update of each net, row by row."""
     error = lambda w, x: -sum(log_p(w, one, k) for one, k in zip(x, y, strict=True)) / len(x)
     tell = lambda w, x: oracle.sigmoid(oracle.mlp(w, x.ravel(), 1)[0])
     own = lambda w: -sum(jnp.log(tell(w, a)) + jnp.log(1 - tell(w, b)) for a, b in zip(x, of_c, strict=True)) / len(x)
     trained = lambda w: CFG.clean * error(w, x) + (1 - CFG.clean) * error(w, of_r)
     plain = lambda w: error(w, x)
-    return [oracle.adam(p, jax.grad(loss)(p.params), CFG.lr) for p, loss in ((c, plain), (r, trained), (d, own))]
+    return [oracle.adam(p, jax.grad(loss)(p.params), lr) for p, loss in ((c, plain), (r, trained), (d, own))]
 
 
 def test_step_is_the_papers(perceptrons):
-    """Three updates in float64, eps grown over two; with examples of the wrong net, or too far away, they are not."""
+    """Three of four updates in float64, the rate rising, then falling; with the wrong net's examples they are not."""
     generator = np.random.default_rng(0)
     xs, ys = generator.uniform(-1, 1, (3, 2, 8, 8, 1)), generator.integers(0, 10, (3, 2))
     with jax.enable_x64(True):
@@ -65,14 +65,13 @@ def test_step_is_the_papers(perceptrons):
         def theirs(of="r", eps=CFG.eps):
             players = oracle.started(start.c, start.r, start.d)
             for t, (x, y) in enumerate(zip(xs, ys, strict=True)):
-                part = (0.5, 1, 1)[t]
                 away = jax.random.uniform(rng.at(start.key, t, "away"), x.shape, minval=-1.0, maxval=1.0)
-                away = 2 * part * CFG.eps * CFG.start * away
-                example = lambda w, t=t, x=x, y=y, away=away, part=part: jnp.stack(
-                    [pgd(w, *row, part * eps, part * CFG.attack_size, 3) for row in zip(x, y, away, strict=True)]
+                away = 2 * CFG.eps * CFG.start * away
+                example = lambda w, x=x, y=y, away=away: jnp.stack(
+                    [pgd(w, *row, eps, CFG.attack_size, 3) for row in zip(x, y, away, strict=True)]
                 )
                 seen = {"c": players[0].params, "r": players[1].params}
-                players = updated(*players, x, y, example(seen["c"]), example(seen[of]))
+                players = updated(*players, x, y, example(seen["c"]), example(seen[of]), CFG.lr * (0.5, 1, 0.5)[t])
             return players
 
         oracle.same([end.c, end.r, end.d], theirs())
@@ -125,8 +124,15 @@ def test_what_is_measured(perceptrons):
     assert found["plain/pgd"] <= found["plain/clean"] and examples.shape == (4, 12, 8, 8, 1)
 
 
-def test_madry_s_net():
-    """3,274,634 weights by its table; what it makes of a picture is what plain convolutions and maxima make of it."""
+def convolved(x, kernel, around, apart):
+    """x [n, n, c] with zeros around it, under the kernel at every place, or at every second."""
+    x, k, places = np.pad(x, (around, around, (0, 0))), len(kernel), range(0, len(x), apart)
+    return np.array([[np.einsum("ijc,ijco->o", x[a : a + k, b : b + k], kernel) for b in places] for a in places])
+
+
+@pytest.mark.parametrize("strided", [False, True])
+def test_nets(strided):
+    """Weights by their papers' tables; what they make of a picture is what plain convolutions and maxima make of it."""
     count = lambda net: sum(
         leaf.size for leaf in jax.tree.leaves(jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, 28, 28, 1))))
     )
@@ -135,16 +141,16 @@ def test_madry_s_net():
     assert count(robust.Classifier(10, cfg.width, cfg.hidden)) == table + 1025 * 10 == 3_274_634
     assert count(robust.Detector(cfg.width, cfg.hidden)) == table + 1025
     assert (cfg.eps, cfg.attack_steps, cfg.attack_size, cfg.lr, cfg.steps) == (0.3, 40, 0.01, 1e-4, 100_000)
-    net, x = robust.Classifier(3, 2, 4), np.float32(np.random.default_rng(0).uniform(-1, 1, (1, 8, 8, 1)))
+    fast = module.PRESETS["default"]
+    table = 16 * 16 + 16 + 16 * 16 * 32 + 32 + (7 * 7 * 32 + 1) * 100
+    assert count(robust.Classifier(10, fast.width, fast.hidden, fast.strided)) == table + 101 * 10 == 166_406
+    assert (fast.eps, fast.attack_steps, fast.attack_size, fast.start, fast.lr) == (0.3, 1, 0.375, 1, 5e-3)
+    net, x = robust.Classifier(3, 2, 4, strided), np.float32(np.random.default_rng(0).uniform(-1, 1, (1, 8, 8, 1)))
     params = jax.jit(net.init)(jax.random.key(1), x)["params"]
     h = (x[0] + 1) / 2
-    for i in range(2):
-        kernel, padded = np.asarray(params[f"Conv_{i}"]["kernel"]), np.pad(h, ((2, 2), (2, 2), (0, 0)))
-        n = len(h)
-        h = np.array(
-            [[np.einsum("ijc,ijco->o", padded[a : a + 5, b : b + 5], kernel) for b in range(n)] for a in range(n)]
-        )
-        h = np.maximum(h + np.asarray(params[f"Conv_{i}"]["bias"]), 0)
-        h = h.reshape(n // 2, 2, n // 2, 2, -1).max((1, 3))
+    for i, half in enumerate((4, 2)):
+        kernel, bias = (np.asarray(params[f"Conv_{i}"][part]) for part in ("kernel", "bias"))
+        h = np.maximum(convolved(h, kernel, *(((1, 1), 2) if strided else ((2, 2), 1))) + bias, 0)
+        h = h if strided else h.reshape(half, 2, half, 2, -1).max((1, 3))
     logits = oracle.perceptron([params["Dense_0"], params["Dense_1"]], h.ravel())
     np.testing.assert_allclose(net.apply({"params": params}, x)[0], logits, atol=1e-5)
