@@ -107,7 +107,7 @@ def windows(source: Source, sides: tuple[int, int], factors: tuple[int, ...] = (
     return wrapped(source, "windows", lambda split: {"x": Field((*sides, c), "image")}, change, said, modes=None)
 
 
-def area(box):
+def area(box: jax.Array | np.ndarray) -> jax.Array | np.ndarray:
     """Return the area of boxes [..., 4]: [...]."""
     return (box[..., 2] - box[..., 0]) * (box[..., 3] - box[..., 1])
 
