@@ -107,9 +107,9 @@ def windows(source: Source, sides: tuple[int, int], factors: tuple[int, ...] = (
     return wrapped(source, "windows", lambda split: {"x": Field((*sides, c), "image")}, change, said, modes=None)
 
 
-def area(box: jax.Array | np.ndarray) -> jax.Array | np.ndarray:
-    """Return the area of boxes [..., 4]: [...]."""
-    return (box[..., 2] - box[..., 0]) * (box[..., 3] - box[..., 1])
+def area(box: jax.Array) -> jax.Array:
+    """Return the areas [...] of boxes [..., 4]; 0 of those that are turned inside out."""
+    return jnp.maximum(box[..., 2] - box[..., 0], 0) * jnp.maximum(box[..., 3] - box[..., 1], 0)
 
 
 def strewn(n: int = 200, held_out: int = 50, side: int = 32, most: int = 4) -> Source:

@@ -4,12 +4,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gan_jax.data.boxes import area
+
 STDS = 0.1, 0.1, 0.2, 0.2  # of `offsets` (y, x, height, width): Fast R-CNN's, by which they are divided
-
-
-def area(box):
-    """Return the areas [...] of boxes [..., 4]; 0 of those that are turned inside out."""
-    return jnp.maximum(box[..., 2] - box[..., 0], 0) * jnp.maximum(box[..., 3] - box[..., 1], 0)
 
 
 def iou(a, b):
