@@ -39,7 +39,7 @@ ROWS = 300  # held-out solids that are made again
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "modelnet10_voxels"  # solids, a TFDS set by name or `primitives`
-    steps: Count = 200  # updates of D, E and G
+    steps: Count = 250  # updates of D, E and G
     batch_size: Count = 16  # rows of data, and of noise, a step
     axis: int = 1  # along which pictures are taken, 0 to 2
     z_dim: Count = 200  # the code, standard normal
