@@ -4,16 +4,14 @@ Wu, Zhang, Xue, Freeman and Tenenbaum 2016, arXiv 1610.07584. E reads mean and v
 of the solid x. With z drawn from it and x' = G(z), D learns as in 3D-GAN, from solids and from samples G(N(0, 1)), E
 descends kl KL(q(z|y) || N(0, 1)) + again d(x', x), and G 3D-GAN's loss of samples + again d(x', x).
 
-`measure` makes solids of held-out pictures, from the mean of the code, beside two answers without a net: the mean of
-all training solids, and the training solid whose picture is nearest. Overlap is average precision, and intersection
-over union (IoU) of voxels from 0.5 on (of the mean solid: of as many as training solids have on average).
+`measure` makes solids of held-out pictures, from the mean of the code, beside the mean of all training solids and the
+training solid whose picture is nearest: average precision, and intersection over union (IoU) of voxels from 0.5 on.
 
 Differences from the paper:
 1. Pictures are what is seen of the voxels along one axis, grey by depth; there they are photographs.
-2. ModelNet10, all classes in one net, 32^3 voxels, narrower nets; there ShapeNet for training and IKEA's furniture.
-3. d is the cross entropy of the voxels, summed; there the length |x' - x| of their differences, which `paper` has.
-   Few voxels are filled, so that G first empties all, and a sigmoid near 0 hardly passes a length's gradient on.
-   `kl` is 0.1 and `again` 1; there, and in `paper`, 5 and 1e-4 (from memory, as are E's layers).
+2. ModelNet10, all classes in one net, 32^3 voxels (`paper`: a set of 64^3), narrower nets; there ShapeNet and IKEA.
+3. d is the voxels' cross entropy, summed, kl 0.1 and again 1; there the length |x' - x|, 5 and 1e-4, which `paper` has
+   (from memory, as are E's layers). A length hardly moves voxels whose sigmoid is near 0, where all but few belong.
 4. E's first layer keeps the size of small pictures, where `paper` has a stride of 4. D's rate is 3e-4, E's 1e-3.
 5. Left open there: D, whose statistics are of data, moves first; z of q and of the prior are a batch each for G's norm.
 
@@ -55,11 +53,9 @@ class Config:
     held_above: Share = 0.8  # accuracy of D on the last batch above which it doesn't learn
 
 
-_paper = {"steps": 100_000, "batch_size": 100, "width": 64, "stride": 4, "kl": 5.0, "again": 1e-4, "d_lr": 1e-5}
-_paper |= {"entropy": False}
 PRESETS = {
     "default": Config(),
-    "paper": Config("adrenal_mnist3d", **_paper),  # the 64^3 set of TFDS
+    "paper": Config("adrenal_mnist3d", 100_000, 100, width=64, stride=4, kl=5.0, again=1e-4, entropy=False, d_lr=1e-5),
     "tiny": Config("primitives", steps=6, batch_size=4, z_dim=4, width=2, d_lr=2.5e-3),
 }
 
@@ -86,22 +82,19 @@ def build(cfg):
 def init(cfg, key):
     (*nets, tx), fields = build(cfg), source_of(cfg).fields
     inputs = (jnp.zeros((1, *of)) for of in (fields["source"].shape, (cfg.z_dim,), fields["x"].shape))
-    made = zip("egd", nets, inputs, strict=True)
-    return State(
-        jnp.int32(0), key, *(create(net, tx[of], rng.at(key, 0, of), x) for of, net, x in made), jnp.float32(0)
-    )
+    players = (create(net, tx[of], rng.at(key, 0, of), x) for of, net, x in zip("egd", nets, inputs, strict=True))
+    return State(jnp.int32(0), key, *players, jnp.float32(0))
 
 
 def latent(cfg, key, n):
     return rng.normal(key, (n, cfg.z_dim))  # [n, z]
 
 
-def apart(cfg, made, x):
-    """Return how far solids `made` [b, d, h, w, c] are from x, of -1 and 1: d [b]."""
+def again_loss(cfg, again, x):
+    """Return how far solids `again` [b, d, h, w, c] are from x, of -1 and 1: d [b]."""
     if cfg.entropy:
-        p = (1 + jnp.where(x > 0, made, -made)) / 2  # of what is true
-        return -jnp.log(jnp.maximum(p, 1e-6)).sum((1, 2, 3, 4))
-    return jnp.sqrt((((made - x) / 2) ** 2).sum((1, 2, 3, 4)))  # of voxels that are 0 or 1
+        return -jnp.log(jnp.maximum((1 + again * x) / 2, 1e-6)).sum((1, 2, 3, 4))  # of the probability of what is true
+    return jnp.sqrt((((again - x) / 2) ** 2).sum((1, 2, 3, 4)))  # of voxels that are 0 or 1
 
 
 def step(cfg, state, batch):
@@ -117,7 +110,7 @@ def step(cfg, state, batch):
     def decode(g_params, z):
         again, stats = forward(G, g_params, state.g.stats, z)
         made, stats = forward(G, g_params, stats, prior)
-        return (apart(cfg, again, x).mean(), made), stats
+        return (again_loss(cfg, again, x).mean(), made), stats
 
     (z, kl), to_e, e_stats = jax.vjp(encode, state.e.params, has_aux=True)
     (off, made), to_g, g_stats = jax.vjp(decode, state.g.params, z, has_aux=True)  # G runs once, for all three
@@ -128,8 +121,7 @@ def step(cfg, state, batch):
         return loss.d(real_score, fake_score).mean(), (real_score, fake_score, stats)
 
     d_value, to_d, (real_score, fake_score, d_stats) = jax.vjp(d_loss, state.d.params, has_aux=True)
-    learns = state.accuracy <= cfg.held_above
-    d = state.d._replace(stats=d_stats)
+    learns, d = state.accuracy <= cfg.held_above, state.d._replace(stats=d_stats)
     d = jax.lax.cond(learns, lambda: descend(d, *to_d(jnp.ones_like(d_value)), tx["d"]), lambda: d)
     right = jnp.concatenate([real_score > 0, fake_score < 0]).mean(dtype=jnp.float32)
 
@@ -161,16 +153,14 @@ def measure(cfg, state, key, train, test):
     """Return how solids made of held-out pictures overlap with the true ones, beside answers without a net."""
     if not train or not test:
         return {}
-    source, every = source_of(cfg), max(1, len(test["x"]) // ROWS)
-    of = lambda split, records: split.make({"x": records}, key, 0, len(records))
-    look = lambda one: of(source.test, one[None])["source"][0]
-    truth = of(source.test, test["x"][::every][:ROWS])
+    make = lambda records: source_of(cfg).test.make({"x": records}, key, 0, len(records))
+    truth = make(test["x"][:: max(1, len(test["x"]) // ROWS)][:ROWS])
     x, y = truth["x"] > 0, truth["source"]
-    seen, flat = jax.lax.map(look, train["x"], batch_size=200), lambda y: y.reshape(len(y), -1)
-    apart = (flat(seen) ** 2).sum(1)[None] - 2 * flat(y) @ flat(seen).T  # [test, train], less |y|^2
+    seen = jax.lax.map(lambda one: make(one[None])["source"].ravel(), train["x"], batch_size=200)  # [train, pixels]
+    apart = (seen**2).sum(1) - 2 * y.reshape(len(y), -1) @ seen.T  # [test, train], less |y|^2
     nearest = data.decode({"x": train["x"][apart.argmin(1)]})["x"]
     mean = train["x"].mean(0, dtype=jnp.float32) / 255
-    mean = jnp.broadcast_to(mean - jnp.quantile(mean, 1 - mean.mean()), x.shape)
+    mean = jnp.broadcast_to(mean - jnp.quantile(mean, 1 - mean.mean()), x.shape)  # as full as solids are on average
     made = jax.lax.map(lambda one: reconstruct(cfg, state, one[None])[0], y, batch_size=50)
     answers = {"": made, "mean/": mean, "nearest/": nearest}
     found = {f"{name}iou": voxels.overlap(of > 0, x).mean() for name, of in answers.items()}
