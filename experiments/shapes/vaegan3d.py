@@ -37,12 +37,13 @@ ROWS = 300  # held-out solids that are made again
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "modelnet10_voxels"  # solids, a TFDS set by name or `primitives`
-    steps: Count = 250  # updates of D, E and G
+    steps: Count = 200  # updates of D, E and G
     batch_size: Count = 16  # rows of data, and of noise, a step
     axis: int = 1  # along which pictures are taken, 0 to 2
     z_dim: Count = 200  # the code, standard normal
     width: Count = 8  # channels of solids at half of the resolution, and of E's first layer
     stride: Count = 1  # of that layer
+    filled: Share = 0.1  # of voxels when G begins, by a bias of its last layer; 0: no bias
     kl: float = 0.1  # weight of the divergence
     again: float = 1.0  # weight of d(x', x)
     entropy: bool = True  # d is the voxels' cross entropy, otherwise the length of their differences
@@ -55,7 +56,9 @@ class Config:
 
 PRESETS = {
     "default": Config(),
-    "paper": Config("adrenal_mnist3d", 100_000, 100, width=64, stride=4, kl=5.0, again=1e-4, entropy=False, d_lr=1e-5),
+    "paper": Config(
+        "adrenal_mnist3d", 100_000, 100, width=64, stride=4, kl=5.0, again=1e-4, entropy=False, d_lr=1e-5, filled=0.0
+    ),
     "tiny": Config("primitives", steps=6, batch_size=4, z_dim=4, width=2, d_lr=2.5e-3),
 }
 
@@ -74,7 +77,7 @@ def source_of(cfg):
 
 
 def build(cfg):
-    E, G = gan3d.E(cfg.z_dim, cfg.width, cfg.stride), gan3d.G(data.load(cfg.dataset).shape, cfg.width)
+    E, G = gan3d.E(cfg.z_dim, cfg.width, cfg.stride), gan3d.G(data.load(cfg.dataset).shape, cfg.width, cfg.filled)
     tx = {of: optax.adam(rate, cfg.b1) for of, rate in (("e", cfg.e_lr), ("g", cfg.g_lr), ("d", cfg.d_lr))}
     return E, G, gan3d.D(cfg.width), tx
 

@@ -4,6 +4,8 @@ Each level halves a solid until its sides are at most 4: 64, 32, 16, 8 and 4 wit
 paper. No layer is dense, and none has a bias; solids are -1 and 1 outside of the nets, 0 and 1 within.
 """
 
+import math
+
 import flax.linen as nn
 import jax.numpy as jnp
 
@@ -19,10 +21,14 @@ def levels(shape, width):
 
 
 class G(nn.Module):
-    """Latent [b, z] -> x [b, *shape] in [-1, 1], shape (d, h, w, c); `width`: channels at half of the resolution."""
+    """Latent [b, z] -> x [b, *shape] in [-1, 1], shape (d, h, w, c); `width`: channels at half of the resolution.
+
+    With `filled` the last layer has a bias, which begins where that share of voxels is full.
+    """
 
     shape: tuple[int, int, int, int]
     width: int = 64
+    filled: float = 0.0
 
     @nn.compact
     def __call__(self, z, train=True):
@@ -31,6 +37,8 @@ class G(nn.Module):
         x = up(channels[-1], sizes[-1], 1, "VALID")(z[:, None, None, None])
         for size, c in zip(sizes[-2::-1], (*channels[-2::-1], self.shape[3]), strict=True):
             x = up(c, 4, 2, size=size)(nn.relu(batch_norm(x, train)))
+        if self.filled:
+            x += self.param("bias", nn.initializers.constant(math.log(self.filled / (1 - self.filled))), x.shape[-1:])
         return jnp.tanh(x / 2)  # 2 sigmoid(x) - 1
 
 
