@@ -1,7 +1,8 @@
 """The nets of 3D-GAN and 3D-VAE-GAN (Wu, Zhang et al. 2016, arXiv 1610.07584), for solids and pictures of any size.
 
 Each level halves a solid until its sides are at most 4: 64, 32, 16, 8 and 4 with 64, 128, 256 and 512 channels in the
-paper. No layer is dense, and none has a bias; solids are -1 and 1 outside of the nets, 0 and 1 within.
+paper. No layer is dense, and none has a bias, but for the last one of a G with `filled`; solids are -1 and 1 outside of
+the nets, 0 and 1 within.
 """
 
 import math
@@ -38,7 +39,8 @@ class G(nn.Module):
         for size, c in zip(sizes[-2::-1], (*channels[-2::-1], self.shape[3]), strict=True):
             x = up(c, 4, 2, size=size)(nn.relu(batch_norm(x, train)))
         if self.filled:
-            x += self.param("bias", nn.initializers.constant(math.log(self.filled / (1 - self.filled))), x.shape[-1:])
+            begin = nn.initializers.constant(math.log(self.filled / (1 - self.filled)))
+            x += self.param("bias", begin, (1, 1, 1, 1, self.shape[3]))
         return jnp.tanh(x / 2)  # 2 sigmoid(x) - 1
 
 

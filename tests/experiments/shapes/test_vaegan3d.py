@@ -96,7 +96,7 @@ def paper(start, xs, ys, entropy, of_old=False):
 @pytest.mark.parametrize("entropy", [True, False])
 def test_step_is_the_paper_s(monkeypatch, entropy):
     """Four steps, of which D is held back in some, equal the paper's in float64; against the old D they would not."""
-    cfg = dataclasses.replace(CFG, entropy=entropy)
+    cfg = dataclasses.replace(CFG, entropy=entropy, filled=0.3 * entropy)
     small = data.Source("small", {"x": data.Field((*SIDES[0], 1), "voxels")})
     monkeypatch.setattr(data, "load", lambda name: small)
     with jax.enable_x64(True):
@@ -127,7 +127,18 @@ def test_the_published_encoder():
     assert mean.shape == log_var.shape == (2, 200)
     cfg = vaegan3d.PRESETS["paper"]
     assert (cfg.kl, cfg.again, cfg.g_lr, cfg.d_lr, cfg.stride) == (5, 1e-4, 2.5e-3, 1e-5, 4)
-    assert not cfg.entropy and cfg.steps == 100_000
+    assert not cfg.entropy and not cfg.filled and cfg.steps == 100_000
+
+
+def test_solids_begin_as_full_as_they_are_said_to():
+    """Where the last layer's weights are 0 every voxel has the share; of a share of 0 G has no bias."""
+    net = gan3d.G((9, 6, 5, 1), 2, 0.3)
+    params = net.init(jax.random.key(0), z := jnp.ones((2, Z)))
+    last = params["params"]["ConvTranspose_2"]
+    params["params"]["ConvTranspose_2"] = jax.tree.map(jnp.zeros_like, last)
+    np.testing.assert_allclose((net.apply(params, z, train=False) + 1) / 2, 0.3, rtol=1e-5)
+    none = jax.eval_shape(gan3d.G((9, 6, 5, 1), 2).init, jax.random.key(0), z)
+    assert "bias" in params["params"] and "bias" not in none["params"]
 
 
 def test_entropy_is_of_the_net_s_sums():
