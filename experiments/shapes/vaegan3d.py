@@ -12,8 +12,7 @@ Differences from the paper:
 2. ModelNet10, all classes in one net, 32^3 voxels (`paper`: a set of 64^3), narrower nets; there ShapeNet and IKEA.
 3. G's last layer has a bias, by which a tenth of each voxel is full at first. Without one, as there and in `paper`, its
    weights fell below 0 to empty most voxels: of rectified channels they then make no voxel fuller than a half.
-4. d is the voxels' cross entropy, summed, kl 0.1 and again 1; there the length |x' - x|, 5 and 1e-4, which `paper` has
-   (from memory, as are E's layers). D's rate is 3e-4, E's 1e-3; E's stride is 1 for small pictures, 4 in `paper`.
+4. d is the voxels' cross entropy; there |x' - x|. `paper` has it, its weights, D's rate, E's stride (E is from memory).
 5. Left open there: D, whose statistics are of data, moves first; z of q and of the prior are a batch each for G's norm.
 
     python -m experiments vaegan3d         ten classes of ModelNet10; --dataset modelnet10_voxels,only=chair: one
