@@ -157,7 +157,7 @@ def measure(cfg, state, key, train, test):
     truth = make(test["x"][:: max(1, len(test["x"]) // 300)][:300])
     x, y = truth["x"] > 0, truth["source"]
     seen = jax.lax.map(lambda one: make(one[None])["source"].ravel(), train["x"], batch_size=200)  # [train, pixels]
-    apart = (seen**2).sum(1) - 2 * y.reshape(len(y), -1) @ seen.T  # [test, train], less |y|^2
+    apart = (seen**2).sum(1)[None] - 2 * y.reshape(len(y), -1) @ seen.T  # [test, train], less |y|^2
     nearest = data.decode({"x": train["x"][apart.argmin(1)]})["x"]
     mean = train["x"].mean(0, dtype=jnp.float32) / 255
     mean = jnp.broadcast_to(mean - jnp.quantile(mean, 1 - mean.mean()), x.shape)  # as full as solids are on average
