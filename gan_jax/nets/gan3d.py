@@ -40,7 +40,7 @@ class G(nn.Module):
             x = up(c, 4, 2, size=size)(nn.relu(batch_norm(x, train)))
         if self.filled:
             begin = nn.initializers.constant(math.log(self.filled / (1 - self.filled)))
-            x += self.param("bias", begin, (1, 1, 1, 1, self.shape[3]))
+            x += self.param("bias", begin, (1, 1, 1, 1, self.shape[3]), jnp.float32)
         return jnp.tanh(x / 2)  # 2 sigmoid(x) - 1
 
 
