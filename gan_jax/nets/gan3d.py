@@ -1,8 +1,11 @@
 """The nets of 3D-GAN and 3D-VAE-GAN (Wu, Zhang et al. 2016, arXiv 1610.07584), for solids and pictures of any size.
 
 Each level halves a solid until its sides are at most 4: 64, 32, 16, 8 and 4 with 64, 128, 256 and 512 channels in the
-paper. No layer is dense, and none has a bias; solids are -1 and 1 outside of the nets, 0 and 1 within.
+paper. No layer is dense, and none has a bias, but for the last one of a G with `filled`; solids are -1 and 1 outside of
+the nets, 0 and 1 within.
 """
+
+import math
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -19,10 +22,14 @@ def levels(shape, width):
 
 
 class G(nn.Module):
-    """Latent [b, z] -> x [b, *shape] in [-1, 1], shape (d, h, w, c); `width`: channels at half of the resolution."""
+    """Latent [b, z] -> x [b, *shape] in [-1, 1], shape (d, h, w, c); `width`: channels at half of the resolution.
+
+    With `filled` the last layer has a bias, which begins where that share of voxels is full.
+    """
 
     shape: tuple[int, int, int, int]
     width: int = 64
+    filled: float = 0.0
 
     @nn.compact
     def __call__(self, z, train=True):
@@ -31,6 +38,9 @@ class G(nn.Module):
         x = up(channels[-1], sizes[-1], 1, "VALID")(z[:, None, None, None])
         for size, c in zip(sizes[-2::-1], (*channels[-2::-1], self.shape[3]), strict=True):
             x = up(c, 4, 2, size=size)(nn.relu(batch_norm(x, train)))
+        if self.filled:
+            begin = nn.initializers.constant(math.log(self.filled / (1 - self.filled)))
+            x += self.param("bias", begin, (1, 1, 1, 1, self.shape[3]), jnp.float32)
         return jnp.tanh(x / 2)  # 2 sigmoid(x) - 1
 
 

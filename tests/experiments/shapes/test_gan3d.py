@@ -71,6 +71,7 @@ def G(p, stats, z):
     for i in range(2):
         x = jnp.maximum(norm(f"BatchNorm_{i}", x), 0)
         x = conv_transpose(p[f"ConvTranspose_{i + 1}"]["kernel"], x, SIDES[1 - i])
+    x = x + p.get("bias", 0)
     return 2 * oracle.sigmoid(x) - 1, {"batch_stats": new}
 
 

@@ -41,8 +41,8 @@ def E(p, stats, y):
     return found[:, :Z], found[:, Z:], {"batch_stats": new}
 
 
-@functools.partial(jax.jit, compiler_options=QUICK)
-def updated(e, g, d, x, y, noise, prior, learns, of_old):
+@functools.partial(jax.jit, static_argnames="entropy", compiler_options=QUICK)
+def updated(e, g, d, x, y, noise, prior, learns, of_old, entropy):
     """D, if it learns; then E and G by what they were, G against the new D. of_old: against the old one."""
     log_sigmoid = lambda s: jnp.log(oracle.sigmoid(s))
 
@@ -52,8 +52,10 @@ def updated(e, g, d, x, y, noise, prior, learns, of_old):
         return mean + jnp.exp(log_var / 2) * noise, kl, stats
 
     def off(again):
-        apart = [((again[i] + 1) / 2 - (x[i] + 1) / 2) ** 2 for i in range(B)]
-        return sum(jnp.sqrt(one.sum()) for one in apart) / B
+        p, full = (again + 1) / 2, (x + 1) / 2
+        if entropy:
+            return -(full * jnp.log(p) + (1 - full) * jnp.log(1 - p)).sum() / B
+        return sum(jnp.sqrt(((p[i] - full[i]) ** 2).sum()) for i in range(B)) / B
 
     z, *_ = read(e.params)
     _, first = G(g.params, g.stats, z)
@@ -81,33 +83,35 @@ def updated(e, g, d, x, y, noise, prior, learns, of_old):
     return e, oracle.moved(oracle.adam, g, g_loss, CFG.g_lr, CFG.b1), new_d, sum(right) / len(right)
 
 
-def paper(start, xs, ys, of_old=False):
+def paper(start, xs, ys, entropy, of_old=False):
     """The paper's three steps, and of each whether D learned."""
     players, accuracy, learned = oracle.started(start.e, start.g, start.d), 0.0, []
     for t, (x, y) in enumerate(zip(xs, ys, strict=True)):
         learned.append(bool(accuracy <= CFG.held_above))
         noise, prior = (rng.normal(rng.at(start.key, t, of), (B, Z)) for of in ("noise", "z"))
-        *players, accuracy = updated(*players, x, y, noise, prior, learned[-1], of_old)
+        *players, accuracy = updated(*players, x, y, noise, prior, learned[-1], of_old, entropy)
     return players, learned
 
 
-def test_step_is_the_paper_s(monkeypatch):
+@pytest.mark.parametrize("entropy", [True, False])
+def test_step_is_the_paper_s(monkeypatch, entropy):
     """Four steps, of which D is held back in some, equal the paper's in float64; against the old D they would not."""
+    cfg = dataclasses.replace(CFG, entropy=entropy, filled=0.3 * entropy)
     small = data.Source("small", {"x": data.Field((*SIDES[0], 1), "voxels")})
     monkeypatch.setattr(data, "load", lambda name: small)
     with jax.enable_x64(True):
         xs = np.sign(np.random.default_rng(0).normal(size=(4, B, *SIDES[0], 1)) - 0.5)
         ys = [np.asarray(depth.seen(x), np.float64) for x in xs]
         init, step = (
-            jax.jit(functools.partial(f, CFG), compiler_options=QUICK) for f in (vaegan3d.init, vaegan3d.step)
+            jax.jit(functools.partial(f, cfg), compiler_options=QUICK) for f in (vaegan3d.init, vaegan3d.step)
         )
         start = end = oracle.double(init(jax.random.key(0)))
         for x, y in zip(xs, ys, strict=True):
             end, _ = step(end, {"x": x, "source": y})
-        players, learned = paper(start, xs, ys)
+        players, learned = paper(start, xs, ys, entropy)
         assert 0 < sum(learned) < 4
         oracle.same([end.e, end.g, end.d], players, rtol=1e-8, atol=1e-11)
-        oracle.differ([end.g], paper(start, xs, ys, True)[0][1:2])
+        oracle.differ([end.g], paper(start, xs, ys, entropy, True)[0][1:2])
 
 
 def test_the_published_encoder():
@@ -123,6 +127,30 @@ def test_the_published_encoder():
     assert mean.shape == log_var.shape == (2, 200)
     cfg = vaegan3d.PRESETS["paper"]
     assert (cfg.kl, cfg.again, cfg.g_lr, cfg.d_lr, cfg.stride) == (5, 1e-4, 2.5e-3, 1e-5, 4)
+    assert not cfg.entropy and not cfg.filled and cfg.steps == 100_000
+
+
+def test_solids_begin_as_full_as_they_are_said_to():
+    """Where the last layer's weights are 0 every voxel has the share; of a share of 0 G has no bias."""
+    net = gan3d.G((9, 6, 5, 1), 2, 0.3)
+    params = net.init(jax.random.key(0), z := jnp.ones((2, Z)))
+    last = params["params"]["ConvTranspose_2"]
+    params["params"]["ConvTranspose_2"] = jax.tree.map(jnp.zeros_like, last)
+    np.testing.assert_allclose((net.apply(params, z, train=False) + 1) / 2, 0.3, rtol=1e-5)
+    none = jax.eval_shape(gan3d.G((9, 6, 5, 1), 2).init, jax.random.key(0), z)
+    assert "bias" in params["params"] and "bias" not in none["params"]
+
+
+def test_entropy_is_of_the_net_s_sums():
+    """Of tanh(s / 2) it is softplus(-s), with -s's sigmoid as gradient, where a voxel is filled; no p is below 1e-6."""
+    s = jnp.linspace(-12, 12, 49).reshape(1, 7, 7, 1, 1)
+    cfg = dataclasses.replace(CFG, entropy=True)
+    for full in (1, -1):
+        of = lambda s, full=full: vaegan3d.again_loss(cfg, jnp.tanh(s / 2), full * jnp.ones_like(s))[0]
+        np.testing.assert_allclose(of(s), np.logaddexp(0, -full * np.float64(s)).sum(), rtol=1e-3)
+        np.testing.assert_allclose(jax.grad(of)(s), -full * oracle.sigmoid(-full * s), atol=0.02)
+        at_most = vaegan3d.again_loss(cfg, jnp.full_like(s, -full), jnp.full_like(s, full))
+        np.testing.assert_allclose(at_most, 49 * np.log(1e6), rtol=1e-5)
 
 
 def test_what_is_measured_of_the_true_solids(monkeypatch):
