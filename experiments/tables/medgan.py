@@ -91,9 +91,7 @@ def drawn(cfg, g, r_params, z, train):
 def step(cfg, state, batch):
     E, R, _, D, tx = build(cfg)
     loss, x = losses.non_saturating, batch["x"]  # [d_steps b, d]
-
-    key = lambda i: jax.random.fold_in(rng.at(state.key, state.step, "z"), i)
-    noise = lambda i: rng.normal(key(i), (cfg.batch_size, cfg.z_dim))
+    noise = lambda i: rng.normal(jax.random.fold_in(rng.at(state.key, state.step, "z"), i), (cfg.batch_size, cfg.z_dim))
 
     def learn(state):
         def error(params):
