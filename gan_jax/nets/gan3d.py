@@ -39,7 +39,8 @@ class G(nn.Module):
         for size, c in zip(sizes[-2::-1], (*channels[-2::-1], self.shape[3]), strict=True):
             x = up(c, 4, 2, size=size)(nn.relu(batch_norm(x, train)))
         if self.filled:
-            begin = nn.initializers.constant(math.log(self.filled / (1 - self.filled)))
+            share = min(self.filled, 1 - 1e-6)  # of 1 the bias would be infinite
+            begin = nn.initializers.constant(math.log(share / (1 - share)))
             x += self.param("bias", begin, (1, 1, 1, 1, self.shape[3]), jnp.float32)
         return jnp.tanh(x / 2)  # 2 sigmoid(x) - 1
 
