@@ -35,7 +35,8 @@ def main(
         seeds: runs of each, with seeds 0, 1, ...
         flags: more flags, each for the experiments that have it, as one word: --flags="--width=16 --gpu".
         record: name of the record; with another one, what they end with under other flags.
-        out: folder of RECORD.md, .jsonl and .png, and of a folder RECORD with a picture of each and of each family.
+        out: folder of RECORD.md and .jsonl, and of a folder RECORD with a picture of each; RECORD.png is of all of
+            them, where they are of several families there is one of each family in that folder instead.
         runs: folder of the runs [runs/RECORD].
     """
     runs = runs or f"runs/{record}"
@@ -55,9 +56,10 @@ def main(
     known = {name: newest[name] for stems in families().values() for name in stems if name in newest}
     lines = harness.table(HEAD, [cells(row) for row in known.values()])
     Path(out, f"{record}.md").write_text(lines + "\n")
-    for family, stems in {"": list(known), **families()}.items():
-        if drawn := {name: picture(out, record, name) for name in stems if picture(out, record, name).exists()}:
-            draw(Path(out, record, f"family-{family}.png") if family else Path(out, f"{record}.png"), drawn)
+    there = lambda stems: {name: picture(out, record, name) for name in stems if picture(out, record, name).exists()}
+    drawn = {family: pictures for family, stems in families().items() if (pictures := there(stems))}
+    for family, pictures in drawn.items():
+        draw(Path(out, record, f"family-{family}.png") if len(drawn) > 1 else Path(out, f"{record}.png"), pictures)
 
 
 def picture(out, record: str, name: str) -> Path:
