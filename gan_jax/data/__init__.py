@@ -49,6 +49,7 @@ from gan_jax.data.recipes import in_colours as in_colours
 from gan_jax.data.recipes import jittered as jittered
 from gan_jax.data.recipes import mapped as mapped
 from gan_jax.data.recipes import masked as masked
+from gan_jax.data.recipes import matching as matching
 from gan_jax.data.recipes import mirrored as mirrored
 from gan_jax.data.recipes import painted as painted
 from gan_jax.data.recipes import paired as paired

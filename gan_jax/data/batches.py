@@ -14,6 +14,8 @@ import numpy as np
 from gan_jax.data.source import Source
 from gan_jax.errors import UserError
 
+CLASSES = 100  # whose means are the anchors of a `reference`, at most
+
 
 def order(key: jax.Array, i: jax.typing.ArrayLike, b: int, n: int) -> jax.Array:
     """Return the indices [b] of the records of batch i: each epoch is a permutation of range(n) of its own.
@@ -130,12 +132,12 @@ def examples(source: Source, key: jax.Array, n: int) -> dict:
 def reference(source: Source) -> dict[str, np.ndarray]:
     """Return real data to hold samples against: "real" [up to 256, *shape], and "anchors" [a, *shape].
 
-    The anchors are the data's modes where they are known, the means of the classes where there are at most 100, or ten
-    of the records.
+    The anchors are the data's modes where they are known, the means of the classes where these are few, or ten of the
+    records.
     """
     found = some(source, 1000)
     x, anchors = found["x"], source.modes.anchors if source.modes else None
-    if anchors is None and 0 < source.classes <= 100:
+    if anchors is None and 0 < source.classes <= CLASSES:
         anchors = [x[found["y"] == y].mean(0) for y in np.unique(found["y"]) if y >= 0] or None  # -1 is no label
     return {"real": x[:256], "anchors": np.asarray(x[:10] if anchors is None else anchors, np.float32)}
 

@@ -40,7 +40,7 @@ def evaluate(
         draw = functools.partial(sample, state)
         x = draw(rng.at(key, state.step, "evaluate"), plots.KINDS[source.kind].drawn)
         scores = source.modes.coverage(x, draw, rng.at(key, state.step, "modes")) if source.modes else {}
-        scores |= health.signs(x, **real) if real else {}
+        scores |= health.signs(x, **real, kinds=health.kinds(source)) if real else {}
         found = measure(state, rng.at(key, state.step, "measure"), train, test) if measure else {}
         pictures = {name: found.pop(name) for name in list(found) if _is_picture(found[name])}
         pictures = {k: p if isinstance(p, plots.Picture) else plots.Picture(p) for k, p in pictures.items()}
