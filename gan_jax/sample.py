@@ -42,7 +42,10 @@ def main(argv=None):
     source = setup.source
     if not run.knows(setup):
         log.tell(f"the data of {flags.run} changed since it was trained: what it makes of data, it makes of these")
-    if flags.png or flags.out.lower().endswith(".npz"):
+    export_all = flags.png or flags.out.lower().endswith(".npz")
+    if said := run.repeats(flags.n, loaded.AT_ONCE if export_all else flags.n):
+        log.tell(said)
+    if export_all:
         export(flags, run, source, range(first, first + run.seeds))
         return
     x = np.asarray(jax.jit(run.sample, static_argnums=1)(jax.random.key(flags.seed), flags.n))  # [(seeds,) n, ...]

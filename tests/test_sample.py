@@ -11,7 +11,7 @@ from runs import DIGITS, same, train
 
 import gan_jax
 from experiments import unrolled
-from gan_jax import UserError
+from gan_jax import UserError, data
 from gan_jax.data import Field, Source
 from gan_jax.run import Setup, plots
 from gan_jax.run.plots import page
@@ -140,6 +140,20 @@ def test_samples_of_clips(ring, tmp_path, monkeypatch):
     with Image.open(tmp_path / "clips.gif") as gif:
         assert gif.n_frames == 4
     assert plots.KINDS["video"].shown < 20
+
+
+def test_samples_of_records_that_come_again(digits, tmp_path, monkeypatch, capsys):
+    """Said where there are more of them than records that are held out, 300, or parts draw the same ones anew."""
+    drawn = lambda cfg, state, key, n: data.examples(data.load(cfg.dataset), key, n)["x"]
+    said = {}
+    for n, out in ((300, "a.png"), (301, "b.png"), (300, "a.npz"), (700, "b.npz")):
+        for sample in (unrolled.sample, drawn):
+            with monkeypatch.context() as patch:
+                patch.setattr(unrolled, "sample", sample)
+                main([str(digits), f"--n={n}", f"--out={tmp_path / out}"])
+            said[out, sample] = "come again" in (words := capsys.readouterr().err)
+            assert not said[out, sample] or f"{n} samples are of 300 of them at most" in words
+    assert [name for name, there in said.items() if there] == [("b.png", drawn), ("b.npz", drawn)]
 
 
 def unpacked(file):

@@ -3,6 +3,7 @@
 from gan_jax.data.aside import aside as aside
 from gan_jax.data.batches import batch as batch
 from gan_jax.data.batches import check_batch as check_batch
+from gan_jax.data.batches import counted as counted
 from gan_jax.data.batches import draw as draw
 from gan_jax.data.batches import examples as examples
 from gan_jax.data.batches import order as order

@@ -4,6 +4,8 @@ What fits is kept on the device whole and gathered there; other records are read
 cases which records make batch i, and `make` makes it of them inside the jitted step.
 """
 
+import contextlib
+import contextvars
 from collections.abc import Iterator
 from typing import Any
 
@@ -114,18 +116,35 @@ def parts(source: Source, n: int, of: int = 0, b: int = 500) -> Iterator[dict[st
         yield jax.tree.map(np.asarray, make(raw, key, i, min(b, n - start)))
 
 
+_COUNTED = contextvars.ContextVar("_COUNTED", default=None)
+
+
+@contextlib.contextmanager
+def counted() -> Iterator[list[int]]:
+    """Yield a list to which `examples` adds, each time that it is called or traced, how many different rows it gave."""
+    found = []
+    token = _COUNTED.set(found)
+    try:
+        yield found
+    finally:
+        _COUNTED.reset(token)
+
+
 def examples(source: Source, key: jax.Array, n: int) -> dict:
     """Return n rows of the records that are held out, or of all where none are, for use inside jit.
 
-    They are drawn out of a thousand, the same at every call, of the whole split. Of a toy, n new ones.
+    They are drawn out of a thousand, the same at every call, of the whole split; where that has fewer than n, the first
+    rows are all of its records, and then these come again. Of a toy, n new ones.
     """
     source = source.test or source
     if not source.n:
         return draw(source, key, n)
     size = min(1000, source.n)
+    if (found := _COUNTED.get()) is not None:
+        found.append(min(n, size))
     with jax.ensure_compile_time_eval():  # the records are constants of the program
         raw = source.read(jax.tree.map(np.asarray, source.pick(jax.random.key(0), 0, size)))
-    rows = jax.random.choice(key, size, (n,), n > size)
+    rows = jnp.resize(jax.random.choice(key, size, (min(n, size),), False), (n,))
     return source.make(jax.tree.map(lambda a: jnp.asarray(a)[rows], raw), key, 0, n)
 
 

@@ -203,6 +203,16 @@ def test_health(tmp_path, monkeypatch, capsys):
     assert health.rate(32, 8, 1) == "32 of 41 (8 too early to tell)"
 
 
+def test_health_s_records_have_the_signs_that_are_judged():
+    """A sign that was called otherwise when it was recorded would be left out in silence, and the rates be wrong."""
+    recorded = harness.recorded("health", "benchmarks/quality/results")
+    rows = [row for rows in recorded for row in rows if "looks" in row]
+    assert len(rows) > 30
+    for row in rows:
+        own = {"modes"} if row["known"]["modes"] else {"variety"}
+        assert {"diversity", "spacing", "distance", "shares"} | own <= row["looks"][-1].keys(), row["game"]
+
+
 @pytest.mark.parametrize(
     ("words", "what"),
     [
