@@ -26,6 +26,7 @@ from gan_jax.data.composed import join as join
 from gan_jax.data.composed import labelled as labelled
 from gan_jax.data.composed import of_class as of_class
 from gan_jax.data.composed import only_labelled as only_labelled
+from gan_jax.data.composed import same_labels as same_labels
 from gan_jax.data.composed import stacked as stacked
 from gan_jax.data.composed import unseen as unseen
 from gan_jax.data.composites import pasted as pasted

@@ -102,6 +102,12 @@ def labelled(source: Source, field: str = "y") -> Source:
     return dataclasses.replace(source, read=lambda indices: checked(source.read(indices), indices), whole=whole)
 
 
+def same_labels(*sources: Source) -> bool:
+    """Return whether sources have labels y that mean the same: as many, of the same names where these are known."""
+    classes, names = {s.classes for s in sources}, {s.row["y"].names for s in sources if s.classes}
+    return len(classes) == 1 and classes != {0} and len(names - {()}) <= 1
+
+
 @functools.cache
 def _say(line):
     print(line, file=sys.stderr)  # once a process

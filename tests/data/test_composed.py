@@ -169,3 +169,15 @@ def test_one_record_alone(digits):
     for wrong in (-1, source.n):
         with pytest.raises(UserError, match=f"digits has 1497 records: there is no number {wrong}"):
             data.alone(source, wrong)
+
+
+def test_labels_that_mean_the_same():
+    """As many, by the same names where both have some: ten digits are no ten garments, and none is like none."""
+    digits, ring = data.load("digits"), data.load("ring8")
+    named = lambda names: dataclasses.replace(digits, fields=digits.fields | {"y": data.label(len(names), names)})
+    garments, bare = named(tuple("abcdefghij")), named(("",) * 10)
+    unnamed = dataclasses.replace(bare, fields=bare.fields | {"y": data.label(10)})
+    assert data.same_labels(digits, digits) and data.same_labels(digits, unnamed) and data.same_labels(ring, ring)
+    assert not data.same_labels(digits, garments) and not data.same_labels(digits, ring)
+    without = dataclasses.replace(digits, fields={"x": digits.fields["x"]})
+    assert not data.same_labels(without, without) and not data.same_labels(digits, without)
