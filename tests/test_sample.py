@@ -207,6 +207,14 @@ def test_labels_beside_samples(digits, tmp_path, monkeypatch):
     assert found["arr_1"].dtype == np.int32
 
 
+def test_more_than_a_picture_holds(digits, tmp_path):
+    """Refused before they are drawn, with the way to have as many."""
+    with pytest.raises(
+        UserError, match=r"--n is 2000000000; a picture holds 8,388,608 of these at most: --out samples"
+    ):
+        main([str(digits), "--n=2000000000", f"--out={tmp_path / 'x.png'}"])
+
+
 def test_a_folder_of_pictures(digits, tmp_path, monkeypatch):
     """One .png a sample, those of the archive; a folder in which something is, is refused."""
     monkeypatch.chdir(tmp_path)

@@ -308,6 +308,13 @@ def test_what_is_asked_and_isn_t_there(tfds_dir):
     assert told("mnist,x=imag") == "mnist has no feature 'imag'; did you mean image?\nIt has image, label."
     assert told("mnist,split=tset") == "mnist has no split 'tset'; did you mean test?\nIt has train, test."
     assert told("mnist,test=none") == "mnist has no split 'none'.\nIt has train, test."
+    assert told("mnist,size=99999") == "size=99999: a picture has at most 100 megapixels."
+    assert told("mnist,size=9,size=8") == "mnist,size=9,size=8 says size= more than once: which one is meant?"
+    assert (
+        told("mnist,split=train+test[:1]+train[:5]") == "split 'train+test[:1]+train[:5]' of mnist has records twice."
+    )
+    assert told("mnist,split=train[50%:10%]") == "split 'train[50%:10%]' of mnist is empty."
+    assert told("mnist,test=test[50%:10%]") == "split 'test[50%:10%]' of mnist is empty."
     assert told("mnist,size=0") == told("mnist,size=0") == "size=0: size is a whole number from 1 on."
     assert told("mnist,length=x").startswith("length=x: ")
     assert told("mnist,level=letter") == "level=letter: text is cut by char or word."
