@@ -18,6 +18,7 @@ from gan_jax import data
 from gan_jax.data.source import DEVICE_BYTES
 from gan_jax.errors import UserError, first_line
 from gan_jax.run import cli, loaded, log, plots, rundir
+from gan_jax.run.plots import page
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,12 +40,14 @@ def main(argv=None):
         raise UserError(f"--n is {flags.n} and --seed {flags.seed}; n must be 1 or more, seed 0 or more, under 2^31.")
     if flags.png and Path(flags.out).suffix.lower() in (".npz", ".png") and flags.out != Flags.out:
         raise UserError(f"--png makes a folder, and --out is {flags.out}: name a folder.")
+    export_all = flags.png or flags.out.lower().endswith(".npz")
+    if not export_all:
+        page.check(flags.out)
     run, first = loaded.load(flags.run, step=flags.step), rundir.read(flags.run)["seed"]
     setup = run.experiment.setup(run.cfg)
     source = setup.source
     if not run.knows(setup):
         log.tell(f"the data of {flags.run} changed since it was trained: what it makes of data, it makes of these")
-    export_all = flags.png or flags.out.lower().endswith(".npz")
     if said := run.repeats(flags.n, loaded.AT_ONCE if export_all else flags.n):
         log.tell(said)
     if export_all:

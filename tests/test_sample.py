@@ -237,10 +237,11 @@ def test_points_are_no_pictures(ring, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("out", ["no/such/folder/x.png", "x.nothing"])
+@pytest.mark.parametrize("out", ["no/such/folder/x.png", "x.nothing", "x"])
 def test_a_picture_that_can_not_be_written(ring, tmp_path, monkeypatch, out):
     """It is a line that names the file, and leaves none."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(unrolled, "sample", lambda *_: pytest.fail("drawn"))
     with pytest.raises(UserError, match=f"^{out} can't be written: .* Choose another --out.$"):
         main([str(ring[0]), f"--out={out}"])
     assert not list(tmp_path.iterdir())
