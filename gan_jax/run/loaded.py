@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gan_jax import data
 from gan_jax.errors import UserError, first_line, printable
 from gan_jax.game import Player
 from gan_jax.run import config, rundir, states
@@ -54,6 +55,18 @@ class Loaded(NamedTuple):
             where = printable(self.folder)
             raise UserError(f"the data of the run in {where} changed since it was trained: they are not what it saw.")
         return setup
+
+    def rows(self) -> data.Source:
+        """Return the data whose rows samples are; UserError where these are neither points nor pictures, or changed."""
+        source = self.setup().source
+        while source.part:  # joined sets: the one that is called x
+            source = source.part
+        if source.kind not in ("points", "image"):
+            raise UserError(
+                f"{self.folder} draws {source.kind}; points and pictures alone can be scored, or looked into.\n"
+                f"python -m gan_jax.sample {self.folder} --n 10000 --out samples.npz gives samples to other tools."
+            )
+        return source
 
     def knows(self, setup: Setup) -> bool:
         """Return whether the data are those that the run was trained on."""
