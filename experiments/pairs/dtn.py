@@ -4,8 +4,8 @@ Taigman, Polyak and Wolf 2017, arXiv 1611.02200. G = g(f(x)): g draws from featu
 source, learns first, from the labels there, and then stays. D tells three kinds apart: made from the source (s), made
 from the target (t), and of the target itself. g descends -log D(real) of both that it makes + alpha |f(s) - f(G(s))|^2
 + beta |t - G(t)|^2 (means) + gamma times the total variation of both. The source is the set `source`, resized where it
-has to be, the target is `dataset`. `measure` asks a classifier of the target whether a digit of the source is still that
-digit, transferred and, for comparison, as it is.
+has to be, the target is `dataset`. `measure` asks a classifier of the target whether a digit of the source is that
+digit still, transferred and, for comparison, as it is.
 
 Differences from the paper, whose authors' code is not known:
 1. f is a player, too, of the first `pretrain` steps. Its features end in tanh, as in yunjey's re-implementation (where
