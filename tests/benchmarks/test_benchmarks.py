@@ -170,6 +170,7 @@ def test_flags_go_to_those_that_have_them():
         "vanilla": ["--width=16", "--gpu"],
         "unrolled": ["--width=16", "--no-remat", "--d-lr=1e-3", "--gpu"],
     }
+    assert harness.taken(modules, "--preset=tiny") == dict.fromkeys(modules, ["--preset=tiny"])
     with pytest.raises(UserError, match="--wdith=16: none of vanilla, unrolled has such a flag"):
         harness.taken(modules, "--wdith=16")
 
