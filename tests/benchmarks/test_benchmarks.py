@@ -172,6 +172,10 @@ def test_flags_go_to_those_that_have_them():
     }
     with pytest.raises(UserError, match="--wdith=16: none of vanilla, unrolled has such a flag"):
         harness.taken(modules, "--wdith=16")
+    preset = next(name for name in modules["unrolled"].PRESETS if name not in modules["vanilla"].PRESETS)
+    assert harness.taken(modules, f"--preset={preset}") == {"vanilla": [], "unrolled": [f"--preset={preset}"]}
+    with pytest.raises(UserError, match="--preset=none: none of vanilla, unrolled has such a flag"):
+        harness.taken(modules, "--preset=none")
 
 
 @pytest.mark.long
