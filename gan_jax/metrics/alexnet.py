@@ -4,13 +4,12 @@ import jax
 from flax import linen as nn
 from jax import lax
 
-from gan_jax.errors import UserError
 from gan_jax.metrics import packaged
 
 PUBLIC = "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"  # SHA-256 of the file of 0.1.0
 LAYERS = (11, 64), (5, 192), (3, 384), (3, 256), (3, 256)  # sides of the kernels, and channels
 POOLED = 1, 2  # before which of them the largest of 3x3 places is taken, at every second one
-SIDE = 31  # pixels of the shorter side, at least: of fewer no place would be left
+LEAST = 31  # pixels of the shorter side, at least: of fewer no place would be left
 
 
 def shapes() -> list[tuple[int, ...]]:
@@ -31,8 +30,6 @@ def heads(file=None) -> list:
 
 def blocks(layers, x) -> list[jax.Array]:
     """Return what each of the five layers says, after its ReLU, of pictures x [b, h, w, 3], scaled as `lpips` does."""
-    if min(x.shape[1:3]) < SIDE:
-        raise UserError(f"pictures of {x.shape[1]}x{x.shape[2]} pixels are too small for AlexNet: {SIDE}, at least.")
     found = []
     for i, (kernel, bias) in enumerate(layers):
         x = nn.max_pool(x, (3, 3), (2, 2)) if i in POOLED else x

@@ -8,6 +8,7 @@ over layers. The weights come with those of the net (`vgg`, `alexnet`). 0: the s
 import jax
 import jax.numpy as jnp
 
+from gan_jax.errors import UserError
 from gan_jax.metrics import vgg
 
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of pictures in [-1, 1]
@@ -16,9 +17,10 @@ SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of pictures in
 def distance(layers, heads, x, y, net=vgg) -> jax.Array:
     """Return the distances [b] of pictures x and y [b, h, w, c] in [-1, 1], grey (c = 1) or in colours (c = 3).
 
-    layers, heads: what `load` and `heads` of the net, `vgg` or `alexnet`, return. Sides are at least 16 pixels, for
-    `alexnet` 31; nothing is resized.
+    layers, heads: what `load` and `heads` of the net, `vgg` or `alexnet`, return. Nothing is resized. Raises UserError
+    where sides are below the net's LEAST, 16 or 31 pixels, of which its last layers would see nothing.
     """
+    fits(x.shape[1:], net)
     row = lambda a: jnp.asarray(a, jnp.float32).reshape(1, 1, 1, -1)
 
     def seen(x):
@@ -27,6 +29,19 @@ def distance(layers, heads, x, y, net=vgg) -> jax.Array:
 
     apart = [((a - b) ** 2 * row(head)).sum(3) for a, b, head in zip(seen(x), seen(y), heads, strict=True)]
     return sum(one.mean((1, 2)) for one in apart)
+
+
+def fits(shape, net=vgg):
+    """Raise UserError where pictures [h, w, c] are too small to be compared."""
+    h, w, _ = shape
+    if min(h, w) < net.LEAST:
+        raise UserError(f"LPIPS compares pictures of {net.LEAST} pixels a side or more; these are {h}x{w}.")
+
+
+def ready(shape):
+    """Raise UserError where pictures [h, w, c] can't be compared, or the weights are missing."""
+    fits(shape)
+    vgg.load()
 
 
 def unit(x):

@@ -18,6 +18,7 @@ from gan_jax.metrics.packaged import Layer
 
 PUBLIC = "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d"  # SHA-256 of the file of 0.1.0
 CHANNELS = (64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512)  # between them, halved
+LEAST = 16  # pixels of the shorter side, at least: of fewer no place would be left after four halvings
 SIDE = 64  # pixels of the shorter side, at least: smaller pictures are enlarged
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, in [0, 1]
 

@@ -28,6 +28,7 @@ def by_loops(blocks, heads):
 def test_the_formula_by_loops(monkeypatch):
     """Weights by channel, lengths by place, means over places, sums over layers; equal pictures are 0 apart."""
     monkeypatch.setattr(vgg, "CHANNELS", ((4,), (6,)))
+    monkeypatch.setattr(vgg, "LEAST", 2)
     rng = np.random.default_rng(0)
     small = [rng.normal(size=shape).astype(np.float32) for shape in vgg.shapes()]
     layers = [vgg.Layer(*pair) for pair in zip(small[::2], small[1::2], strict=True)]
@@ -46,6 +47,15 @@ def test_the_formula_by_loops(monkeypatch):
     grey = x[..., :1]
     again = lpips.distance(layers, heads, grey.repeat(3, 3), y)
     np.testing.assert_allclose(lpips.distance(layers, heads, grey, y), again, rtol=1e-5)
+
+
+def test_pictures_that_are_too_small(monkeypatch):
+    """Four times halved, 15 pixels would leave nothing to compare, whose mean is no number."""
+    monkeypatch.setattr(vgg, "load", lambda: [])
+    lpips.ready((16, 17, 1))
+    for of in (lambda: lpips.ready((16, 15, 1)), lambda: lpips.distance([], [], *jnp.zeros((2, 1, 16, 15, 1)))):
+        with pytest.raises(UserError, match="LPIPS compares pictures of 16 pixels a side or more; these are 16x15"):
+            of()
 
 
 NETS = {"vgg": (vgg, "vgg16", "VGG16_0"), "alex": (alexnet, "alexnet", "AlexNet_0")}
@@ -99,5 +109,5 @@ def test_pictures_too_small_for_alexnet():
     layers = list(zip(weights[::2], weights[1::2], strict=True))
     see = lambda side: jax.eval_shape(lambda x: alexnet.blocks(layers, x), jnp.zeros((1, side, 31, 3)))
     assert [block.shape[1:] for block in see(31)] == [(7, 7, 64), (3, 3, 192), (1, 1, 384), (1, 1, 256), (1, 1, 256)]
-    with pytest.raises(UserError, match="pictures of 30x31 pixels are too small for AlexNet: 31, at least"):
-        see(30)
+    with pytest.raises(UserError, match="LPIPS compares pictures of 31 pixels a side or more; these are 30x31"):
+        lpips.distance(layers, [], *jnp.zeros((2, 1, 30, 31, 3)), alexnet)
