@@ -1,6 +1,6 @@
 """`python -m benchmarks orders`: does a random forest tell orders of eCommerceGAN from those of a shop?
 
-ecGAN and ec2GAN, which is told a product, are trained, or finished runs taken. A forest (sklearn, 200 trees) learns from
+ecGAN and ec2GAN, which is told a product, are trained, or finished runs taken. A forest (sklearn, 200 trees) learns of
 half of the orders that are held out and as many others, and says of the other halves which they are: half the time
 rightly by chance. The others are samples, orders whose parts are drawn one by one, and training orders, which are the
 best that can be had. A forest asks one number after the other, so it finds what a perceptron smooths over, as vectors
