@@ -25,7 +25,7 @@ class Flags:
     seed: int = 0  # the samples are a function of it
     step: int | None = None  # of the checkpoint [the newest]
     # the picture; clips, text, music, numbers and solids leave a file of its name beside it (.gif, .txt, .mid, .csv,
-    # .npz). Or --out x.npz: all samples as arr_0 (pictures uint8 [n, h, w, c]), with labels as arr_1 where there are any
+    # .npz). Or x.npz: all samples as arr_0 (pictures uint8 [n, h, w, c]), and their labels as arr_1 where there are any
     out: str = "samples.png"
     png: bool = False  # --out is a new folder, for a picture a sample
 
