@@ -250,6 +250,16 @@ def test_running_text_comes_in_windows(tfds_dir):
     assert data.load("wikitext2_heldout,title=title").n == 60  # beside another field a record is an article
 
 
+def test_a_vocabulary_of_the_most_frequent(tfds_dir):
+    """The first words stay what they are, all others are unknown: of running text, and of texts of their own."""
+    for name, field in (("tiny_shakespeare,level=word,length=20", "x"), ("noto_emoji,caption=caption", "caption")):
+        whole, few = data.load(name), data.load(f"{name},vocabulary=30")
+        assert few.fields[field].names == whole.fields[field].names[:33] and few.fingerprint != whole.fingerprint
+        x = whole.read(np.arange(50))[field]
+        np.testing.assert_array_equal(few.read(np.arange(50))[field], np.where(x < 33, x, tokens.UNK))
+    assert told("noto_emoji,caption=caption,vocabulary=0").startswith("vocabulary=0: vocabulary is a whole number")
+
+
 def test_nested_features_by_path(tfds_dir):
     """The boxes of bccd_small, as many as there are, and a feature whose own name has a slash."""
     source = data.load("bccd_small,box=objects/bbox,file=image/filename:label,y=")
