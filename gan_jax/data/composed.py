@@ -156,7 +156,9 @@ def open_set(source: Source, n: int, other: Source | None = None) -> Source:
         raise UserError(f"no class of {source.name} is held out, and no other set is unknown: nothing is.")
     source = labelled(source)
     test = source.test and labelled(source.test)
-    return dataclasses.replace(unseen(source, n), test=test and other and followed(test, labelled(other)) or test)
+    if test and other:
+        test = followed(test, labelled(other))
+    return dataclasses.replace(unseen(source, n), test=test)
 
 
 def few(source: Source, n: int) -> Source:
