@@ -113,6 +113,19 @@ def test_splits_by_name(tfds_dir):
     assert first == "omniglot_small has no split 'small3'; did you mean small2 or small1?\nIt has small1, small2."
 
 
+def test_classes_that_are_pairs_of_values(tfds_dir):
+    """A class is a letter of an alphabet, not the number that letters of all alphabets share; new pairs are -1."""
+    source = data.load("omniglot_small,split=small2,test=small1,y=alphabet+character:label")
+    letters, names = source.whole()["y"], source.row["y"].names
+    assert source.classes == 3120 // 20 and (np.bincount(letters) == 20).all()  # drawn by twenty people each
+    at = np.arange(0, 3120, 60)
+    alphabets, characters = (stored(tfds_dir, "omniglot_small", "small2", of, at) for of in ("alphabet", "character"))
+    theirs = [f"{a.decode()} {c.decode()}" for a, c in zip(alphabets, characters, strict=True)]
+    assert [names[i] for i in source.read(at)["y"]] == theirs and list(names) == sorted(names)
+    assert -1 in source.test.whole()["y"]
+    assert "image of omniglot_small has no classes" in told("omniglot_small,y=alphabet+image:label")
+
+
 def test_parts_of_a_split(tfds_dir):
     """A set that holds nothing out is cut by the user, and never into parts that share records."""
     source = data.load("german_credit_numeric,split=train[:800],test=train[800:]")
