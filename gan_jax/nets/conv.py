@@ -128,7 +128,7 @@ def _parts(x, y):
     """Return into how many parts the batch goes so that each, transposed, stays in a core's own cache."""
     whole, n = x.nbytes + y.nbytes, 1
     for m in range(2, len(x) // 8 + 1):
-        if whole > n * CACHE and len(x) % (8 * m) == 0:
+        if whole > n * CACHE and len(x) % (4 * m) == 0:
             n = m
     return n
 
