@@ -54,7 +54,7 @@ class Config:
 EMOJI, FACES = "noto_emoji,only=0,size=32", "cmu_faces,y=person:label,size=32"
 PRESETS = {
     "default": Config(),
-    "faces": Config(EMOJI, FACES, 2000, 500, const=100.0, same=1.0, smooth=0.05),
+    "faces": Config(EMOJI, FACES, 1200, 400),
     "paper": Config(steps=22_000, pretrain=20_000, batch_size=100, f_width=64, width=128, lr=3e-4, b1=0.9),
     "tiny": Config("digits", "digits16", steps=6, pretrain=1, batch_size=8, features=8, f_width=4, width=4),
 }
