@@ -166,7 +166,7 @@ def test_the_published_lstms():
 
 
 def test_no_sunglasses_are_learned(tfds_dir):
-    """Of the training faces those without them, unless they are asked for; of the test faces all."""
+    """With `--no-worn` of the training faces those without them; of the test faces all."""
     source, worn = (deocclude.hidden(deocclude.Config(worn=worn)) for worn in (False, True))
     assert source.row["sunglasses"].names[0] == "open"
     assert set(source.whole()["sunglasses"].tolist()) == {0} and 200 < source.n < 300
