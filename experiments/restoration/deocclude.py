@@ -75,7 +75,7 @@ def faces(cfg):
 def hidden(cfg):
     """Return the source of faces with a mask of what a box hides; faces of the test split may wear sunglasses."""
     source = faces(cfg)
-    if "sunglasses" in source.fields and not cfg.worn:
+    if not cfg.worn:
         source = dataclasses.replace(data.of_class(source, 0, "sunglasses"), test=source.test)
     source = data.jittered(source, cfg.jitter, flip=False) if cfg.jitter else source
     return data.masked(data.labelled(source), "box", cfg.hole, cfg.least)

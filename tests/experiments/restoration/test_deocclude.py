@@ -172,3 +172,5 @@ def test_no_sunglasses_are_learned(tfds_dir):
     assert set(source.whole()["sunglasses"].tolist()) == {0} and 200 < source.n < 300
     assert set(source.test.whole()["sunglasses"].tolist()) == {0, 1} and source.test.n == worn.test.n == 124
     assert worn.n == 500 and source.fingerprint != worn.fingerprint
+    with pytest.raises(UserError, match="digits16 has no records with labels, by which one class could be taken"):
+        deocclude.setup(dataclasses.replace(CFG, worn=False))
