@@ -166,7 +166,7 @@ def taken(modules, flags: str) -> dict:
     """
     of = lambda flag: flag.split("=")[0].removeprefix("--").removeprefix("no-").replace("-", "_")
     has = {
-        name: {f.name for config in (module.Config, cli.Run) for f in dataclasses.fields(config)}
+        name: {"preset", *(f.name for config in (module.Config, cli.Run) for f in dataclasses.fields(config))}
         for name, module in modules.items()
     }
 
