@@ -27,8 +27,8 @@ class Flags:
     n: int = 64  # samples; of each seed, where there are several (the first four are shown)
     seed: int = 0  # the samples are a function of it
     step: int | None = None  # of the checkpoint [the newest]
-    # the picture; clips, text and music leave a file of the same name with .gif, .txt or .mid beside it. Or an .npz of
-    # all samples as arr_0 (pictures uint8 [n, h, w, c]), with their labels as arr_1 where the experiment gives labels
+    # the picture; clips, text, music, numbers and solids leave a file of its name beside it (.gif, .txt, .mid, .csv,
+    # .npz). Or x.npz: all samples as arr_0 (pictures uint8 [n, h, w, c]), and their labels as arr_1 where there are any
     out: str = "samples.png"
     png: bool = False  # --out is a new folder, for a picture a sample
 

@@ -22,10 +22,12 @@ from gan_jax.data.colours import to_lab as to_lab
 from gan_jax.data.composed import alone as alone
 from gan_jax.data.composed import counterparts as counterparts
 from gan_jax.data.composed import few as few
+from gan_jax.data.composed import followed as followed
 from gan_jax.data.composed import join as join
 from gan_jax.data.composed import labelled as labelled
 from gan_jax.data.composed import of_class as of_class
 from gan_jax.data.composed import only_labelled as only_labelled
+from gan_jax.data.composed import open_set as open_set
 from gan_jax.data.composed import same_labels as same_labels
 from gan_jax.data.composed import stacked as stacked
 from gan_jax.data.composed import unseen as unseen

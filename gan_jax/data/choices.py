@@ -12,13 +12,13 @@ from gan_jax.data.column import Asked
 from gan_jax.data.stored import Feature, Split
 from gan_jax.errors import UserError, first_line
 
-RESERVED = ("split", "test", "size", "length", "level")
+RESERVED = ("split", "test", "size", "length", "level", "vocabulary")
 
 
 def asked(chosen: dict[str, str]) -> Asked:
-    """Return size, length and level as they were asked for, checked."""
+    """Return size, length, level and vocabulary as they were asked for, checked."""
     numbers = {}
-    for name in ("size", "length"):
+    for name in ("size", "length", "vocabulary"):
         value = chosen.get(name, "0")
         if not re.fullmatch(r"\d{1,6}", str(value)) or (name in chosen and int(value) < 1):
             raise UserError(f"{name}={value}: {name} is a whole number from 1 on.")

@@ -66,6 +66,18 @@ class Loaded(NamedTuple):
             raise UserError(f"the data of the run in {where} changed since it was trained: they are not what it saw.")
         return setup
 
+    def rows(self) -> data.Source:
+        """Return the data whose rows samples are; UserError where these are neither points nor pictures, or changed."""
+        source = self.setup().source
+        while source.part:  # joined sets: the one that is called x
+            source = source.part
+        if source.kind not in ("points", "image"):
+            raise UserError(
+                f"{self.folder} draws {source.kind}; points and pictures alone can be scored, or looked into.\n"
+                f"python -m gan_jax.sample {self.folder} --n 10000 --out samples.npz gives samples to other tools."
+            )
+        return source
+
     def knows(self, setup: Setup) -> bool:
         """Return whether the data are those that the run was trained on."""
         return setup.source.content == rundir.read(self.folder).get("data", "")

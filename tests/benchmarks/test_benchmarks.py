@@ -170,8 +170,13 @@ def test_flags_go_to_those_that_have_them():
         "vanilla": ["--width=16", "--gpu"],
         "unrolled": ["--width=16", "--no-remat", "--d-lr=1e-3", "--gpu"],
     }
+    assert harness.taken(modules, "--preset=tiny") == {name: ["--preset=tiny"] for name in modules}
     with pytest.raises(UserError, match="--wdith=16: none of vanilla, unrolled has such a flag"):
         harness.taken(modules, "--wdith=16")
+    preset = next(name for name in modules["unrolled"].PRESETS if name not in modules["vanilla"].PRESETS)
+    assert harness.taken(modules, f"--preset={preset}") == {"vanilla": [], "unrolled": [f"--preset={preset}"]}
+    with pytest.raises(UserError, match="--preset=none: none of vanilla, unrolled has such a flag"):
+        harness.taken(modules, "--preset=none")
 
 
 @pytest.mark.long
