@@ -65,7 +65,7 @@ def main(argv=None):
     check_alike(flags, sources, ema)
     line = log.Line()
     scale = prepare(flags, next(iter(sources.values())), line)
-    for said in (scale.extractor.says, fewer(flags.n, scale)):
+    for said in (scale.extractor.says, fewer(flags.n, scale), *(run.repeats(scale.n) for run in runs.values())):
         if said:
             log.tell(said)
     best = floors(scale, line)

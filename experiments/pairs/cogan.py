@@ -144,6 +144,7 @@ def chosen(cfg, key):
 
 def measure(cfg, state, key, train, test):
     """Return pairs, and what share of both test splits, and of the images of b that were seen, D names right."""
+    same = data.same_labels(data.load(cfg.source), data.load(cfg.dataset))
     found = {"pairs": Picture(jnp.stack(pairs(cfg, state, latent(cfg, key, 12))), rows=("a", "b, of the same z"))}
 
     def accuracy(raw, domain):
@@ -151,9 +152,9 @@ def measure(cfg, state, key, train, test):
         return metrics.agreement(jax.lax.map(said, raw["x"], batch_size=500), raw["y"])
 
     for name, domain in {"source": "a", "x": "b"}.items():
-        if "y" in test.get(name, {}):
+        if "y" in test.get(name, {}) and (domain == "a" or same):
             found["accuracy/" + {"a": "source", "b": "target"}[domain]] = accuracy(test[name], domain)
-    if cfg.images and "y" in train.get("x", {}):
+    if cfg.images and "y" in train.get("x", {}) and same:
         found["accuracy/target_seen"] = accuracy(data.take(train["x"], chosen(cfg, state.key)), "b")
     return found
 

@@ -146,9 +146,9 @@ def sample(cfg, state, key, n):
 
 
 def judged(cfg):
-    """Return the two sets, where both have classifiers for the same number of labels."""
+    """Return the two sets, where both have classifiers for the same labels."""
     sets = data.load(cfg.source), data.load(cfg.dataset)
-    return sets if all(s.test and s.classes == sets[0].classes > 0 for s in sets) else ()
+    return sets if all(s.test for s in sets) and data.same_labels(*sets) else ()
 
 
 def measure(cfg, state, key, train, test):

@@ -39,6 +39,16 @@ class Loaded(NamedTuple):
         one = lambda state: self.experiment.sample(self.cfg, state, key, n)
         return one(self.state) if self.seeds == 1 else jax.lax.map(one, self.state)
 
+    def repeats(self, n: int, at_once: int = AT_ONCE) -> str:
+        """Return a line where n samples, so many of them at a time, are made of records that come again; or ""."""
+        with data.counted() as found:
+            jax.eval_shape(lambda key: self.sample(key, n), jax.random.key(0))
+        records = min(found, default=n)
+        if n <= min(records, at_once) or not found:
+            return ""
+        held = f"{printable(self.folder)} makes its samples of records that are held out"
+        return f"{held}: {n:,} samples are of {records:,} of them at most, some of which come again"
+
     def latent(self, key: jax.Array, n: int) -> Any:
         """Return what `sample(key, n)` draws as latents: z [n, z], or {"z": z, ...}; UserError where it has none."""
         return self._part("latent")(self.cfg, key, n)
