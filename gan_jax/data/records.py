@@ -26,10 +26,10 @@ def load(name: str, others: Iterable[str] = (), **chosen: str) -> Source:
     Looked for in TFDS_DATA_DIR. others: names that are suggested, too, where there is no such set. chosen:
 
     - FIELD=FEATURE: the feature of the set that a field of the batch is; a nested one by its path ("objects/bbox"),
-      numbers joined to a row by + ("logp+qed+sas"). FEATURE:label takes a map of labels as whole numbers [h, w] rather
-      than as a picture, and text or whole numbers as the classes that their distinct values are; FEATURE:row takes
-      numbers as float32. By default x is the image (rather a photo than its map of labels), else what is there, and y
-      the first label; FIELD= is none.
+      numbers joined to a row by + ("logp+qed+sas"), with :label values to classes ("alphabet+character:label", a class
+      for each pair). FEATURE:label takes a map of labels as whole numbers [h, w] rather than as a picture, and text or
+      whole numbers as the classes that their distinct values are; FEATURE:row takes numbers as float32. By default x is
+      the image (rather a photo than its map of labels), else what is there, and y the first label; FIELD= is none.
     - split, test: which is trained on (train, else the first), and which is held out (test; `test=` is none); parts,
       too: train[:80%].
     - size: the side of the squares that pictures are cut and shrunk to. Without it sets of several sizes are refused.
