@@ -1,7 +1,7 @@
 """`python -m benchmarks equal_images cifar10_subset`: nine systems after equally many pictures, scored, and their cost.
 
 Each is trained until its D has seen so many real pictures, and the last step is scored by `python -m gan_jax.score`.
-`--then train` does only that: many trainings at once share an accelerator well, timings don't.
+With `--no-scored` they are only trained: several commands at once share an accelerator well, timings don't.
 """
 
 import dataclasses
@@ -21,28 +21,33 @@ from gan_jax.run.config import Count
 
 
 class System(NamedTuple):
-    """An experiment with nets for these pictures: about as many channels at full resolution as the others."""
+    """An experiment with nets for these pictures: about as many channels at full resolution as the others.
+
+    Averages of G forget half in a twentieth of the run, those of StyleGAN2 too by default.
+    """
 
     experiment: str
     flags: str  # as on a command line; {width}: channels
-    d_steps: int = 1  # updates of D for each step
+    d_steps: int = 1  # updates of D for each step; those with more need labels
 
 
 _resnet = "--d-steps=2 --g-lr=2e-4 --d-lr=2e-4 --width={half_width}"  # TTUR's and BigGAN's two updates of D
 _style = "--width={width} --most=256 --gamma=0.01 --path=0 --ada-images={tenth}"  # ADA's own settings of CIFAR-10
-_grown = "--width={width} --d-width={width} --most=256 --z-dim=128 --first=8 --ema=0.999"
+_grown = "--width={width} --d-width={width} --most=256 --z-dim=128 --first=8 --ema={decay}"
 SYSTEMS = {
     "dcgan": System("dcgan", "--width={width}"),
-    "unrolled_dcgan": System("unrolled", "--preset=images --width={width}"),
+    "unrolled_dcgan": System("unrolled", "--preset=images --width={width} --ema={decay}"),
     "sngan": System("sngan", f"{_resnet} --z-dim=128", 2),
     "sagan": System("sagan", f"{_resnet} --z-dim=128", 2),
-    "biggan": System("biggan", f"{_resnet} --ema=0.999 --ema-start=500", 2),
+    "biggan": System("biggan", f"{_resnet} --ema={{decay}} --ema-start={{half_life}}", 2),
     "progressive": System("progressive", f"{_grown} --stable={{stage}} --fade={{stage}}"),
     "stylegan2": System("stylegan2", f"--no-ada {_style}"),
     "stylegan2_ada": System("stylegan2", f"--ada {_style}"),
-    "r3gan": System("r3gan", "--preset=images --width={width} --burn-in={half_run}"),
+    "r3gan": System("r3gan", "--preset=images --width={width} --burn-in={half_run} --ema={half_life}"),
 }
 SCORES = "frechet", "kernel", "precision", "recall", "coverage"
+SIGNS = "sign/train", "sign/test"  # the mean sign of D's scores of pictures that it learns from, and of held-out ones
+PROTOCOL = "{}: D sees {:,} pictures in batches of {}, width {}, last step of {} seed{}; {:,} samples a seed, {}"
 Name = Literal[tuple(SYSTEMS)]
 
 
@@ -53,10 +58,9 @@ def main(
     batch_size: Count = 64,
     width: Count = 32,
     seeds: Count = 1,
-    seed: int = 0,
     samples: Count = 2000,
     features: str = "vgg16",
-    then: Literal["all", "train", "score"] = "all",
+    scored: bool = True,
     timed: int = 20,
     flags: str = "",
     out: str = "benchmarks/quality/results",
@@ -70,53 +74,41 @@ def main(
         images: real pictures that D sees.
         batch_size: of them in each of its updates.
         width: channels at full resolution; of SN-GAN, SAGAN and BigGAN in all of G.
-        seeds: runs of each, with seeds seed, seed + 1, ...
-        seed: the first of them.
+        seeds: runs of each, with seeds 0, 1, ...
         samples: of each seed, against as many reals of the test split as there are.
         features: of `python -m gan_jax.score`: vgg16 (pip install '.[perceptual]'), classifier or pixels.
-        then: train: only that; score: only what comes after it.
+        scored: score and time what was trained, and write the record.
         timed: steps of each of three timings of the step; 0: none.
         flags: more flags of every run, as one word: --flags="--gpu".
-        out: folder of equal_images-DATASET.md, .jsonl and .png.
+        out: folder of equal_images-DATASET-IMAGES.md, .jsonl and .png.
         runs: folder of the runs.
     """
     source = data.load(dataset)
-    stem = "".join(c if c.isalnum() else "_" for c in source.name)
-    own = {name: flags_of(name, source, images, batch_size, width) for name in names}
-    above = Path(runs, f"{stem}-{images}-{width}x{seeds}-{seed}")
-    folders = {name: above / name for name in names if own[name] is not None}
-    if then != "score":
-        train(folders, own, [f"--dataset={dataset}", f"--seeds={seeds}", f"--seed={seed}"], harness.words(flags))
-    said = f"D sees {images:,} pictures in batches of {batch_size}, last step"
-    said += "" if seeds == 1 else f", {seeds} seeds, mean ± standard deviation"
-    if then != "train":
-        compared(source, folders, (samples, features), (images, timed), said, flags, Path(out, f"equal_images-{stem}"))
+    stem = f"{''.join(c if c.isalnum() else '_' for c in source.name)}-{images}"
+    given = [f"--dataset={dataset}", f"--seeds={seeds}", *harness.words(flags)]
+    folders = trained(names, source, (images, batch_size, width), given, Path(runs, f"{stem}-{width}x{seeds}"))
+    if scored:
+        found, floor, judged = scores(folders, samples, features)
+        rows = [{"system": name} | found[name] | of_run(of, name, images, timed) for name, of in folders.items()]
+        said = PROTOCOL.format(source.name, images, batch_size, width, seeds, "s" * (seeds > 1), samples, judged)
+        report(Path(out, f"equal_images-{stem}"), harness.with_flags(said, flags), rows, floor)
+        draw(Path(out, f"equal_images-{stem}.png"), folders, source)
 
 
-def train(folders, own, given, more):
-    """Train the systems that have a folder, with the flags of all, their own and more; say which are left out."""
-    for name in own:
-        if name in folders:
-            flags = [*given, *own[name], *more]
-            harness.trained(harness.experiment(SYSTEMS[name].experiment), flags, folders[name])
-        else:
-            print(f"{name}: the set has no labels: left out", flush=True)
+def trained(names, source, budget, given, above):
+    """Train each system with its own flags and those given to all, and return {name: the folder of its run}.
 
-
-def compared(source, folders, judged, costs, said, flags, file):
-    """Score what was trained, say what it cost, and write the files that begin with `file`.
-
-    judged: what `scored` takes; costs: how many real pictures D saw, and steps to time. said: how all were trained.
+    budget: what `flags_of` takes besides. above: the folder of the folders. A system that can't be trained is left out.
     """
-    found, rows = scored(folders, *judged), []
-    for name, folder in folders.items():
-        rows.append({"system": name} | found[name] | of_run(folder, name, *costs))
-        print(f"{name}: " + ", ".join(f"{n} {log.spread(rows[-1][n])}" for n in SCORES), flush=True)
-    said = f"{said}; {judged[0]:,} samples a seed, {found['data']['protocol']}"
-    protocol = harness.with_flags(f"{source.name} {'x'.join(map(str, source.shape))}: {said}", flags)
-    report(file, protocol, rows, found["data"])
-    if source.kind == "image":
-        draw(file.with_suffix(".png"), folders, source)
+    folders = {}
+    for name in names:
+        own = flags_of(name, source, *budget)
+        if own is None:
+            print(f"{name}: the set has no labels: left out", flush=True)
+            continue
+        folders[name] = above / name
+        harness.trained(harness.experiment(SYSTEMS[name].experiment), [*own, *given], folders[name])
+    return folders
 
 
 def flags_of(name, source, images, batch_size, width):
@@ -126,44 +118,45 @@ def flags_of(name, source, images, batch_size, width):
         return None
     steps = images // (batch_size * system.d_steps)
     before = 2 * int(np.log2(max(source.shape[:2]) / 8))  # stages of growing from 8 pixels, in the run's first half
+    half_life = max(1, steps // 20)
     own = system.flags.format(
         width=width,
         half_width=max(1, width // 2),
         half_run=max(1, steps // 2),
         stage=max(1, images // (2 * max(1, before))),
         tenth=max(1, images // 10),
+        half_life=half_life,
+        decay=round(0.5 ** (1 / half_life), 5),
     )
     return [*own.split(), f"--steps={steps}", f"--batch-size={batch_size}", f"--eval-every={max(1, steps // 5)}"]
 
 
-def scored(folders, samples, features):
-    """Return {system: {score: value, or one for each seed}} and, as "data", what the training data score."""
+def scores(folders, samples, features):
+    """Return ({system: {score: value, or one for each seed}}, what the training data score, the protocol of both)."""
     file = next(iter(folders.values())).parent / "score.json"
     score.main(
         [*map(str, folders.values()), f"--n={samples}", f"--features={features}", "--despite=ema", f"--out={file}"]
     )
-    saved, found = json.loads(file.read_text()), {}
+    saved, found = json.loads(file.read_text()), {name: {} for name in folders}
     for one in saved["measured"]:
-        of = found.setdefault(Path(one["run"]).name, {})
         for name, value in one["values"].items():
-            of.setdefault(name, []).append(value)
+            found[Path(one["run"]).name].setdefault(name, []).append(value)
     found = {name: {k: v if len(v) > 1 else v[0] for k, v in of.items()} for name, of in found.items()}
     first = next(one for one in saved["data"] if one["name"] == "frechet")
     said = f"against {first['real']:,} of the {first['split']} split by {first['extractor']} {first['digest']}"
-    floor = {k: v for one in saved["data"] for k, v in one["values"].items()}
-    return found | {"data": floor | {"protocol": said}}
+    return found, {k: v for one in saved["data"] for k, v in one["values"].items()}, said
 
 
 def of_run(folder, name, images, timed):
-    """Return a run's own words on itself, its parameters, and what its step costs when nothing else runs."""
+    """Return what a run says of itself, its parameters, and what its step costs."""
     saved, results = rundir.read(folder), rundir.results(folder)
     module = harness.experiment(SYSTEMS[name].experiment)
     cfg = module.Config(**saved["config"])
     cost = harness.times(module, cfg, steps=timed, repeats=3) if timed else None
-    a_step = images / cfg.steps
-    own = {k: v for k, v in results.items() if k.startswith("sign/")} | {"health": results["health"]}
-    return own | {
+    a_step = images / cfg.steps  # pictures; milliseconds of one are seconds of a thousand
+    return {k: results[k] for k in (*SIGNS, "sign/fake", "health") if k in results} | {
         "seconds_a_thousand": [ms / a_step for ms in cost["ms"]] if cost else None,
+        "cpu_seconds_a_thousand": [ms / a_step for ms in cost["cpu_ms"]] if cost else None,
         "cost": cost,
         "parameters": parameters(module, cfg),
         "config": dataclasses.asdict(cfg),
@@ -179,21 +172,27 @@ def parameters(module, cfg) -> dict:
 
 def report(file, protocol, rows, floor):
     """Print the table, and write it to FILE.md, and all of it to FILE.jsonl."""
-    memory = lambda cost: (cost["peak"] or cost["temporary"]) / 1e6
-    million = lambda n: f"{n / 1e6:.2f}"
-    head = ("system", *SCORES, "G, D: 10^6 parameters", "s a 1,000 images", "MB", "health")
+    memory = lambda cost: f"{(cost['peak'] or cost['temporary']) / 1e6:.0f}" if cost else "-"
+    seconds = lambda values: f"{np.median(values):.2f}" if values else "-"
+    signs = lambda row: ", ".join(log.spread(row[n]) for n in SIGNS if n in row) or "-"
+    head = (
+        *("system", *SCORES, "D's sign: train, held out", "G, D: 10^6 parameters"),
+        *("s a 1,000 images", "CPU s", "MB", "health"),
+    )
     lines = [
         (
             row["system"].replace("_", " "),
             *(log.spread(row[n]) for n in SCORES),
-            " ".join(million(row["parameters"][p]) for p in "gd"),
-            f"{np.median(row['seconds_a_thousand']):.3f}" if row["cost"] else "-",
-            f"{memory(row['cost']):.0f}" if row["cost"] else "-",
+            signs(row),
+            ", ".join(f"{row['parameters'][p] / 1e6:.2f}" for p in "gd"),
+            seconds(row["seconds_a_thousand"]),
+            seconds(row["cpu_seconds_a_thousand"]),
+            memory(row["cost"]),
             "; ".join(dict.fromkeys(line.partition(":")[0] for line in np.ravel(row["health"]).tolist())),
         )
         for row in rows
     ]
-    lines.append(("the training data", *(log.spread(floor[n]) for n in SCORES), "", "", "", ""))
+    lines.append(("the training data", *(log.spread(floor[n]) for n in SCORES), *[""] * (len(head) - 6)))
     lines = harness.table(head, lines)
     harness.record(file.name, [{"protocol": protocol, "itself": floor}, *rows], file.parent)
     file.with_suffix(".md").write_text(f"{protocol}.\n\n{lines}\n")

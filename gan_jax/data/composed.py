@@ -103,6 +103,12 @@ def labelled(source: Source, field: str = "y") -> Source:
     return dataclasses.replace(source, read=lambda indices: checked(source.read(indices), indices), whole=whole)
 
 
+def same_labels(*sources: Source) -> bool:
+    """Return whether sources have labels y that mean the same: as many, of the same names where these are known."""
+    classes, names = {s.classes for s in sources}, {s.row["y"].names for s in sources if s.classes}
+    return len(classes) == 1 and classes != {0} and len(names - {()}) <= 1
+
+
 @functools.cache
 def _say(line):
     print(line, file=sys.stderr)  # once a process
@@ -214,20 +220,22 @@ def only_labelled(source: Source, n: int) -> Source:
     return dataclasses.replace(source, pick=pick)
 
 
-def of_class(source: Source, which: int) -> Source:
-    """Return the source of the records of one class alone, held out or not.
+def of_class(source: Source, which: int, field: str = "y") -> Source:
+    """Return the source of the records of one class alone, held out or not; `field` is the label that says which.
 
     Raises UserError where there are no classes, or a split that has no such record.
     """
-    if not source.n or not source.classes:
+    label = source.row.get(field)
+    if not source.n or label is None or label.shape or not label.classes:
         raise UserError(f"{source.name} has no records with labels, by which one class could be taken.")
-    if not 0 <= which < source.classes:  # -1 would be those without a label
-        raise UserError(f"{source.name} has classes 0 to {source.classes - 1}, and no class {which}.")
-    rows = np.flatnonzero(np.asarray(source.whole()["y"]) == which)
+    if not 0 <= which < label.classes:  # -1 would be those without a label
+        raise UserError(f"{source.name} has classes 0 to {label.classes - 1}, and no class {which}.")
+    rows = np.flatnonzero(np.asarray(source.whole()[field]) == which)
     if not len(rows):
         raise UserError(f"{source.name} has a split without any record of class {which}.")
-    said = source.row["y"].names[which] if source.row["y"].names else which
-    return _of_rows(source, rows, f"only {said}", f"class{which}", source.test and of_class(source.test, which))
+    said, mark = label.names[which] if label.names else which, f"{field * (field != 'y')}{which}"
+    test = source.test and of_class(source.test, which, field)
+    return _of_rows(source, rows, f"only {said}", f"class{mark}", test)
 
 
 @functools.cache

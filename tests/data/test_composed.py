@@ -123,6 +123,21 @@ def test_records_without_a_label_are_no_class():
             data.of_class(source, which)
 
 
+def test_records_of_one_value_of_another_label():
+    """Rows, their order and their fingerprint are those of that label, and not of y; a map of labels is none."""
+    raw = {"x": np.arange(4.0, dtype=np.float32)[:, None], "y": np.array([0, 1, 0, 1]), "s": np.array([1, 0, 0, 0])}
+    fields = {"x": data.Field((1,), "row"), "y": data.label(2), "s": data.label(2, ("off", "on"))}
+    source = composed.of_arrays("some", fields, raw, fingerprint="f")
+    off = data.of_class(source, 0, "s")
+    assert off.n == 3 and off.says in ("", "some; only off") and off.fingerprint == "f-classs0"
+    np.testing.assert_array_equal(off.whole()["x"].ravel(), [1, 2, 3])
+    np.testing.assert_array_equal(off.read(np.array([2, 0]))["x"].ravel(), [3, 1])
+    assert data.of_class(source, 0).fingerprint == "f-class0" and data.of_class(source, 0).n == 2
+    for field in ("t", "x"):
+        with pytest.raises(UserError, match="some has no records with labels"):
+            data.of_class(source, 0, field)
+
+
 def test_other_labels_are_needed_too():
     """Each record needs a nuisance where one is trained on."""
     raw = {"x": np.zeros((3, 2), np.float32), "y": np.zeros(3, np.int32), "s": np.array([1, -1, 0], np.int32)}
@@ -169,6 +184,18 @@ def test_one_record_alone(digits):
     for wrong in (-1, source.n):
         with pytest.raises(UserError, match=f"digits has 1497 records: there is no number {wrong}"):
             data.alone(source, wrong)
+
+
+def test_labels_that_mean_the_same():
+    """As many, by the same names where both have some: ten digits are no ten garments, and none is like none."""
+    digits, ring = data.load("digits"), data.load("ring8")
+    named = lambda names: dataclasses.replace(digits, fields=digits.fields | {"y": data.label(len(names), names)})
+    garments, bare = named(tuple("abcdefghij")), named(("",) * 10)
+    unnamed = dataclasses.replace(bare, fields=bare.fields | {"y": data.label(10)})
+    assert data.same_labels(digits, digits) and data.same_labels(digits, unnamed) and data.same_labels(ring, ring)
+    assert not data.same_labels(digits, garments) and not data.same_labels(digits, ring)
+    without = dataclasses.replace(digits, fields={"x": digits.fields["x"]})
+    assert not data.same_labels(without, without) and not data.same_labels(digits, without)
 
 
 def set_of(x, y, classes, shape):
