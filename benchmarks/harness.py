@@ -162,17 +162,22 @@ def times(module, cfg, seeds=1, steps=None, repeats=5, devices=None) -> dict:
 def taken(modules, flags: str) -> dict:
     """Return {name: those of some flags that this experiment has}; raise UserError where one is of none of them.
 
-    flags: as on a command line, each with its value as one word: "--lr=1e-3 --gpu".
+    flags: as on a command line, each with its value as one word: "--lr=1e-3 --gpu". A preset is one that it has.
     """
     of = lambda flag: flag.split("=")[0].removeprefix("--").removeprefix("no-").replace("-", "_")
     has = {
-        name: {f.name for config in (module.Config, cli.Run) for f in dataclasses.fields(config)}
+        name: {"preset", *(f.name for config in (module.Config, cli.Run) for f in dataclasses.fields(config))}
         for name, module in modules.items()
     }
+
+    def fits(flag, name):
+        asked, _, value = flag.partition("=")
+        return value in modules[name].PRESETS if asked == "--preset" else of(flag) in has[name]
+
     for flag in words(flags):
-        if not any(of(flag) in fields for fields in has.values()):
+        if not any(fits(flag, name) for name in modules):
             raise UserError(f"{flag}: none of {', '.join(modules)} has such a flag.")
-    return {name: [flag for flag in words(flags) if of(flag) in fields] for name, fields in has.items()}
+    return {name: [flag for flag in words(flags) if fits(flag, name)] for name in modules}
 
 
 def trained(module, flags, folder) -> dict:

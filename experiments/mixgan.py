@@ -113,12 +113,14 @@ def step(cfg, state, batch):
     of = lambda player: jax.nn.softmax(player.params["logits"])
 
     def scores(nets, fakes):  # of each D: of data [T, b], of each G [T, T, b], new statistics
-        real, stats = jax.vmap(lambda p, s: forward(D, p, s, x))(nets, state.d.stats)
-        each = lambda p, s: jax.vmap(lambda fake: forward(D, p, s, fake)[0])(fakes)
-        return (real, jax.vmap(each)(nets, state.d.stats)), stats
+        def one(p, s):
+            real, stats = forward(D, p, s, x)
+            return (real, jax.vmap(lambda fake: forward(D, p, s, fake)[0])(fakes)), stats
+
+        return mixture.each(one, nets, state.d.stats)
 
     def g_loss(params):
-        fakes, stats = jax.vmap(lambda p, s: forward(G, p, s, z))(params["nets"], state.g.stats)  # [T, b, ...]
+        fakes, stats = mixture.each(lambda p, s: forward(G, p, s, z), params["nets"], state.g.stats)  # [T, b, ...]
         said, _ = scores(state.d.params["nets"], fakes)
         w = shares(cfg, params["logits"])
         return payoff(loss.g, of(state.d), w, said) + apart(cfg, w), (fakes, stats)
@@ -144,7 +146,7 @@ def latent(cfg, key, n):
 def made(cfg, g, z):
     """Return what each G makes of z [n, z]: [T, n, ...]."""
     G, *_ = build(cfg)
-    return jax.lax.map(lambda of: forward(G, *of, z, train=False)[0], (g.params["nets"], g.stats))
+    return mixture.each(lambda p, s: forward(G, p, s, z, train=False)[0], g.params["nets"], g.stats)
 
 
 def generate(cfg, state, z):

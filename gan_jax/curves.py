@@ -9,6 +9,7 @@ import tyro
 
 from gan_jax.errors import UserError, first_line
 from gan_jax.run import cli, log, plots, rundir
+from gan_jax.run.plots import page
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +24,7 @@ def main(argv=None):
         flags = tyro.cli(Flags, args=argv, prog="python -m gan_jax.curves", description=__doc__)
     if not flags.runs:
         raise UserError("name one run's folder or more: python -m gan_jax.curves RUN RUN")
+    page.check(flags.out)
     runs = {short(run, flags.runs): read(run) for run in dict.fromkeys(flags.runs)}
     there = dict.fromkeys(name for found in runs.values() for name in found)
     names = [name for name in flags.names.split(",") if name] or list(there)

@@ -19,7 +19,7 @@ import tyro
 from gan_jax import data
 from gan_jax.data import recipes
 from gan_jax.errors import UserError
-from gan_jax.explore import of_file, source_of
+from gan_jax.explore import of_file
 from gan_jax.game import losses, rng
 from gan_jax.metrics import extractors, inpainting, latents, poisson
 from gan_jax.run import Count, Share, cli, config, latent, loaded, log, plots, rundir
@@ -111,7 +111,7 @@ def main(argv=None):
         flags = tyro.cli(Flags, args=argv, prog="python -m gan_jax.inpaint", description=__doc__)
     check(flags)
     run = loaded.load(flags.run, step=flags.step)
-    source = source_of(run)
+    source = run.rows()
     if source.kind != "image":
         raise UserError(f"{flags.run} draws {source.kind}; holes are filled in pictures.")
     x = of_file(flags.picture, source) if flags.picture else held_out(source, flags.n)

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import math
 import zipfile
 from pathlib import Path
 from typing import Annotated
@@ -14,8 +15,10 @@ import tyro
 from PIL import Image
 
 from gan_jax import data
+from gan_jax.data.source import DEVICE_BYTES
 from gan_jax.errors import UserError, first_line
 from gan_jax.run import cli, loaded, log, plots, rundir
+from gan_jax.run.plots import page
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,8 +27,8 @@ class Flags:
     n: int = 64  # samples; of each seed, where there are several (the first four are shown)
     seed: int = 0  # the samples are a function of it
     step: int | None = None  # of the checkpoint [the newest]
-    # the picture; clips, text and music leave a file of the same name with .gif, .txt or .mid beside it. Or an .npz of
-    # all samples as arr_0 (pictures uint8 [n, h, w, c]), with their labels as arr_1 where the experiment gives labels
+    # the picture; clips, text, music, numbers and solids leave a file of its name beside it (.gif, .txt, .mid, .csv,
+    # .npz). Or x.npz: all samples as arr_0 (pictures uint8 [n, h, w, c]), and their labels as arr_1 where there are any
     out: str = "samples.png"
     png: bool = False  # --out is a new folder, for a picture a sample
 
@@ -33,18 +36,26 @@ class Flags:
 def main(argv=None):
     with cli.one_line():
         flags = tyro.cli(Flags, args=argv, prog="python -m gan_jax.sample", description=__doc__)
-    if flags.n < 1 or not 0 <= flags.seed < 2**31:
-        raise UserError(f"--n is {flags.n} and --seed {flags.seed}; n must be 1 or more, seed from 0 to {2**31 - 1}.")
+    if not 0 < flags.n < 2**31 or not 0 <= flags.seed < 2**31:
+        raise UserError(f"--n is {flags.n} and --seed {flags.seed}; n must be 1 or more, seed 0 or more, under 2^31.")
     if flags.png and Path(flags.out).suffix.lower() in (".npz", ".png") and flags.out != Flags.out:
         raise UserError(f"--png makes a folder, and --out is {flags.out}: name a folder.")
+    export_all = flags.png or flags.out.lower().endswith(".npz")
+    if not export_all:
+        page.check(flags.out)
     run, first = loaded.load(flags.run, step=flags.step), rundir.read(flags.run)["seed"]
     setup = run.experiment.setup(run.cfg)
     source = setup.source
     if not run.knows(setup):
         log.tell(f"the data of {flags.run} changed since it was trained: what it makes of data, it makes of these")
-    if flags.png or flags.out.lower().endswith(".npz"):
+    if said := run.repeats(flags.n, loaded.AT_ONCE if export_all else flags.n):
+        log.tell(said)
+    if export_all:
         export(flags, run, source, range(first, first + run.seeds))
         return
+    most = DEVICE_BYTES // (4 * run.seeds * math.prod(source.shape))
+    if flags.n > most:
+        raise UserError(f"--n is {flags.n}; a picture holds {most:,} of these at most: --out samples.npz takes more.")
     x = np.asarray(jax.jit(run.sample, static_argnums=1)(jax.random.key(flags.seed), flags.n))  # [(seeds,) n, ...]
     try:
         plots.samples(Path(flags.out), x, source, first + np.arange(run.seeds), plots.reals(source), whole=True)

@@ -21,7 +21,6 @@ from gan_jax.metrics import birthday, extractors, floor, neighbours, protocol, s
 from gan_jax.metrics.protocol import Measured
 from gan_jax.run import cli, loaded, log, plots, provenance, rundir
 
-KINDS = "points", "image"  # of the data that can be scored
 BETTER = {  # where a better value lies; all others: where that of the data is
     "low": ("frechet", "kernel", "fid", "kid", "ndb", "js", "sliced", "reverse_kl", "class_kl", "duplicate"),
     "high": ("precision", "recall", "coverage", "class_score", "inception_score", "modes", "high_quality", "classes"),
@@ -66,7 +65,7 @@ def main(argv=None):
     check_alike(flags, sources, ema)
     line = log.Line()
     scale = prepare(flags, next(iter(sources.values())), line)
-    for said in (scale.extractor.says, fewer(flags.n, scale)):
+    for said in (scale.extractor.says, fewer(flags.n, scale), *(run.repeats(scale.n) for run in runs.values())):
         if said:
             log.tell(said)
     best = floors(scale, line)
@@ -74,8 +73,10 @@ def main(argv=None):
     for name, run in runs.items():
         found[name], drawn[name] = scored(flags, scale, name, run, ema[name], line)
     line.end()
-    for rows in found.values():
-        check_rows(next(iter(found.values())), rows, flags.despite)
+    first = next(iter(found.values()))[0]
+    for of_seed, *_ in found.values():
+        for one, other in zip(first, of_seed, strict=True):
+            beside(one, other, flags)
     tell(flags, scale, best, found)
     if flags.picture:
         draw(flags.picture, scale, {short(name, list(runs)): one for name, one in drawn.items()})
@@ -128,14 +129,7 @@ def check_free(file: Path):
 
 def source_of(run) -> data.Source:
     """Return the data that the samples of a run are held against; UserError where they can't be scored."""
-    source = run.setup().source
-    while source.part:  # joined sets: the one that is called x
-        source = source.part
-    if source.kind not in KINDS:
-        raise UserError(
-            f"{run.folder} draws {source.kind}; scores are of {' and '.join(KINDS)}s.\n"
-            f"python -m gan_jax.sample {run.folder} --n 10000 --out samples.npz gives samples to other tools."
-        )
+    source = run.rows()
     rows = min(source.n or suite.LEAST, source.test.n if source.test else (source.n or 2 * suite.LEAST) // 2)
     if rows < suite.LEAST:
         raise UserError(f"{source.name} has {rows} records to hold samples against: {suite.LEAST} or more are needed.")
@@ -157,33 +151,19 @@ def named(source) -> str:
 
 def check_alike(flags, sources, ema):
     """Raise UserError where runs can't stand side by side, before anything is drawn."""
-    common = {
-        "name": "score",
-        "values": {},
-        "split": "",
-        "real": 0,
-        "fake": flags.n,
-        "step": 0,
-        "seed": 0,
-        "commit": "",
-    }
-    ones = [Measured(dataset=named(sources[name]), ema=ema[name], **common) for name in sources]
-    for other in ones[1:]:
-        _beside(ones[0], other, flags.despite)
+    common = {"name": "score", "values": {}, "split": "", "real": 0, "fake": 0, "step": 0, "seed": 0, "commit": ""}
+    first, *others = (Measured(dataset=named(sources[name]), ema=ema[name], **common) for name in sources)
+    for other in others:
+        beside(first, other, flags)
 
 
-def _beside(one, other, words):
+def beside(one, other, flags):
+    """Raise UserError where two numbers are not measured alike."""
     try:
-        protocol.beside(one, other, tuple(filter(None, words.split(","))))
+        protocol.beside(one, other, despite(flags))
     except UserError as error:
         hint = "\nWhere that is the question itself: --despite ema." if "ema is" in str(error) else ""
         raise UserError(f"{error}{hint}") from None
-
-
-def check_rows(first, rows, words):
-    """Raise UserError where the numbers of a run are not measured as those of the first one are."""
-    for one, other in zip(first[0], rows[0], strict=True):
-        _beside(one, other, words)
 
 
 def prepare(flags, source, line) -> Scale:
@@ -191,9 +171,8 @@ def prepare(flags, source, line) -> Scale:
     n = min(flags.n, source.n or flags.n)
     if source.n and not source.test:
         n = min(n, source.n // 2)
-    extractor = extractors.chosen(
-        flags.features, source, functools.partial(log.Live, title=f"the classifier of {source.name}")
-    )
+    live = functools.partial(log.Live, title=f"the classifier of {source.name}")
+    extractor = extractors.chosen(flags.features, source, live)
     real, train, split = extractors.rows(source, flags.n, max(n, flags.train), counter(line, "reading data"))
     real, train = (extractors.seen(extractor, x, counter(line, "looking at data", len(x))) for x in (real, train))
     metrics, missing = suite.suite(source, real, n, extractor.name)
@@ -225,7 +204,7 @@ def fewer(n, scale) -> str:
 def floors(scale, line) -> list[Measured]:
     """Return what the data themselves score: training rows in the place of samples."""
     found = []
-    few = scale.train._replace(**{k: v if v is None else v[: scale.n] for k, v in scale.train._asdict().items()})
+    few = jax.tree.map(lambda a: a[: scale.n], scale.train)
     for name, metric in scale.metrics.items():
         line.say(f"the data themselves: {name}")
         train = scale.train if name == "memorisation" else few
@@ -267,7 +246,7 @@ def as_measured(scale, name, metric, values, **of) -> Measured:
 
 def scored(flags, scale, name, run, ema, line):
     """Return (a list of numbers for each seed of a run, what is seen of the first seed's samples)."""
-    saved, kind = rundir.read(run.folder), scale.source.kind
+    saved, kind, step = rundir.read(run.folder), scale.source.kind, int(np.ravel(run.state.step)[0])
     parts, more = [], counter(line, f"{name}: drawing samples", scale.n)
     for part in run.drawn(flags.seed, scale.n):
         if part.shape[2:] != scale.source.shape:
@@ -279,13 +258,7 @@ def scored(flags, scale, name, run, ema, line):
         says = f"{name}, seed {saved['seed'] + i}"
         seen = extractors.seen(scale.extractor, of_seed, counter(line, f"{says}: looking at samples", scale.n))
         first = first or seen
-        of = {
-            "ema": ema,
-            "step": step_of(run),
-            "seed": saved["seed"] + i,
-            "commit": saved.get("commit") or "",
-            "run": name,
-        }
+        of = {"ema": ema, "step": step, "seed": saved["seed"] + i, "commit": saved.get("commit") or "", "run": name}
         rows = []
         for of_metric, metric in scale.metrics.items():
             line.say(f"{says}: {of_metric}")
@@ -295,11 +268,6 @@ def scored(flags, scale, name, run, ema, line):
             rows.append(as_measured(scale, "modes", modes_metric(scale), values, **of | {"fake": of_modes(scale)}))
         found.append(rows)
     return found, first
-
-
-def step_of(run) -> int:
-    """Return the step of a run's checkpoint."""
-    return int(np.ravel(jax.device_get(run.state.step))[0])
 
 
 def modes(scale, run, i, x, seed) -> dict:
@@ -370,14 +338,9 @@ def alike(run, seen, train) -> dict[str, np.ndarray]:
 def write(file, best, found, missing):
     """Write all numbers with their protocol."""
     rows = [dataclasses.asdict(one) for of_run in found.values() for of_seed in of_run for one in of_seed]
-    text = log.as_json(
-        rundir.origin()
-        | {"data": [dataclasses.asdict(one) for one in best]}
-        | {"measured": rows}
-        | {"left_out": missing}
-    )
+    whole = {"data": [dataclasses.asdict(one) for one in best], "measured": rows, "left_out": missing}
     try:
-        log.write_whole(file, text + "\n")
+        log.write_whole(file, log.as_json(rundir.origin() | whole) + "\n")
     except OSError as error:
         raise UserError(f"{file} can't be written: {error.strerror}. Choose another --out.") from None
     log.tell(f"the numbers and their protocol are in {file}")

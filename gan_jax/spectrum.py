@@ -21,6 +21,7 @@ from gan_jax import data
 from gan_jax.errors import UserError
 from gan_jax.game.player import Player
 from gan_jax.run import cli, loaded, log, plots, rundir
+from gan_jax.run.plots import page
 from gan_jax.run.program import game as game_of
 
 
@@ -215,6 +216,7 @@ def main(argv=None):
         raise UserError("name one run folder or more; --n and --batches must be 1 or more.")
     if flags.numbers and Path(flags.numbers).exists():
         raise UserError(f"{flags.numbers} is there already: choose another --numbers.")
+    page.check(flags.out, (".svg",))
     looks = {folder: rundir.read(folder) for folder in flags.runs}  # all of them are runs
     for folder in flags.runs:
         looks[folder] = look(folder, flags.n, flags.batches)

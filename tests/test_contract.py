@@ -25,13 +25,14 @@ from runs import end, start
 
 import experiments
 import gan_jax
-from gan_jax import data
+from gan_jax import UserError, data, explore
 from gan_jax.data.source import Field
 from gan_jax.game import player
 from gan_jax.metrics import classifier
 from gan_jax.nets import dcgan
-from gan_jax.run import Picture, cli, config, sharding, stepper
+from gan_jax.run import Picture, cli, config, latent, sharding, stepper
 from gan_jax.run.checkpoint import Checkpoints
+from gan_jax.run.loaded import Loaded
 from gan_jax.run.plots import lines
 from gan_jax.run.program import game
 from gan_jax.run.setup import Game
@@ -451,6 +452,46 @@ def test_a_sample_is_what_g_makes_of_its_latent(name):
     one, other = (module.latent(cfg, jax.random.key(i), 8) for i in range(2))
     one, other = (of["z"] if isinstance(of, dict) else of for of in (one, other))
     assert one.ndim == 2 and len(one) == 8 and one.dtype == np.float32 and (one != other).all()
+
+
+NO_ROWS = {  # why G can't be asked with rows of numbers, or `explore` can't look at what it makes
+    "midinet": "a bar of notes",
+    "molecules": "graphs",
+    "returns": "series, of noise for each day",
+    "slicing": "series",
+    "stackgan": "two nets draw their noise themselves",
+    "textures": "a map of noise, as large as is asked for",
+}
+
+
+def test_every_latent_can_be_looked_into():
+    """Whose Config has a `z_dim` says `latent` and `generate`, but for those above."""
+    has = {n for n in NAMES if any(f.name == "z_dim" for f in dataclasses.fields(module_of(n).Config))}
+    assert sorted(has - set(LATENT)) == sorted(NO_ROWS)
+
+
+@pytest.mark.parametrize("name", LATENT)
+def test_explore_looks_into_it(name, tmp_path, monkeypatch):
+    """Each look makes a picture, or a finite number, or says in a line why not; samples are the experiment's own."""
+    module, cfg, parts, _ = tiny(name)
+    run, kind = Loaded(module, cfg, begun(name), 1, tmp_path), parts.setup.source.kind
+    monkeypatch.setattr(Loaded, "knows", lambda *_: True)  # there is no folder whose data could have changed
+    if kind not in ("points", "image"):
+        with pytest.raises(UserError, match=f"draws {kind}; points and pictures alone"):
+            run.rows()
+        return
+    source, g = run.rows(), latent.of_run(run, 0, 20)
+    features = "pixels" if kind == "image" else ""
+    beside = explore.Beside(source, explore.Flags("", n=20, train=20, updates=1, features=features))
+    assert g.samples.shape == (20, *source.shape) and np.ptp(g.samples, 0).max() > 0
+    for look, take in explore.LOOKS.items():
+        found = take(g, beside)
+        if isinstance(found, str):
+            assert look in ("truncation", "mixing", "directions", "nearest", "tsne") and "\n" not in found
+        else:
+            explore.say(tmp_path / f"{look}.png", found, source)
+            assert (tmp_path / f"{look}.png").exists() == (found.picture is not None)
+            assert all(isinstance(value, str) or np.isfinite(value) for value in found.numbers.values())
 
 
 def check_range(x, kind, classes=0):

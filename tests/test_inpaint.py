@@ -15,7 +15,7 @@ import gan_jax
 from experiments.images import dcgan
 from gan_jax import UserError, data, inpaint
 from gan_jax.metrics import inpainting, poisson
-from gan_jax.run import latent, plots
+from gan_jax.run import latent, loaded, plots
 
 FEW = ("--n=3", "--starts=2", "--updates=4")
 CFG = dataclasses.replace(dcgan.PRESETS["tiny"], dataset="digits", steps=2)
@@ -172,7 +172,7 @@ def test_runs_that_can_not_be_searched(folder, tmp_path, monkeypatch):
         with pytest.raises(UserError, match=r"defines no `discriminate`\.\n--prior 0 searches without D\."):
             inpaint.main([str(folder), *FEW])
         assert set(inpaint.main([str(folder), *FEW, "--prior=0", "--holes=box", f"--out={tmp_path}"])) == {"box"}
-    monkeypatch.setattr(inpaint, "source_of", lambda run: data.load("ring8"))
+    monkeypatch.setattr(loaded.Loaded, "rows", lambda run: data.load("ring8"))
     with pytest.raises(UserError, match="draws points; holes are filled in pictures"):
         inpaint.main([str(folder), *FEW])
 

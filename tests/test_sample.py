@@ -11,7 +11,7 @@ from runs import DIGITS, same, train
 
 import gan_jax
 from experiments import unrolled
-from gan_jax import UserError
+from gan_jax import UserError, data
 from gan_jax.data import Field, Source
 from gan_jax.run import Setup, plots
 from gan_jax.run.plots import page
@@ -142,6 +142,20 @@ def test_samples_of_clips(ring, tmp_path, monkeypatch):
     assert plots.KINDS["video"].shown < 20
 
 
+def test_samples_of_records_that_come_again(digits, tmp_path, monkeypatch, capsys):
+    """Said where there are more of them than records that are held out, 300, or parts draw the same ones anew."""
+    drawn = lambda cfg, state, key, n: data.examples(data.load(cfg.dataset), key, n)["x"]
+    said = {}
+    for n, out in ((300, "a.png"), (301, "b.png"), (300, "a.npz"), (700, "b.npz")):
+        for sample in (unrolled.sample, drawn):
+            with monkeypatch.context() as patch:
+                patch.setattr(unrolled, "sample", sample)
+                main([str(digits), f"--n={n}", f"--out={tmp_path / out}"])
+            said[out, sample] = "come again" in (words := capsys.readouterr().err)
+            assert not said[out, sample] or f"{n} samples are of 300 of them at most" in words
+    assert [name for name, there in said.items() if there] == [("b.png", drawn), ("b.npz", drawn)]
+
+
 def unpacked(file):
     """Return the arrays of an .npz, and its protocol."""
     with np.load(file) as arrays:
@@ -193,6 +207,14 @@ def test_labels_beside_samples(digits, tmp_path, monkeypatch):
     assert found["arr_1"].dtype == np.int32
 
 
+def test_more_than_a_picture_holds(digits, tmp_path):
+    """Refused before they are drawn, with the way to have as many."""
+    with pytest.raises(
+        UserError, match=r"--n is 2000000000; a picture holds 8,388,608 of these at most: --out samples"
+    ):
+        main([str(digits), "--n=2000000000", f"--out={tmp_path / 'x.png'}"])
+
+
 def test_a_folder_of_pictures(digits, tmp_path, monkeypatch):
     """One .png a sample, those of the archive; a folder in which something is, is refused."""
     monkeypatch.chdir(tmp_path)
@@ -215,10 +237,11 @@ def test_points_are_no_pictures(ring, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("out", ["no/such/folder/x.png", "x.nothing"])
+@pytest.mark.parametrize("out", ["no/such/folder/x.png", "x.nothing", "x"])
 def test_a_picture_that_can_not_be_written(ring, tmp_path, monkeypatch, out):
     """It is a line that names the file, and leaves none."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(unrolled, "sample", lambda *_: pytest.fail("drawn"))
     with pytest.raises(UserError, match=f"^{out} can't be written: .* Choose another --out.$"):
         main([str(ring[0]), f"--out={out}"])
     assert not list(tmp_path.iterdir())

@@ -194,7 +194,9 @@ def test_other_kinds_are_named(folder, monkeypatch):
     """Clips can't be scored here; the line says how to hand them to other tools."""
     clips = Source("clips", {"x": Field((4, 8, 8, 1), "video")})
     monkeypatch.setattr(unrolled, "setup", lambda cfg: Setup(clips, 1, 1))
-    with pytest.raises(UserError, match=r"draws video; scores are of points and images[\s\S]*gan_jax.sample .*npz"):
+    with pytest.raises(
+        UserError, match=r"draws video; points and pictures alone can be scored[\s\S]*gan_jax.sample .*npz"
+    ):
         score.main([str(folder / "ring")])
 
 

@@ -289,11 +289,11 @@ def test_wrong_flags(runs, flags, message):
 
 
 def test_a_picture_that_can_not_be_written(runs, monkeypatch):
-    """It is said in one line, after what was seen."""
-    seen = {"steps": [3, 3], "size": 1, "update": np.array([0.5, 1.1j]), "cosines": (), "norms": (), "spectral": {}}
-    monkeypatch.setattr(spectrum, "look", lambda *_: seen)
-    with pytest.raises(UserError, match=r"^no/such/s.png can't be written: .* Choose another --out.$"):
-        spectrum.main([str(runs / "long"), "--out=no/such/s.png"])
+    """It is said in one line, before minutes are spent on what it would show."""
+    monkeypatch.setattr(spectrum, "look", lambda *_: pytest.fail("looked at"))
+    for out in ("no/such/s.png", "s.nothing", "s"):
+        with pytest.raises(UserError, match=f"^{out} can't be written: .* Choose another --out.$"):
+            spectrum.main([str(runs / "long"), f"--out={out}"])
 
 
 def test_numbers_are_not_written_over(runs, monkeypatch, tmp_path):

@@ -131,7 +131,8 @@ def played(experiment, flags, dataset, seeds) -> dict:
     real = jax.tree.map(jnp.asarray, data.reference(source))
 
     def look(state, key, real):
-        return health.signs(game.sample(state, rng.at(key, state.step, "evaluate"), drawn), **real)
+        x = game.sample(state, rng.at(key, state.step, "evaluate"), drawn)
+        return health.signs(x, **real, kinds=health.kinds(source))
 
     of_each = jax.jit(lambda state, keys, real: jax.lax.map(lambda given: look(*given, real), (state, keys)))
     looks, n = [], cfg.steps // LOOKS

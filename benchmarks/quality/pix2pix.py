@@ -17,7 +17,7 @@ import gan_jax
 from benchmarks import harness
 from experiments.pairs import pix2pix
 from gan_jax import data
-from gan_jax.metrics import lpips, segmenter
+from gan_jax.metrics import alexnet, lpips, segmenter
 from gan_jax.run import Picture, log, plots
 from gan_jax.run.config import Count
 
@@ -30,6 +30,7 @@ WAYS = {  # flags, and the paper's per-pixel accuracy, per-class accuracy and Io
 }
 TRUTH = 0.80, 0.26, 0.21
 NAMES = "per_pixel", "per_class", "iou"
+LPIPS = {"lpips": "LPIPS (VGG16)", "lpips_alex": "LPIPS (AlexNet)"}
 
 
 def main(
@@ -87,9 +88,10 @@ def held_out(dataset: str) -> dict:
 
 
 def apart(made, x, perceptual: bool) -> dict:
-    """Return how far translations [n, h, w, c] are from photographs x: of the first 100 of them what VGG16 sees."""
+    """Return how far translations [n, h, w, c] are from photographs x; in LPIPS the first 100 of them."""
     l1 = {"l1": float(np.abs(made - x).mean())}
-    return l1 | {"lpips": lpips.mean(made[:100], x[:100])} if perceptual else l1
+    some = made[:100], x[:100]
+    return l1 | {"lpips": lpips.mean(*some), "lpips_alex": lpips.mean(*some, alexnet)} if perceptual else l1
 
 
 def translations(run, a):
@@ -108,12 +110,12 @@ def draw(file: Path, drawn: dict, dataset: str) -> None:
 def tell(rows) -> str:
     """Print the table, the paper's numbers beside ours, and return it."""
     published = {way: numbers for way, (_, numbers) in WAYS.items()} | {"truth": TRUTH}
-    head = ("way", "per pixel", "per class", "IoU", "the paper's, on Cityscapes", "L1", "LPIPS", "seconds")
+    head = ("way", "per pixel", "per class", "IoU", "the paper's, on Cityscapes", "L1", *LPIPS.values(), "seconds")
     table = []
     for row in [*rows[1:], rows[0]]:
         ours = [log.spread(np.squeeze(row[name])) for name in NAMES]
         paper = ", ".join(f"{number:.2f}" for number in published[row["way"]])
-        distances = [log.spread(np.squeeze(row[name])) if name in row else "" for name in ("l1", "lpips")]
+        distances = [log.spread(np.squeeze(row[name])) if name in row else "" for name in ("l1", *LPIPS)]
         table.append((row["way"], *ours, paper, *distances, round(row["seconds"])))
     return harness.table(head, table)
 

@@ -4,14 +4,15 @@ Donahue, Krähenbühl and Darrell 2017, arXiv 1605.09782. D descends -log D(x, E
 descend the same with the answers swapped. With --stochastic it is ALI (Dumoulin et al. 2017, arXiv 1606.00704): E(x) is
 normal, with a mean and a deviation for each number, and so is z.
 
-As in the authors' code the layers of E and D have no bias, their batch norm has no gain, and the rate falls in the
-second half of the training.
+As in the authors' code z enters G at both hidden layers, no layer has a bias, no batch norm a gain, D's score begins as
+0, and the rate falls in the second half of the training.
 
-Differences from the paper:
-1. G's batch norm has gain and bias, and so has its last layer a bias.
+Differences from the paper and the authors' code (jeffdonahue/bigan):
+1. Losses are not halved; to Adam that is the same, and the weight decay is twice theirs for it.
 2. Except in the preset `paper`, hidden layers are half as wide and training is shorter.
 3. On points there are biases and no batch norm.
-4. ALI's own nets are convolutional and have dropout.
+4. Running averages of batch norm are those of the last batches (there means over 1,000 batches at the end).
+5. ALI's own nets are convolutional and have dropout.
 
     python -m experiments bigan                        8x8 digits
     python -m experiments bigan --dataset mnist        1-NN in the codes of E against the labels
@@ -42,7 +43,7 @@ class Config:
     width: Count = 512  # units of a hidden layer
     lr: float = 2e-4  # Adam's rate for all three
     decay_from: int = 5000  # from this step on the rate falls, to a hundredth in as many steps again
-    weight_decay: float = 2.5e-5  # times the weights, added to their gradient
+    weight_decay: float = 5e-5  # times the weights, added to their gradient
     b1: Decay = 0.5  # Adam's decay of the first moment
 
 

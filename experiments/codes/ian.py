@@ -10,13 +10,12 @@ reconstruction missed; M is the change's size, blurred.
 Differences from the paper and the authors' code:
 1. An orthogonal filter is one whose rows are so, as in the code; the paper has a matrix for each bank of filters.
 2. All players are updated at once, as in the paper; the code has a batch for G and E, and the next one for D and E.
-3. In the code a flow with random weights, never trained, stands before G; here only in `paper`, with MADE's masks (by a
-   fault of those in the code, all hidden units see the first number of z alone).
-4. The logarithm of the deviation begins near -1 (there near 0, with a spread of 1).
-5. Minibatch discrimination has kernels of free lengths, and its bias in D's last layer; norms before blocks have none.
-6. E's kernels alone decay; in the code the scales of its norms, too.
-7. A stroke is one bar, and moves z, before the flow, many times (there a small square, once a motion, behind the flow).
-8. The default is smaller, grey, and at a larger rate. There is no semi-supervised classifier.
+3. In the code a flow with random weights, never trained, stands before G; here only in `paper`, with MADE's masks (in
+   the code all hidden units see the first number of z alone). The log of the deviation begins near -1 (there near 0).
+4. Minibatch discrimination has kernels of free lengths, and its bias in D's last layer; norms before blocks have none.
+5. E's kernels alone decay; in the code the scales of its norms, too.
+6. A stroke is one bar, and moves z, before the flow, many times (there a small square, once a motion, behind the flow).
+7. The default is smaller, grey, and at a larger rate. There is no semi-supervised classifier.
 
     python -m experiments ian                      faces: reconstructions, and a dark stroke over the eyes
 """
@@ -129,7 +128,11 @@ def step(cfg, state, batch):
     return State(state.step + 1, state.key, e, g, descend(state.d, d_grads, tx, d_stats)), metrics
 
 
-def decoded(cfg, state, z):
+def latent(cfg, key, n):
+    return rng.normal(key, (n, cfg.z_dim))  # [n, z]
+
+
+def generate(cfg, state, z):
     return forward(build(cfg)[1], *state.g[:2], z, train=False)[0]
 
 
@@ -141,20 +144,17 @@ def encoded(cfg, state, x):
 
 
 def sample(cfg, state, key, n):
-    return decoded(cfg, state, rng.normal(key, (n, cfg.z_dim)))
+    return generate(cfg, state, latent(cfg, key, n))
 
 
 def measure(cfg, state, key, train, test):
     """Return errors of reconstructions from a draw of q(z|x), as `vaegan` has them, and what a stroke does."""
     if not test:
         return {}
-    x, decode = data.decode(test)["x"], lambda z: decoded(cfg, state, z)
+    x, decode = data.decode(test)["x"], lambda z: generate(cfg, state, z)
 
-    def of_one(row):
-        x, key = row
-        mean, log_std = encoded(cfg, state, x[None])
-        return decode(mean + jnp.exp(log_std) * rng.normal(key, mean.shape))[0]
-
+    code = lambda mean, log_std, key: mean + jnp.exp(log_std) * rng.normal(key, mean.shape)
+    of_one = lambda row: decode(code(*encoded(cfg, state, row[0][None]), row[1]))[0]
     again = jax.lax.map(of_one, (x, jax.random.split(key, len(x))), batch_size=500)
     found, made = stroke.edited(decode, encoded(cfg, state, x[:60])[0], x[:60], cfg.stroke, cfg.level, cfg.moves)
     rows = {"test": x, "again": again} | made

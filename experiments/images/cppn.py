@@ -1,22 +1,20 @@
 """CPPN GAN: G makes each pixel of its place and a latent: what learned from small pictures draws them at any size.
 
-hardmaru 2016, "Generating Large Images from Latent Vectors, Part Two", an article with code; G has residual blocks (He
-et al. 2016, arXiv 1512.03385). E makes a latent of a picture, G a picture of that; no pixels are compared. D tells the
-classes and, as one more, what is drawn. E and G descend -log D(label | drawn) + `kl` times E's KL divergence from the
-prior, a pixel; D descends (classes * -log D(label | real) - log D(fake | drawn)) / (classes + 1). In each step E and G
-go on until D reads enough of what they draw; where it does, and D catches too few, D goes on until it catches enough;
-else a D that misreads data learns from these alone.
+hardmaru 2016, "Generating Large Images from Latent Vectors, Part Two", an article with code; G is residual (He et al.
+2016, arXiv 1512.03385). E makes a latent of a picture, G a picture of that; no pixels are compared. D tells the classes
+and what is drawn. E and G descend -log D(label | drawn) + `kl` times E's KL divergence from the prior, a pixel; D
+descends (classes * -log D(label | real) - log D(fake | drawn)) / (classes + 1). In each step E and G go on until D
+reads enough of what they draw; where it does, and D catches too few, D goes on until it catches enough; else a D that
+misreads data learns from these alone.
 
 Differences from the paper, which is the author's code:
-1. The test split is held out (there: part of what is trained on).
-2. D's updates from data alone share their Adam with its others; no bias stands before a norm, which takes it away.
-3. Except in the preset `paper` G is wider and shallower, D and batches are smaller, and updates are fewer.
+1. The test split is held out (there: part of what is trained on). No bias stands before a norm, which takes it away.
+2. D's updates from data alone share its Adam. Except in `paper` G is wider and shallower, D, batches and runs smaller.
 
     python -m experiments cppn     MNIST at 26x26; its test digits drawn again so, and at 104x104
 """
 
 import dataclasses
-import functools
 from typing import NamedTuple
 
 import jax
@@ -28,8 +26,6 @@ from gan_jax.game import Player, create, descend, forward, rng
 from gan_jax.metrics import classifier
 from gan_jax.nets import cppn
 from gan_jax.run import Count, Decay, Depth, Picture, Setup, Share, program
-
-LARGE = 4  # times as large as it learned, `measure` draws
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,14 +68,12 @@ class State(NamedTuple):
     d: Player
 
 
-def cut(cfg):
-    """Return the source of pictures that have lost their margins."""
+def cut(cfg):  # pictures that have lost their margins
     source = data.load(cfg.dataset)
     return data.cut(source, min(source.shape[:2]) - cfg.margin)
 
 
-def build(cfg, times=1):
-    """Return E with G, which draws so many times as large, D, and an optimiser of either."""
+def build(cfg, times=1):  # G draws so many times as large
     (h, w, c), classes = cut(cfg).shape, cut(cfg).classes
     G = cppn.G((times * h, times * w, c), cfg.width, cfg.depth)
     A, D = cppn.Autoencoder(cppn.E(cfg.z_dim, drop=cfg.drop), G), cppn.D(classes, cfg.d_width)
@@ -113,10 +107,9 @@ def until(enough, steps, loss, player, tx, key):
 
 
 def step(cfg, state, batch):
-    A, D, g_tx, d_tx = build(cfg)
-    x, y = batch["x"], batch["y"]  # [b, h, w, c], [b]
+    (A, D, g_tx, d_tx), x, y = build(cfg), batch["x"], batch["y"]  # x [b, h, w, c], y [b]
     classes, pixels = cut(cfg).classes, x.shape[1] * x.shape[2]
-    fake, says = jnp.full_like(y, classes), functools.partial(said, D, state.d.stats)
+    fake, says = jnp.full_like(y, classes), lambda *of: said(D, state.d.stats, *of)
     drawn = lambda params, key: forward(A, params, {}, x, key)[0]  # pictures [b, h, w, c], KL divergences [b]
     g_key, key, d_key = jax.random.split(rng.at(state.key, state.step, "z"), 3)
 
@@ -142,31 +135,38 @@ def step(cfg, state, batch):
     return State(state.step + 1, state.key, g, d._replace(stats=stats)), found
 
 
+def latent(cfg, key, n):
+    return rng.normal(key, (n, cfg.z_dim))  # [n, z]
+
+
+def generate(cfg, state, z):
+    return forward(build(cfg)[0].g, state.g.params["g"], {}, z, train=False)[0]
+
+
 def sample(cfg, state, key, n):
-    A, *_ = build(cfg)
-    return forward(A.g, state.g.params["g"], {}, rng.normal(key, (n, cfg.z_dim)), train=False)[0]
+    return generate(cfg, state, latent(cfg, key, n))
 
 
 def measure(cfg, state, key, train, test):
     """Return how often a classifier reads the label of what is drawn, small and large, and how much that differs."""
     if "y" not in test:
         return {}
-    source, y, (h, w, c) = cut(cfg), test["y"], cut(cfg).shape
+    source, y, (h, w, c), k = cut(cfg), test["y"], cut(cfg).shape, 4  # k: times as large as it learned
     x = source.test.make(test, key, 0, len(y))["x"]  # [n, h, w, c]
 
     def again(x, times):  # of the same latents, whatever their size
         one = lambda a: forward(build(cfg, times)[0], state.g.params, {}, a[0][None], a[1], train=False)[0][0][0]
         return jax.lax.map(one, (x, jax.random.split(key, len(y))[: len(x)]), batch_size=50)
 
-    small, large = again(x, 1), again(x[:1000], LARGE)
+    small, large = again(x, 1), again(x[:1000], k)
     found = {"variety": metrics.within(small, y, source.classes) / metrics.within(x, y, source.classes)}
     around = [((n - m) // 2, -((m - n) // 2)) for n, m in zip(data.load(cfg.dataset).shape, source.shape, strict=True)]
-    shrunk, judge = large.reshape(-1, h, LARGE, w, LARGE, c).mean((2, 4)), classifier.load(data.load(cfg.dataset))
+    shrunk, judge = large.reshape(-1, h, k, w, k, c).mean((2, 4)), classifier.load(data.load(cfg.dataset))
     for name, images in {"drawn": small, "drawn large": shrunk, "as it is": x}.items():
         labels = judge(jnp.pad(images, [(0, 0), *around], "edge")).argmax(1)
         found[f"agreement/{name}"] = metrics.agreement(labels, y[: len(images)])
-    shown = [*(a[:12].repeat(LARGE, 1).repeat(LARGE, 2) for a in (x, small)), large[:12]]
-    return found | {"sizes": Picture(jnp.stack(shown), rows=("test", f"{h}x{w}", f"{LARGE * h}x{LARGE * w}"))}
+    shown = [*(a[:12].repeat(k, 1).repeat(k, 2) for a in (x, small)), large[:12]]
+    return found | {"sizes": Picture(jnp.stack(shown), rows=("test", f"{h}x{w}", f"{k * h}x{k * w}"))}
 
 
 def setup(cfg):

@@ -12,13 +12,10 @@ Differences from the paper and the authors' code:
 2. The level and alpha change at every step (in their second code: every fourth).
 3. Images of other sides are padded with -1 up to the next of 4, 8, 16, ...; samples are cut to size. Coarse reals are
    means of pixels in float (there: of rounded levels). No image is mirrored.
-4. D's deviation is that of groups of four, as in their second code (in the paper: of the whole batch). The average of G
-   follows each update of G, as in their first one.
-5. The presets `mnist1k_*` are its test of 1000 modes, with equalised rates, pixel norm and deviation, not grown. Images
-   are three new digits each time (there: out of a million that were drawn once).
+4. D's deviation is of groups of four, as in their second code (paper: the whole batch). G's average follows each step.
+5. `mnist1k_*` are its test of 1000 modes, not grown. Images are three new digits each time (there: of a million drawn).
 
-    python -m experiments progressive                                            16x16 digits, in three levels
-    python -m experiments progressive --dataset path/to/folder --size 64         five levels
+    python -m experiments progressive       16x16 digits, in three levels; --dataset path/to/folder --size 64: in five
 """
 
 import dataclasses
@@ -113,11 +110,9 @@ def updated(cfg, side, state, xs, alpha):
 
     def drawn(g_params, i):
         key = jax.random.fold_in(rng.at(state.key, state.step, "z"), i)
-        z = rng.normal(key, (cfg.batch_size, cfg.z_dim))  # [b, z]
-        return forward(G, g_params, state.g.stats, z, side, alpha)
+        return forward(G, g_params, state.g.stats, rng.normal(key, (cfg.batch_size, cfg.z_dim)), side, alpha)
 
-    def score(d_params, x):
-        return forward(D, d_params, state.d.stats, x, alpha)[0]  # [b]
+    score = lambda d_params, x: forward(D, d_params, state.d.stats, x, alpha)[0]  # [b]
 
     def d_update(d, ix):
         i, x = ix
@@ -150,16 +145,17 @@ def step(cfg, state, batch):
     old = state._replace(g=growing.restarted(state.g, tx, anew), d=growing.restarted(state.d, tx, anew))
     x = growing.padded(batch["x"], sides(cfg)[-1])
     xs = x.reshape(cfg.batch_size, cfg.d_steps, *x.shape[1:]).swapaxes(0, 1)  # [d_steps, b, side, side, c]
-    branches = [functools.partial(updated, cfg, side) for side in sides(cfg)]
-    g, d, metrics = jax.lax.switch(level, branches, old, xs, alpha)
+    g, d, found = jax.lax.switch(level, [functools.partial(updated, cfg, side) for side in sides(cfg)], old, xs, alpha)
     average = ema(state.g_ema, (g.params, g.stats), cfg.ema)
-    return State(state.step + 1, state.key, g, d, average), metrics | {"alpha": alpha}
+    return State(state.step + 1, state.key, g, d, average), found | {"alpha": alpha}
 
 
-def sample(cfg, state, key, n):
-    G, *_ = build(cfg)
-    z = rng.normal(key, (n, cfg.z_dim))
-    level, alpha = stage(cfg, jnp.maximum(state.step - 1, 0))  # of the last update
+def latent(cfg, key, n):
+    return rng.normal(key, (n, cfg.z_dim))  # [n, z]
+
+
+def generate(cfg, state, z):
+    (G, *_), (level, alpha) = build(cfg), stage(cfg, jnp.maximum(state.step - 1, 0))  # of the last update
 
     def drawn(side):
         x, times = forward(G, *state.g_ema, z, side, alpha, train=False)[0], G.shape[0] // side
@@ -167,6 +163,10 @@ def sample(cfg, state, key, n):
 
     x = jax.lax.switch(level, [functools.partial(drawn, side) for side in sides(cfg)])
     return growing.cropped(jnp.clip(x, -1, 1), data.load(cfg.dataset).shape)
+
+
+def sample(cfg, state, key, n):
+    return generate(cfg, state, latent(cfg, key, n))
 
 
 def setup(cfg):

@@ -1,18 +1,14 @@
 """StyleGAN2 with ADA: styles scale G's convolutions, and D sees all pictures augmented, as often as it would overfit.
 
-Karras, Laine, Aittala, Hellsten, Lehtinen and Aila 2020, arXiv 1912.04958. A mapping net makes styles of latents; these
-scale convolutions, whose outputs are scaled back to a deviation of 1; a picture is the sum of those of all levels. Each
-update has latents of its own. At every 4th step G also descends the spread of its path lengths |J^T y|, y a picture of
-noise, at every 16th D descends R1; Adam is corrected for these updates. ADA (Karras, Aittala, Hellsten, Laine, Lehtinen
-and Aila 2020, arXiv 2006.06676) augments reals and fakes for D, with a probability p that rises while D's scores of
-reals are positive too often, and falls otherwise. `measure`: their mean sign, of held-out reals and of fakes, too.
+Karras et al. 2020, arXiv 1912.04958. Styles, made of latents, scale convolutions, whose outputs are scaled back to a
+deviation of 1; a picture is a sum over levels. At every 4th step G also descends the spread of its path lengths,
+|J^T y|, y a picture of noise, at every 16th D descends R1; Adam is corrected for these. ADA (arXiv 2006.06676) augments
+what D sees with a probability p that rises while D's scores of reals are positive too often. `measure`: their signs.
 
 Differences from the papers and the authors' code:
-1. The default is narrower; its p moves 50 times as fast, since its run is short.
-2. Of other sides than a power of two G cuts off, and D adds, what is too much or too little. There are no labels.
-3. The controller counts D's scores in D's main update alone (code: those under R1, too).
-4. Float32 throughout, without the code's bounds on activations and on gradients that are not finite.
-5. Pictures are not mirrored at random (code: FFHQ's are); `paper` trains on another set. Samples are cut off at -1, 1.
+1. The default is narrower; its p moves 50 times as fast, since its run is short. All is float32, without clipping.
+2. G cuts off, and D pads, sides that are no powers of two. The controller counts D's main update (code: R1's, too).
+3. There are no labels; pictures are not mirrored (code: FFHQ's); `paper` has another set; samples are cut to [-1, 1].
 
     python -m experiments stylegan2      400 photographs of facades; --no-ada; --begin RUN: with the nets of another run
 """
@@ -77,39 +73,32 @@ class State(NamedTuple):
 
 
 def build(cfg):
-    G = stylegan2.G(data.load(cfg.dataset).shape, cfg.width, cfg.most, cfg.z_dim, cfg.depth, cfg.mixing, cfg.truncation)
+    G = stylegan2.G(data.load(cfg.dataset).shape, cfg.width, cfg.most, cfg.z_dim, cfg.depth, cfg.mixing)
     lazy = lambda k: optax.adam(cfg.lr * (k / (k + 1)), 0.0, 0.99 ** (k / (k + 1)))  # of k + 1 updates in k steps
     return G, stylegan2.D(cfg.width, cfg.most, cfg.group, cfg.residual), lazy(cfg.g_every), lazy(cfg.d_every)
 
 
 def init(cfg, key):
-    G, D, g_tx, d_tx = build(cfg)
-    z, x = jnp.zeros((1, cfg.z_dim)), jnp.zeros((1, *G.shape))
-    g, d = create(G, g_tx, rng.at(key, 0, "g"), z, key), create(D, d_tx, rng.at(key, 0, "d"), x)
+    (G, D, g_tx, d_tx), z = build(cfg), jnp.zeros((1, cfg.z_dim))
+    g, d = create(G, g_tx, rng.at(key, 0, "g"), z, key), create(D, d_tx, rng.at(key, 0, "d"), jnp.zeros((1, *G.shape)))
     return State(jnp.int32(0), key, g, d, (g.params, g.stats), jnp.float32(0), (jnp.float32(0),) * 2)
 
 
-def drawn(cfg, state, params, name, n, shift=0.0):
-    """Return (n pictures, G's new statistics) from latents and noise of this name; shift: added to the styles."""
-    z, noise = jax.random.split(rng.at(state.key, state.step, name))
-    return forward(build(cfg)[0], params, state.g.stats, rng.normal(z, (n, cfg.z_dim)), noise, shift)
+def drawn(cfg, state, params, name, n, shift=0.0):  # (n pictures, G's new statistics); shift: added to the styles
+    z, noise = latent(cfg, rng.at(state.key, state.step, name), n).values()
+    return forward(build(cfg)[0], params, state.g.stats, z, noise, shift)
 
 
-def seen(cfg, state, name, x):
-    return augment.ada(rng.at(state.key, state.step, name), x, state.ada[0]) if cfg.ada else x  # as D sees x
+def score(cfg, state, params, x, name=""):  # [b]; of augmented pictures, where the augmentation has a name
+    x = augment.ada(rng.at(state.key, state.step, name), x, state.ada[0]) if cfg.ada and name else x
+    return forward(build(cfg)[1], params, state.d.stats, x)[0]
 
 
-def score(cfg, state, params, x):
-    return forward(build(cfg)[1], params, state.d.stats, x)[0]  # [b]
-
-
-def g_regular(cfg, state):
-    """Return the state after G's update along (path length - its mean)^2, from half as many latents."""
-    (G, _, tx, _), n = build(cfg), max(cfg.batch_size // 2, 1)
+def g_regular(cfg, state):  # after G's update along (path length - its mean)^2, from half as many latents
+    (G, _, tx, _), n, key = build(cfg), max(cfg.batch_size // 2, 1), rng.at(state.key, state.step, "path y")
 
     def penalty(params):
-        pictures = lambda shift: drawn(cfg, state, params, "path", n, shift)
-        length, stats = stylegan2.path_lengths(G, pictures, n, rng.at(state.key, state.step, "path y"))  # [n]
+        length, stats = stylegan2.path_lengths(G, lambda shift: drawn(cfg, state, params, "path", n, shift), n, key)
         mean = state.path + 0.01 * (length.mean() - state.path)  # differentiated, too, as in the authors' code
         return cfg.g_every * cfg.path * jnp.square(length - mean).mean(), (stats, mean)
 
@@ -117,11 +106,10 @@ def g_regular(cfg, state):
     return state._replace(g=descend(state.g, grads, tx, stats), path=mean)
 
 
-def d_regular(cfg, state, x):
-    """Return the state after D's update along R1, at x before augmentation; the rows of a group share their scores."""
-    critic = lambda params: lambda x: score(cfg, state, params, seen(cfg, state, "r1 ada", x))
-    penalty = lambda params: cfg.d_every * cfg.gamma / 2 * penalties.r1(critic(params), x, None, None).mean()
-    return state._replace(d=descend(state.d, jax.grad(penalty)(state.d.params), build(cfg)[3]))
+def d_regular(cfg, state, x):  # after D's update along R1, at x before augmentation; rows of a group share their scores
+    r1 = lambda params: penalties.r1(lambda x: score(cfg, state, params, x, "r1 ada"), x, None, None).mean()
+    grads = jax.grad(lambda params: cfg.d_every * cfg.gamma / 2 * r1(params))(state.d.params)
+    return state._replace(d=descend(state.d, grads, build(cfg)[3]))
 
 
 def step(cfg, state, batch):
@@ -129,42 +117,54 @@ def step(cfg, state, batch):
 
     def g_loss(params):
         fake, stats = drawn(cfg, state, params, "g", n)
-        fake_score = score(cfg, state, state.d.params, seen(cfg, state, "g ada", fake))
-        return losses.non_saturating.g(None, fake_score).mean(), stats
+        return losses.non_saturating.g(None, score(cfg, state, state.d.params, fake, "g ada")).mean(), stats
 
     (g_value, stats), grads = jax.value_and_grad(g_loss, has_aux=True)(state.g.params)
     state = state._replace(g=descend(state.g, grads, g_tx, stats))
     state = jax.lax.cond((t % cfg.g_every == 0) & (cfg.path > 0), lambda s: g_regular(cfg, s), lambda s: s, state)
 
     def d_loss(params, pictures):
-        real_score, fake_score = (score(cfg, state, params, x) for x in jnp.split(pictures, 2))
-        return losses.non_saturating.d(real_score, fake_score).mean(), (real_score, fake_score)
+        scores = [score(cfg, state, params, x) for x in jnp.split(pictures, 2)]
+        return losses.non_saturating.d(*scores).mean(), scores
 
-    fake, stats = drawn(cfg, state, state.g.params, "d", n)
-    both = seen(cfg, state, "d ada", jnp.concatenate([x, fake]))
-    (d_value, (real_score, fake_score)), grads = jax.value_and_grad(d_loss, has_aux=True)(state.d.params, both)
-    state = state._replace(g=state.g._replace(stats=stats), d=descend(state.d, grads, d_tx))
+    both = jnp.concatenate([x, (of := drawn(cfg, state, state.g.params, "d", n))[0]])
+    both = augment.ada(rng.at(state.key, t, "d ada"), both, state.ada[0]) if cfg.ada else both
+    (d_value, (real, made)), grads = jax.value_and_grad(d_loss, has_aux=True)(state.d.params, both)
+    state = state._replace(g=state.g._replace(stats=of[1]), d=descend(state.d, grads, d_tx))
     state = jax.lax.cond(t % cfg.d_every == 0, lambda s: d_regular(cfg, s, x), lambda s: s, state)  # one branch runs
-
     half_life = jnp.minimum(cfg.ema, cfg.ramp * n * jnp.float32(t)) if cfg.ramp else cfg.ema
     average = ema(state.g_ema[0], state.g.params, 0.5 ** (n / jnp.maximum(half_life, 1e-8))), state.g.stats
-    ada = augment.controller(*state.ada, real_score, t, cfg.target, images=cfg.ada_images) if cfg.ada else state.ada
-    metrics = {"loss/g": g_value, "loss/d": d_value, "score/real": real_score.mean(), "score/fake": fake_score.mean()}
-    return state._replace(step=t + 1, g_ema=average, ada=ada), metrics | {"path": state.path, "p": ada[0]}
+    ada = augment.controller(*state.ada, real, t, cfg.target, images=cfg.ada_images) if cfg.ada else state.ada
+    found = {"loss/g": g_value, "loss/d": d_value, "score/real": real.mean(), "score/fake": made.mean(), "p": ada[0]}
+    return state._replace(step=t + 1, g_ema=average, ada=ada), found | {"path": state.path}
+
+
+def latent(cfg, key, n):
+    return {"z": rng.normal(jax.random.split(key)[0], (n, cfg.z_dim)), "noise": jax.random.split(key)[1]}
+
+
+def styles(cfg, state, z, psi):  # [n, layers, w], psi times as far from their mean
+    return stylegan2.styles(build(cfg)[0], *state.g_ema, z["z"], psi)
+
+
+def synthesise(cfg, state, w, z):
+    return jnp.clip(stylegan2.synthesised(build(cfg)[0], state.g_ema[0], w, z["noise"]), -1, 1)
+
+
+def generate(cfg, state, z):
+    return synthesise(cfg, state, styles(cfg, state, z, cfg.truncation), z)
 
 
 def sample(cfg, state, key, n):
-    z, noise = jax.random.split(key)
-    return jnp.clip(forward(build(cfg)[0], *state.g_ema, rng.normal(z, (n, cfg.z_dim)), noise, train=False)[0], -1, 1)
+    return generate(cfg, state, latent(cfg, key, n))
 
 
 def measure(cfg, state, key, train, test):
-    n = min(len(train["x"]), len(test["x"]), 500) // cfg.batch_size if test and train else 0
+    n, b = min(len(train["x"]), len(test["x"]), 500) // cfg.batch_size if test and train else 0, cfg.batch_size
     if not n:
         return {}
-    reals = (data.decode(raw)["x"][: n * cfg.batch_size] for raw in (train, test))
-    x = jnp.concatenate([*reals, sample(cfg, state, key, n * cfg.batch_size)])
-    one = lambda of: score(cfg, state, state.d.params, seen(cfg, state._replace(key=of[0]), "measure", of[1]))
+    x = jnp.concatenate([*(data.decode(raw)["x"][: n * b] for raw in (train, test)), sample(cfg, state, key, n * b)])
+    one = lambda of: score(cfg, state._replace(key=of[0]), state.d.params, of[1], "measure")
     scores = jax.lax.map(one, (jax.random.split(rng.at(key, 0, "ada"), 3 * n), x.reshape(3 * n, -1, *x.shape[1:])))
     return dict(zip(("sign/train", "sign/test", "sign/fake"), jnp.sign(scores).reshape(3, -1).mean(1), strict=True))
 

@@ -3,17 +3,13 @@
 Chintala, Denton, Arjovsky and Mathieu 2016, github.com/soumith/ganhacks, on DCGAN (arXiv 1511.06434). TIPS says which
 tip of the list each word is; without it the step does the opposite. `python -m benchmarks tips` measures each alone.
 
-Differences from the paper, which is a list and says few numbers:
-1. Left out: slerp, no matter of training (3); instance norm (4), average pools and pixel shuffles (5), since batch norm
-   and strides are there; hybrids with VAEs (7); going back to old G and D (8); signs of failure, which every run looks
-   for (10); balancing by the losses, which the list warns of (11); embeddings of conditions (16).
-2. What the list leaves open are the numbers of Config; noise on x falls in a straight line.
-3. `labels` is AC-GAN's (arXiv 1610.09585): G is given a class and D names it; D learns the classes from reals alone.
-4. `replay` is CycleGAN's pool: half of what D sees are old fakes. `minibatch` is that of Salimans 2016 (1606.03498).
-5. Without `split` D keeps statistics of reals and fakes mixed; nobody samples with them.
+Differences from the paper, which is a list and says few numbers (those of Config are ours):
+1. Left out: slerp (3), instance norm (4), average pools and pixel shuffles (5), VAEs (7), old G and D (8), signs of
+   failure, which every run looks for (10), balance by losses, which the list warns of (11), embeddings of classes (16).
+2. `labels` is AC-GAN's (arXiv 1610.09585): G is given a class and D names it; D learns the classes from reals alone.
+3. `replay` is CycleGAN's pool, `minibatch` Salimans's of 2016 (1606.03498). Without `split` D's statistics are mixed.
 
-    python -m experiments tips                            tips 1 to 5, on 8x8 digits, in a minute
-    python -m experiments tips --tips=tanh,nonsat,smooth  these alone; --tips= for none
+    python -m experiments tips    tips 1 to 5, on 8x8 digits; --tips=tanh,nonsat,smooth: these alone; --tips=: none
 """
 
 import dataclasses
@@ -62,7 +58,7 @@ class Config:
     sgd: float = 20.0  # by SGD D's rate is so many times d_lr
     flip: Share = 0.05  # of D's labels, those that are flipped
     noise: float = 0.1  # deviation of the noise on x at the start
-    noise_steps: Count = 1000  # steps until it is gone
+    noise_steps: Count = 1000  # steps until it is gone, in a straight line
     g_noise: float = 0.1  # deviation of the noise in G
     dropout: Share = 0.5  # of a hidden layer of G
     history: Count = 512  # old fakes
@@ -99,18 +95,21 @@ def build(cfg):
 
 
 def init(cfg, key):
-    G, D, g_tx, d_tx = build(cfg)
-    x, (z, _) = jnp.zeros((2, *data.load(cfg.dataset).shape), jnp.float32), asked(cfg, key, 2)
+    (G, D, g_tx, d_tx), z = build(cfg), given(cfg, latent(cfg, key, 2))
+    x = jnp.zeros((2, *data.load(cfg.dataset).shape), jnp.float32)
     g, d = create(G, g_tx, rng.at(key, 0, "g"), z, key), create(D, d_tx, rng.at(key, 0, "d"), x)
     return State(jnp.int32(0), key, g, d, x[:1].repeat(cfg.history if "replay" in chosen(cfg) else 1, 0))
 
 
-def asked(cfg, key, n):
-    """Return (what G is given [n, ...], the classes in it [n])."""
-    (z_key, y_key), shape, classes = jax.random.split(key), (n, cfg.z_dim), data.load(cfg.dataset).classes
+def latent(cfg, key, n):  # noise, classes, and the key of what G drops and adds
+    (z_key, y_key), shape, classes = jax.random.split(key), (n, cfg.z_dim), max(data.load(cfg.dataset).classes, 1)
     z = rng.normal(z_key, shape) if "gaussian" in chosen(cfg) else rng.uniform(z_key, shape, minval=-1)
-    y = jax.random.randint(y_key, (n,), 0, max(classes, 1), jnp.int32)
-    return (jnp.concatenate([z, jax.nn.one_hot(y, classes, dtype=z.dtype)], 1) if "labels" in chosen(cfg) else z), y
+    return {"z": z, "y": jax.random.randint(y_key, (n,), 0, classes, jnp.int32), "g": rng.at(key, 0, "g")}
+
+
+def given(cfg, of):  # the noise, and with that tip the class
+    y = jax.nn.one_hot(of["y"], data.load(cfg.dataset).classes, dtype=of["z"].dtype)
+    return jnp.concatenate([of["z"], y], 1) if "labels" in chosen(cfg) else of["z"]
 
 
 def scores(cfg, params, d, pictures, key, share):
@@ -125,15 +124,14 @@ def scores(cfg, params, d, pictures, key, share):
 
 
 def step(cfg, state, batch):
-    G, _, g_tx, d_tx = build(cfg)
-    tips, x, b = chosen(cfg), batch["x"], len(batch["x"])
+    (G, _, g_tx, d_tx), tips, x, b = build(cfg), chosen(cfg), batch["x"], len(batch["x"])
     d, old, turns, share = state.d, state.old, 1 + ("twice" in tips), state.step / cfg.noise_steps
     ranges = {"real": (0.7, 1.2), "fake": (0.0, 0.3)} if "smooth" in tips else {}
     named = lambda said, y: optax.softmax_cross_entropy_with_integer_labels(said[:, 1:], y) if "labels" in tips else 0.0
 
     def move_d(d, old, turn):
         key = lambda name: jax.random.fold_in(rng.at(state.key, state.step, name), turn)
-        z, y = asked(cfg, key("z"), b)
+        z = given(cfg, of := latent(cfg, key("z"), b))
         fake, to_g, g_stats = jax.vjp(lambda p: forward(G, p, state.g.stats, z, key("g")), state.g.params, has_aux=True)
         before = (state.step * turns + turn) * b  # fakes
         shown, old = pool.query(key("old"), old, before, fake) if "replay" in tips else (fake, old)
@@ -145,7 +143,7 @@ def step(cfg, state, batch):
             return (judged + named(real, batch.get("y"))).mean(), (stats, real[:, 0].mean(), made[:, 0].mean())
 
         (value, (stats, *said)), grads = jax.value_and_grad(d_loss, has_aux=True)(d.params)
-        return descend(d, grads, d_tx, stats), old, (fake, y, to_g, g_stats), (value, *said)
+        return descend(d, grads, d_tx, stats), old, (fake, of["y"], to_g, g_stats), (value, *said)
 
     for turn in range(turns):
         d, old, (fake, y, to_g, g_stats), said = move_d(d, old, turn)
@@ -161,10 +159,12 @@ def step(cfg, state, batch):
     return State(state.step + 1, state.key, g, d, old), metrics
 
 
+def generate(cfg, state, z):  # what it makes without tanh is cut to -1, 1
+    return jnp.clip(forward(build(cfg)[0], *state.g[:2], given(cfg, z), z["g"], train=False)[0], -1, 1)
+
+
 def sample(cfg, state, key, n):
-    G, *_ = build(cfg)
-    x, _ = forward(G, state.g.params, state.g.stats, asked(cfg, key, n)[0], rng.at(key, 0, "g"), train=False)
-    return jnp.clip(x, -1, 1)  # without tanh it may lie beyond
+    return generate(cfg, state, latent(cfg, key, n))
 
 
 def setup(cfg):

@@ -13,6 +13,7 @@ Differences from the paper, of which no code of the authors is known:
    logits have no further one for none, as in a public re-implementation.
 
     python -m experiments openmax      USPS, 0 to 5 known; --dataset mnist: at 28x28
+    python -m experiments openmax --dataset mnist --held-out 0 --unknown omniglot_small,y=alphabet:label
 """
 
 import dataclasses
@@ -33,7 +34,8 @@ from gan_jax.run import Count, Decay, Picture, Setup, Share, program
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "usps"  # images with a label y
-    held_out: Count = 4  # classes, the last ones, that are unknown
+    held_out: int = 4  # classes, the last ones, that are unknown
+    unknown: str = ""  # another set of images with a label, all of whose classes are unknown, too
     steps: Count = 1000  # updates of G, D and C
     after: int = 300  # steps that are made before the second classifier begins to learn; with no more it isn't measured
     batch_size: Count = 64  # rows of data, of noise and of mixtures, a step
@@ -160,17 +162,16 @@ def measure(cfg, state, key, train, test):
     seen = logits(C_open, state.c_open, jnp.concatenate([x, made]))
     ways["g-openmax"] = openmax.probabilities(seen, jnp.concatenate([y, of_made]), second, cfg.tail, cfg.alpha, False)
     for name, p in list(ways.items())[: 3 if cfg.steps > cfg.after else 2]:  # C_open has learned, or never did
-        told = openset.told(p[:, :k], asked_y, k, k + cfg.held_out)
+        told = openset.told(p[:, :k], asked_y, k, setup(cfg).source.test.classes)
         found |= {f"{name}/{what}": value for what, value in told.items()}
     rows = made[jnp.argsort(of_made)[jnp.array([range(-10, 0), range(10)])]]
     return found | {"mixtures": Picture(rows, rows=("unknown", "left out"))}
 
 
 def setup(cfg):
-    source = data.labelled(data.load(cfg.dataset))
-    test = source.test and data.labelled(source.test)  # of all classes
-    source = dataclasses.replace(data.unseen(source, cfg.held_out), test=test)
-    return Setup(source, cfg.batch_size, cfg.steps, kinds=("image",))
+    known = data.load(cfg.dataset)
+    other = data.load(data.settled(cfg.unknown, size=str(known.shape[0]))) if cfg.unknown else None
+    return Setup(data.open_set(known, cfg.held_out, other), cfg.batch_size, cfg.steps, kinds=("image",))
 
 
 main = program(Config, PRESETS, setup, init, step, sample, measure)

@@ -112,14 +112,22 @@ def step(cfg, state, batch):
     return State(state.step + 1, state.key, g, d), {"loss/g": g_value} | found
 
 
-def pairs(cfg, state, key, n):
+def pairs(cfg, state, z):
     """Return images of both sets, [n, h, w, c] each, that belong together."""
     G, *_ = build(cfg)
-    return forward(G, state.g.params, state.g.stats, rng.normal(key, (n, cfg.z_dim)), train=False)[0]
+    return forward(G, state.g.params, state.g.stats, z, train=False)[0]
+
+
+def latent(cfg, key, n):
+    return rng.normal(key, (n, cfg.z_dim))  # [n, z]
+
+
+def generate(cfg, state, z):
+    return pairs(cfg, state, z)[1]
 
 
 def sample(cfg, state, key, n):
-    return pairs(cfg, state, key, n)[1]
+    return generate(cfg, state, latent(cfg, key, n))
 
 
 def named(cfg, d, x, domain):
@@ -136,16 +144,17 @@ def chosen(cfg, key):
 
 def measure(cfg, state, key, train, test):
     """Return pairs, and what share of both test splits, and of the images of b that were seen, D names right."""
-    found = {"pairs": Picture(jnp.stack(pairs(cfg, state, key, 12)), rows=("a", "b, of the same z"))}
+    same = data.same_labels(data.load(cfg.source), data.load(cfg.dataset))
+    found = {"pairs": Picture(jnp.stack(pairs(cfg, state, latent(cfg, key, 12))), rows=("a", "b, of the same z"))}
 
     def accuracy(raw, domain):
         said = lambda x: named(cfg, state.d, data.decode({"x": x})["x"][None], domain)[0].argmax()
         return metrics.agreement(jax.lax.map(said, raw["x"], batch_size=500), raw["y"])
 
     for name, domain in {"source": "a", "x": "b"}.items():
-        if "y" in test.get(name, {}):
+        if "y" in test.get(name, {}) and (domain == "a" or same):
             found["accuracy/" + {"a": "source", "b": "target"}[domain]] = accuracy(test[name], domain)
-    if cfg.images and "y" in train.get("x", {}):
+    if cfg.images and "y" in train.get("x", {}) and same:
         found["accuracy/target_seen"] = accuracy(data.take(train["x"], chosen(cfg, state.key)), "b")
     return found
 

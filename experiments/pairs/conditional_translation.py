@@ -5,19 +5,15 @@ Dong, Neekhara, Wu and Guo 2017, arXiv 1701.02676. An AC-GAN is asked for a set 
 each one of D. The encoder E descends |E(G(z, c)) - z|^2, a mean: it sees nothing but what G draws. A picture x is then
 translated to the other set, c', as G(E(x), c').
 
-c is 0 for the set `source` and 1 for the set `dataset`; everything happens at the size of the latter, of which `sample`
-draws new pictures. `measure` translates test pictures both ways, and asks classifiers, trained on the target, whether a
-translated digit is still the same digit.
+c is 0 for the set `source`, 1 for the set `dataset`, which gives the size, and which `sample` draws. `measure`
+translates test pictures both ways; classifiers, trained on the target, say whether it is still the same digit.
 
 Differences from the paper, by the authors' code (zsdonghao/Unsup-Im2Im; E's loss there was once that of rebuilt data):
-1. E learns beside D and G from the first step on, so that a run can be looked at before its end. It goes on alone after
-   `game` steps, when these stay as they are (there: it begins then).
+1. E learns beside D and G from the first step on, and goes on alone after `game` steps (there: it begins then).
 2. E sees the game's z, and as many pictures of each set (there: z of its own, c drawn for each row).
-3. c is one-hot (there: five learned numbers a set).
-4. Kernels are 4x4 (there: 5x5), what a norm follows has no bias, E's last layer is orthogonal at first.
-5. D keeps the statistics of data alone.
-6. Except in the preset `paper` nets are half as wide, rates larger, pictures 16x16, and steps fewer. Pictures are not
-   turned, mirrored or cut (there: those of faces are).
+3. c is one-hot (there: five learned numbers), kernels are 4x4 (5x5), E's last layer is orthogonal at first.
+4. D keeps the statistics of data alone. Pictures are not turned, mirrored or cut (there: those of faces are).
+5. Except in the preset `paper` nets are half as wide, rates larger, pictures 16x16, and steps fewer.
 
     python -m experiments conditional_translation                       MNIST's digits in the hand of USPS, and back
 """
@@ -130,7 +126,11 @@ def step(cfg, state, batch):
     return State(state.step + 1, state.key, g, d, e), {"loss/e": e_value} | dict(zip(names, found, strict=True))
 
 
-def drawn_as(cfg, state, z, c):
+def latent(cfg, key, n):
+    return rng.normal(key, (n, cfg.z_dim))  # [n, z]
+
+
+def generate(cfg, state, z, c=1):
     """Return G(z, c) [n, h, w, c] of latents z [n, z], all as pictures of the set c, 0 or 1."""
     return forward(build(cfg)[0], state.g.params, state.g.stats, z, jnp.full(len(z), c), train=False)[0]
 
@@ -138,17 +138,17 @@ def drawn_as(cfg, state, z, c):
 def translated(cfg, state, x, c):
     """Return G(E(x), c) [n, h, w, c] of pictures x [n, h, w, c] of either set."""
     code = lambda x: forward(build(cfg)[2], state.e.params, state.e.stats, x[None], train=False)[0]
-    return jax.lax.map(lambda x: drawn_as(cfg, state, code(x), c)[0], x, batch_size=500)
+    return jax.lax.map(lambda x: generate(cfg, state, code(x), c)[0], x, batch_size=500)
 
 
 def sample(cfg, state, key, n):
-    return drawn_as(cfg, state, rng.normal(key, (n, cfg.z_dim)), 1)
+    return generate(cfg, state, latent(cfg, key, n))
 
 
 def judged(cfg):
-    """Return the two sets, where both have classifiers for the same number of labels."""
+    """Return the two sets, where both have classifiers for the same labels."""
     sets = data.load(cfg.source), data.load(cfg.dataset)
-    return sets if all(s.test and s.classes == sets[0].classes > 0 for s in sets) else ()
+    return sets if all(s.test for s in sets) and data.same_labels(*sets) else ()
 
 
 def measure(cfg, state, key, train, test):

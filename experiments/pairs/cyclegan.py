@@ -134,10 +134,9 @@ def sample(cfg, state, key, n):
 
 
 def judged(cfg):
-    """Return the set of each domain of the batch, where both have classifiers for the same number of labels."""
+    """Return the set of each domain of the batch, where both have classifiers for the same labels."""
     sets = {"source": data.load(cfg.source), "x": data.load(cfg.dataset)}
-    same = all(s.test and s.classes for s in sets.values()) and sets["source"].classes == sets["x"].classes
-    return sets if same else {}
+    return sets if all(s.test for s in sets.values()) and data.same_labels(*sets.values()) else {}
 
 
 def measure(cfg, state, key, train, test):

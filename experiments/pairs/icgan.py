@@ -3,13 +3,10 @@
 Perarnau, van de Weijer, Raducanu and Alvarez 2016, arXiv 1611.06355. D sees the label y beside the features of its
 first convolution and descends -log D(x, y) - (log(1 - D(x, y')) + log(1 - D(G(z, y), y))) / 2, y' a wrong label of the
 real x; then G descends -log D(G(z, y), y) of the new D. When G has learned, E_z learns the z of pictures that G draws,
-and E_y the y of real ones, both by the mean square. A picture x is edited as G(E_z(x), another label).
-
-The encoders come last, as there: the first `game` steps are updates of D and G, the others of E_z and E_y, so that no
-E_z runs after a G that moves. G's statistics are renewed meanwhile, as the authors' code renews them before it draws.
-
-`sample` draws from noise. `measure` edits test faces: each gets the next label, which of two is the other one. A
-classifier says whether it sees that label, and the nearest of the other test faces whether it is the same person still.
+and E_y the y of real ones, both by the mean square. A picture x is edited as G(E_z(x), another label). The encoders
+come last, as there, after `game` steps of D and G; G's statistics are renewed meanwhile, as the authors' code renews
+them before it draws. `measure` edits test faces: each gets the next label, which of two is the other one. A classifier
+says whether it sees that label, and the nearest of the other test faces whether it is the same person still.
 
 Differences from the paper and the authors' code:
 1. One label of k classes, which is k numbers of which one is 1 (as there for digits), not eighteen labels of faces.
@@ -17,8 +14,7 @@ Differences from the paper and the authors' code:
 3. E_z sees every picture once, drawn in that step (there: a set of as many as there are real ones, 15 times).
 4. Pictures are not mirrored. The default is smaller and has higher rates.
 
-    python -m experiments icgan                                                   sunglasses on and off
-    python -m experiments icgan --dataset cmu_faces,y=expression,person=person,size=32      each face another one
+    python -m experiments icgan   sunglasses on and off; or --dataset cmu_faces,y=expression,person=person,size=32
 """
 
 import dataclasses
@@ -77,16 +73,14 @@ def build(cfg):
 
 
 def init(cfg, key):
-    G, D, E_z, E_y, g_tx, d_tx, e_tx = build(cfg)
-    source = data.load(cfg.dataset)
+    (G, D, E_z, E_y, g_tx, d_tx, e_tx), source = build(cfg), data.load(cfg.dataset)
     x, y, z = jnp.zeros((1, *source.shape)), jnp.zeros((1, source.classes)), jnp.zeros((1, cfg.z_dim))
     at = lambda name: rng.at(key, 0, name)
     players = create(G, g_tx, at("g"), jnp.concatenate([z, y], 1)), create(D, d_tx, at("d"), x, y)
     return State(jnp.int32(0), key, *players, create(E_z, e_tx, at("e_z"), x), create(E_y, e_tx, at("e_y"), x))
 
 
-def coded(cfg, y):
-    """Return labels y [n] as one-hot rows [n, classes]."""
+def coded(cfg, y):  # labels [n] as one-hot rows [n, classes]
     return jax.nn.one_hot(y, data.load(cfg.dataset).classes, dtype=jnp.float32)
 
 
@@ -135,16 +129,22 @@ def step(cfg, state, batch):
     return state._replace(step=state.step + 1), dict(zip(names, found, strict=True))
 
 
-def drawn(cfg, state, z, y):
-    """Return G(z, y) of z [n, z] and y [n, classes]: [n, h, w, c]."""
-    G, *_ = build(cfg)
-    return forward(G, state.g.params, state.g.stats, jnp.concatenate([z, y], 1), train=False)[0]
+def drawn(cfg, state, z, y):  # G(z, y) of z [n, z] and y [n, classes]
+    return forward(build(cfg)[0], *state.g[:2], jnp.concatenate([z, y], 1), train=False)[0]
+
+
+def latent(cfg, key, n):
+    noise, which = jax.random.split(key)
+    y = jax.random.randint(which, (n,), 0, data.load(cfg.dataset).classes)
+    return {"z": rng.normal(noise, (n, cfg.z_dim)), "y": y}
+
+
+def generate(cfg, state, z):
+    return drawn(cfg, state, z["z"], coded(cfg, z["y"]))
 
 
 def sample(cfg, state, key, n):
-    noise, which = jax.random.split(key)
-    y = jax.random.randint(which, (n,), 0, data.load(cfg.dataset).classes)
-    return drawn(cfg, state, rng.normal(noise, (n, cfg.z_dim)), coded(cfg, y))
+    return generate(cfg, state, latent(cfg, key, n))
 
 
 def measure(cfg, state, key, train, test):

@@ -82,7 +82,7 @@ def pairs(cfg):
     """Return the source of pairs, x and `source`: of the set, or of the poses of people, all other fields in common."""
     source = faces(cfg)
     turning = lambda: data.mirrored(data.counterparts(source, "pose", cfg.straight), "pose", cfg.mirrored)
-    return source if "source" in source.fields else turning()
+    return data.matching(source) if "source" in source.fields else turning()
 
 
 def build(cfg):

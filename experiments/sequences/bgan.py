@@ -6,19 +6,23 @@ G's Bernoulli probabilities g(.|z); their weights are w_m / sum_m w_m, and G des
 weights held fixed. D descends -log D(x) - log(1 - D(x_m)) over all M. The effective sample size, 1 over the sum of the
 squared weights, says how many of the M count. experiments/bgan_continuous.py has the same for pictures of grey.
 
+`--over batch` is MaliGAN (Che et al. 2017, arXiv 1702.07983) on bits: weights are over the sum of all draws of a batch,
+less a baseline that grows from 0 to 1, in units of their mean. experiments/sequences/maligan.py has it on strings.
+
 Differences from the paper and the authors' code (rdevon/BGAN at c560ba0):
 1. A pixel is white where it is brighter than half, and bits are 1 and -1; there a binarised MNIST of 1 and 0.
 2. Both nets are updated at once, from the same draws. There D first, then G, each from draws of its own.
 3. Batch norm's running decay and epsilon are 0.9 and 1e-5 (there 0.9 and 1e-4), its scales begin near 1.
 4. Only bits: its quantised colours and characters, and its REINFORCE variant, are not here.
-5. The default has smaller nets, another rate and fewer updates.
+5. The default has smaller nets, another rate and fewer updates. MaliGAN has the same nets, which are not its paper's.
 
     python -m experiments bgan                             binarised MNIST
+    python -m experiments bgan --over batch                MaliGAN's weights
     python -m experiments bgan --samples 1                 without weights: G learns nothing
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +41,7 @@ class Config:
     steps: Count = 1200  # joint updates of G and D
     batch_size: Count = 32  # rows of data, and latents, a step
     samples: Count = 20  # pictures that are drawn of each latent
+    over: Literal["latent", "batch"] = "latent"  # whose draws share out the weights; batch: with a baseline, MaliGAN's
     z_dim: Count = 64  # the latent, even in [0, 1)
     width: Count = 12  # channels of the layers next to a picture
     hidden: Count = 128  # units of the nets' hidden layers
@@ -80,6 +85,14 @@ def drawn(logits, u):
     return 2 * (u < jax.nn.sigmoid(logits)).astype(logits.dtype) - 1
 
 
+def weighed(cfg, scores, t):
+    """Return weights [m, b] of draws, by D's scores [m, b]: their odds over the sum of a latent's, or MaliGAN's."""
+    if cfg.over == "latent":
+        return jax.nn.softmax(scores, 0)
+    baseline = jnp.minimum(t / cfg.steps, 1).astype(scores.dtype)
+    return scores.shape[1] * jax.nn.softmax(scores, (0, 1)) - baseline / len(scores)
+
+
 def step(cfg, state, batch):
     G, D, g_tx, d_tx = build(cfg)
     x, m = batch["x"], cfg.samples  # [b, h, w, c]
@@ -94,15 +107,13 @@ def step(cfg, state, batch):
         logits, stats = forward(G, params, state.g.stats, z)  # [b, h, w, c]
         fake = drawn(jax.lax.stop_gradient(logits)[None], u)  # [m, b, h, w, c]
         (value, scores), grads = jax.value_and_grad(d_loss, has_aux=True)(state.d.params, fake)
-        weights = jax.nn.softmax(scores[1], 0)  # [m, b], over the draws of each latent
         log_g = jax.nn.log_sigmoid(fake * logits[None]).sum((2, 3, 4))  # [m, b]
-        return -(weights * log_g).sum(0).mean(), (stats, value, scores, weights, grads)
+        return -(weighed(cfg, scores[1], state.step) * log_g).sum(0).mean(), (stats, value, scores, grads)
 
-    (g_value, (stats, d_value, scores, weights, d_grads)), g_grads = jax.value_and_grad(g_loss, has_aux=True)(
-        state.g.params
-    )
+    (g_value, (stats, d_value, scores, d_grads)), g_grads = jax.value_and_grad(g_loss, has_aux=True)(state.g.params)
     g, d = descend(state.g, g_grads, g_tx, stats), descend(state.d, d_grads, d_tx)
-    metrics = {"loss/g": g_value, "loss/d": d_value, "effective": (1 / (weights**2).sum(0)).mean()}
+    effective = 1 / (jax.nn.softmax(scores[1], 0) ** 2).sum(0)  # [b], of the draws of each latent
+    metrics = {"loss/g": g_value, "loss/d": d_value, "effective": effective.mean()}
     metrics |= {f"score/{name}": score.mean() for name, score in zip(("real", "fake"), scores, strict=True)}
     return State(state.step + 1, state.key, g, d), metrics
 

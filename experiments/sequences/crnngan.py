@@ -4,7 +4,7 @@ Mogren 2016, arXiv 1611.09904. A tone is a row of real numbers: how long after t
 lasts, its pitch. G sees noise and its own tone before. It first learns to tell the next tone of real tunes, of longer
 and longer beginnings; then both play. D judges at every tone, and its answer is the mean. Who wins by far waits: D
 while its loss is below 0.7 times G's, G while its own is below 0.7 times D's. G's aim is that D's features of its tunes
-are those of real ones, one by one (feature matching), or with `--no-matching` that D takes them for real.
+are on average those of real ones (feature matching), or with `--matching none` that D takes them for real.
 
 `measure` gives the paper's measures of samples beside held-out tunes: `polyphony`, the share of moments at which
 several tones start; `scale`, the share of tones in the scale that fits best; `repetitions` of three tones in a row;
@@ -19,14 +19,16 @@ Differences from the paper and the authors' code (olofmogren/c-rnn-gan):
 5. Freezing is the paper's. In the code G never learns while a loss is below 2: the line that is left of its condition.
 6. Both losses that are compared are of the same batch; the code compares those of the batch before.
 7. Learning to tell the next tone begins with a state of zeros, in the code with that in which writing ended.
+8. Means of features are matched, as by Salimans et al. 2016. The paper (`--matching pairs`) matches those of a real
+   tune to those of one of G's that has nothing to do with it, and a G whose tunes are all alike serves that best.
 
     python -m experiments crnngan                           piano pieces
-    python -m experiments crnngan --dataset nottingham      folk tunes with chords; or jsb_chorales
-    python -m experiments crnngan --no-matching             G raises D's answer
+    python -m experiments crnngan --preset folk             folk tunes with chords; --preset chorales
+    python -m experiments crnngan --matching none           G raises D's answer
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +52,7 @@ class Config:
     pretrain: int = 300  # updates of G by real tunes
     batch_size: Count = 20  # real tunes a step, and as many of G's
     width: Count = 64  # units of each LSTM
-    matching: bool = True  # G matches D's features instead of raising D's answer
+    matching: Literal["means", "pairs", "none"] = "means"  # of D's features, which G matches; none: G raises D's answer
     frozen: Share = 0.7  # of the other's loss: a player whose loss is below it doesn't learn; 0: both always learn
     adam: bool = True  # Adam instead of gradient descent
     g_lr: float = 5e-4  # rate for G
@@ -62,8 +64,11 @@ class Config:
 
 PRESETS = {
     "default": Config(),
-    # 500 epochs of 3,697 pieces, 6 of them by real tunes
-    "paper": Config(length=100, steps=92_000, pretrain=1104, width=350, adam=False, g_lr=0.1, d_lr=0.05, l2=0.1),
+    "paper": Config(  # 500 epochs of 3,697 pieces, 6 of them by real tunes
+        length=100, steps=92_000, pretrain=1104, width=350, matching="pairs", adam=False, g_lr=0.1, d_lr=0.05, l2=0.1
+    ),
+    "folk": Config("nottingham"),
+    "chorales": Config("jsb_chorales"),
     "tiny": Config("ditties", 5, steps=6, pretrain=1, batch_size=4, width=4),
 }
 
@@ -124,11 +129,12 @@ def step(cfg, state, batch):
         (score, seen), back = jax.vjp(judge, state.d.params, made)  # [2b], [2b, t, features]; once, for both players
         d_loss = lambda score: loss.d(score[:b], score[b:]).mean()
         g_loss = lambda score: loss.g(None, score[b:]).mean()
-        apart = lambda seen: ((seen[:b] - seen[b:]) ** 2).sum((1, 2)).mean()
+        mean = lambda seen: seen if cfg.matching == "pairs" else seen.mean(0, keepdims=True)
+        apart = lambda seen: ((mean(seen[:b]) - mean(seen[b:])) ** 2).sum((1, 2)).mean()
         d_value, to_d_score = jax.value_and_grad(d_loss)(score)
         g_value, to_score = jax.value_and_grad(g_loss)(score)
         still = jax.tree.map(jnp.zeros_like, (score, seen))
-        aim = (still[0], jax.grad(apart)(seen)) if cfg.matching else (to_score, still[1])
+        aim = (to_score, still[1]) if cfg.matching == "none" else (still[0], jax.grad(apart)(seen))
 
         def move(player, grads, tx):
             more = jax.grad(lambda params: decay(cfg, params))(player.params)

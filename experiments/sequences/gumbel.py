@@ -18,6 +18,7 @@ Differences from the paper, whose text was not at hand: numbers are as others re
 
     python -m experiments gumbel                           sums and products of x: how many does the grammar accept?
     python -m experiments gumbel --no-hard --pack 1        soft tokens, judged one by one
+    python -m experiments gumbel --preset words            War and Peace in its 1,000 commonest words; or molecules
 """
 
 import dataclasses
@@ -33,7 +34,7 @@ from gan_jax.metrics import texts
 from gan_jax.nets import packs, strings
 from gan_jax.run import Count, Decay, Picture, Setup, Share, program
 
-SAMPLES = 2000  # strings that are measured
+SAMPLES, HELD = 2000, 1000  # strings that are measured, of G and held out
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +68,8 @@ PRESETS = {
         d_lr=1e-3,
         b1=0.9,
     ),
+    "words": Config("war_and_peace,level=word,length=20,vocabulary=1000", batch_size=32),
+    "molecules": Config("zinc20k,x=smiles,length=64", batch_size=32),
     "tiny": Config(steps=6, batch_size=8, pack=2, width=4),
 }
 
@@ -140,14 +143,20 @@ def sample(cfg, state, key, n):
 
 
 def measure(cfg, state, key, train, test):
-    """Return what there is to say of samples, and of as many held-out strings, where all strings are known."""
-    known = data.load(cfg.dataset).language
-    if not train or not test or not known:
+    """Return what there is to say of samples beside held-out strings: more where all strings are known.
+
+    Where they aren't, it is the perplexity to a model that counted pairs of tokens (`texts.bigram`), and the share of
+    runs of tokens that held-out strings have; for these themselves training strings stand in.
+    """
+    if not train or not test:
         return {}
-    found, made = {}, {"g": sample(cfg, state, key, SAMPLES), "data": test["x"][:SAMPLES]}
+    source, found, held = data.load(cfg.dataset), {}, test["x"][:HELD]
+    classes, known = source.row["x"].classes, source.language
+    counted, made = texts.bigram(train["x"], classes), {"g": sample(cfg, state, key, SAMPLES), "data": held}
     for name, x in made.items():
-        of = known.of_samples(x, train["x"]) | {"distinct": texts.distinct(x)}
-        found |= {f"{what}/{name}": value for what, value in of.items()}
+        among = texts.overlaps(train["x"][:HELD] if name == "data" else x, held, classes)
+        of = known.of_samples(x, train["x"]) if known else {"perplexity": counted(x)} | among
+        found |= {f"{what}/{name}": value for what, value in (of | {"distinct": texts.distinct(x)}).items()}
     shown = jnp.stack([x[: min(16, len(made["data"]))] for x in made.values()])
     return found | {"strings": Picture(shown, rows=tuple(made))}
 

@@ -11,7 +11,7 @@ Differences from the paper, whose text was not at hand:
 2. D makes one update before each of G, on the same samples (there k, on others), and is new when the game begins.
 3. N and b move along straight lines. Sizes and rates are ours, also those of `paper`. There is no tree search.
 
-    python -m experiments maligan                          sums and products of x; --preset shakespeare: letters
+    python -m experiments maligan                          sums and products of x; --preset shakespeare: words
     python -m experiments maligan --mixed 0                MaliGAN alone; --mle 1000: likelihood alone
 """
 
@@ -44,12 +44,13 @@ class Config:
     width: Count = 64  # units of the LSTMs
     g_lr: float = 2e-3  # Adam's rate for G
     d_lr: float = 1e-3  # Adam's rate for D
-    slower: Share = 0.1  # share of g_lr in the game
+    calm: Share = 0.5  # share of the steps after which G's rate is slower
+    slower: Share = 0.1  # share of g_lr then
 
 
 PRESETS = {
     "default": Config(),
-    "shakespeare": Config("tiny_shakespeare,length=32", dim=32),
+    "shakespeare": Config("tiny_shakespeare,level=word,length=20,vocabulary=1000", dim=32),
     "molecules": Config("zinc20k,x=smiles,length=64", dim=32),
     "paper": Config("tiny_shakespeare,level=word,length=20", 20_000, 10_000, dim=200, width=200),
     "tiny": Config(steps=6, mle=1, batch_size=8, samples=2, dim=4, width=4),
@@ -66,7 +67,7 @@ class State(NamedTuple):
 
 def build(cfg):
     of = data.load(cfg.dataset).row["x"].classes, cfg.dim, cfg.width
-    rate = lambda t: cfg.g_lr * jnp.where(t < cfg.mle, jnp.float32(1), jnp.float32(cfg.slower))
+    rate = lambda t: cfg.g_lr * jnp.where(t < cfg.calm * cfg.steps, jnp.float32(1), jnp.float32(cfg.slower))
     return strings.G(*of), strings.D(*of), optax.adam(rate), optax.adam(cfg.d_lr)
 
 
@@ -154,17 +155,16 @@ def measure(cfg, state, key, train, test):
         return {}
     source, found, shown, held = data.load(cfg.dataset), {}, {}, test["x"][:SAMPLES]
     classes, words = source.row["x"].classes, held != PAD
-    n = max(n for n in (1, 2, 3, 4) if classes**n < 2**31)
     for name, params in {"likelihood": state.before, "gan": state.g.params}.items():
         made = drawn(cfg, params, rng.at(key, 0, name), SAMPLES)
-        of = {f"overlap{n}": texts.overlap(made, held, classes, n), "distinct": texts.distinct(made)}
+        of = texts.overlaps(made, held, classes) | {"distinct": texts.distinct(made)}
         of["perplexity"] = jnp.exp(-(log_p(cfg, params, held) * words).sum() / words.sum())
         if source.language:
             log_g = log_p(cfg, params, jnp.asarray(source.language.strings)).sum(1)
             of |= source.language.of_samples(made, train["x"]) | source.language.of_model(log_g)
         found |= {f"{what}/{name}": value for what, value in of.items()}
         shown[name] = made[:12]
-    found[f"overlap{n}/data"] = texts.overlap(train["x"][:SAMPLES], held, classes, n)
+    found |= {f"{name}/data": value for name, value in texts.overlaps(train["x"][:SAMPLES], held, classes).items()}
     return found | {"strings": Picture(jnp.stack([*shown.values()]), rows=tuple(shown))}
 
 

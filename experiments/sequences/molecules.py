@@ -171,7 +171,7 @@ def setup(cfg):
     source = source_of(cfg)
     if len(source.row["property"].names) != 1 or not standard(cfg)[1] > 0:  # NaN is not
         raise UserError(f"{source.name} has no property, a number that differs from record to record, to be asked for.")
-    return Setup(source, cfg.batch_size, cfg.steps, kinds=("tokens",))
+    return Setup(chemistry.of_molecules(source), cfg.batch_size, cfg.steps, kinds=("tokens",))
 
 
 main = program(Config, PRESETS, setup, init, step, sample, measure)

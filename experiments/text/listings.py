@@ -7,7 +7,7 @@ first. Words are a softmax of logits and Gumbel noise, as in Kusner and Hernande
 
 Differences from the paper:
 1. C finds what is wanted; there it is a list of words, and the distance of word vectors to them.
-2. Names, of up to 8 words, instead of descriptions, and nets of their size.
+2. The default has names of up to 8 words, `descriptions` the first 16 words of these; nets are of that size.
 3. Words are drawn hard, with the gradient of the soft ones, and none is one that the vocabulary lacks; 1611.04051 has
    soft ones, colder and colder, and a latent.
 4. Success is at least `reviews` in the last year, which is the least that was booked, and a rating from `rating` on.
@@ -55,6 +55,7 @@ class Config:
 
 PRESETS = {
     "default": Config(),
+    "descriptions": Config(Config.dataset.replace("x=name", "x=description").replace("length=8", "length=16")),
     "tiny": Config("phrases", 6, 1, batch_size=8, dim=4, width=4),
 }
 
@@ -69,10 +70,9 @@ class State(NamedTuple):
 
 
 def build(cfg):
-    of = 2, cfg.dim, cfg.width
     rate = lambda t: cfg.g_lr * jnp.where(t < cfg.mle, jnp.float32(1), jnp.float32(cfg.slower))
     tx = {"g": optax.adam(rate), "d": optax.adam(cfg.d_lr), "c": optax.adamw(cfg.c_lr, weight_decay=cfg.decay)}
-    return listings.G(*of), listings.D(*of), listings.Bag(2), tx
+    return listings.G(2, cfg.dim, cfg.width), listings.D(2, cfg.dim, cfg.width), listings.Bag(2), tx
 
 
 def init(cfg, key):

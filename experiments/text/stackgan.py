@@ -15,6 +15,7 @@ Differences from the paper and the authors' code:
 
     python -m experiments stackgan                     two digits in words, 16x16, then 32x32
     python -m experiments stackgan --preset emoji      emoji by their names, 16x16, then 64x64
+    python -m experiments stackgan --perceptual        LPIPS of two pictures of a caption, too
 """
 
 import dataclasses
@@ -27,7 +28,7 @@ from jax.nn import softplus
 
 from gan_jax import UserError, data
 from gan_jax.game import Player, create, descend, forward, rng
-from gan_jax.metrics import asked, joint_embedding
+from gan_jax.metrics import asked, joint_embedding, lpips
 from gan_jax.nets import stackgan
 from gan_jax.run import Count, Depth, Picture, Setup, log, program
 
@@ -51,6 +52,7 @@ class Config:
     blocks: Depth = 2  # residual blocks of stage II
     lr: float = 4e-4  # Adam's rate for all; its first decay is 0.5
     halve: Count = 100_000  # steps of a stage after which it is halved, again and again
+    perceptual: bool = False  # whether LPIPS, too, says how far two pictures of a caption are apart
 
 
 PRESETS = {
@@ -154,7 +156,7 @@ def measure(cfg, state, key, train, test):
         low = enlarged(stackgan.smaller(batch["x"], cfg.ratio))
         for stage, made, x in ((1, enlarged(one), low), (2, two, batch["x"])):
             found |= {f"{of}_{stage}/{name}": s for of, s in asked.shares(source, batch | {"x": x}, made).items()}
-        found[f"apart/{name}"] = jnp.sqrt(((two - again) ** 2).mean((1, 2, 3))).mean() / 2  # black and white are 1
+        found |= {f"{of}/{name}": s for of, s in asked.variety(batch, two, again, cfg.perceptual).items()}
         x, text = jnp.stack([batch["x"], enlarged(one), two, again])[:, :8], jnp.stack([batch["text"][:8]] * 4)
         found[f"captions_{name}"] = Picture(x, rows=rows, about=text, field=source.fields["text"])
     return found
@@ -164,6 +166,8 @@ def setup(cfg):
     source, nets = data.load(cfg.dataset), embedding(cfg)
     if any(side % (4 * cfg.ratio) for side in source.shape[:2]):
         raise UserError(f"{source.name} is {source.shape[:2]}: sides have to be multiples of {4 * cfg.ratio}.")
+    if cfg.perceptual:
+        lpips.ready(source.shape)  # which says what to install
     joint_embedding.load(source, nets, cfg.text_steps, lambda n: log.Live(n, title=f"captions of {source.name}"))
     return Setup(source, cfg.batch_size, cfg.steps, asked.classifiers(source), ("image",))
 

@@ -2,21 +2,20 @@
 
 Wang, Shrivastava and Gupta 2017, arXiv 1704.03414. A Fast R-CNN says of proposed boxes what is in them, and moves them.
 ASDN says which cells of a box's features are to be dropped, ASTN by which angles four blocks of its channels are to be
-turned. At first the detector learns alone. Then the adversaries learn, while the detector stays as it is: ASDN to say
-the window without which the right class is least probable. Then all learn together: ASDN to say the cells that were
-dropped, where they were worth `fell` of that probability. ASTN always climbs the detector's loss, through its angles.
-`measure` has mean average precision and recall at an intersection over union of 1/2.
+turned. At first the detector learns alone. Then the adversaries do, while it stays as it is: ASDN to say the window
+without which the right class is least probable. Then all learn: ASDN to say the cells that were dropped, where that
+took `fell` of this probability. ASTN always climbs the detector's loss. `measure` has mean average precision and recall
+at an intersection over union of 1/2.
 
 Differences from the paper and the authors' code, which has ASDN alone:
 1. Cells in blood (BCCD), few channels, convolutions normalised over each picture, no ImageNet, no dropout.
 2. Boxes are proposed around things and anywhere, and all are trained on; held-out pictures have squares all over them.
 3. Features are sampled bilinearly; by default a box has 6x6 cells, of which the windows of 2x2 are a third a side.
 4. Of every two pictures one stays as it is, as in the code. ASTN sees nothing of the drop; `fell` counts the turn, too.
-5. Adam with one rate for all, in place of SGD with momentum and a weight of 0.0025 for ASDN's loss.
-6. Pre-training keeps the gradients of all cells; the code has those of the window and of 40 % of the others.
+5. Adam with one rate for all; pre-training keeps the gradients of all cells (there of the window and 40 % of the rest).
 
-    python -m experiments hard_positives                        cells in blood
-    python -m experiments hard_positives --no-asdn --no-astn    the detector alone, as many updates
+    python -m experiments hard_positives                    cells in blood; --no-asdn --no-astn: the detector alone
+    python -m experiments hard_positives --preset digits    MNIST's digits among pieces of others
 """
 
 import dataclasses
@@ -38,6 +37,7 @@ from gan_jax.run import Count, Picture, Setup, Share, program
 class Config:
     dataset: str = "bccd_small"  # pictures with boxes of things
     shrink: Count = 2  # by which pictures are smaller
+    mirrored: bool = True  # every second picture is, in training
     proposals: Count = 64  # boxes of a picture that are trained on
     anchors: tuple[Count, ...] = (10, 16, 24, 36, 52)  # sides of the squares all over a held-out picture, in pixels
     alone: int = 500  # updates of the detector before all else
@@ -57,11 +57,11 @@ class Config:
     lr: float = 1e-3  # Adam's rate for all
 
 
-_vgg = {"shrink": 1, "pool": 7, "width": 128, "wide": 4096, "masks": 256}
 PRESETS = {
     "default": Config(),
-    "paper": Config(alone=10_000, pretrain=25_000, steps=75_000, **_vgg),
-    "tiny": Config("strewn_shapes", 1, 4, (8,), 1, 1, 6, 4, pool=3, window=1, width=1, wide=4, masks=2),
+    "digits": Config("cluttered_mnist", 1, anchors=(14, 20), mirrored=False),
+    "paper": Config(alone=10_000, pretrain=25_000, steps=75_000, shrink=1, pool=7, width=128, wide=4096, masks=256),
+    "tiny": Config("strewn_shapes", 1, True, 4, (8,), 1, 1, 6, 4, pool=3, window=1, width=1, wide=4, masks=2),
 }
 
 
@@ -78,7 +78,7 @@ def things(cfg):
     """Return the source of pictures `source`, x with its things outlined, their `box` and class y, and `proposals`."""
     source = data.boxed(cfg.dataset)
     sides = source.shape[0] // cfg.shrink, source.shape[1] // cfg.shrink
-    return data.outlined(data.proposed(data.windows(source, sides, (cfg.shrink,)), cfg.proposals))
+    return data.outlined(data.proposed(data.windows(source, sides, (cfg.shrink,), cfg.mirrored), cfg.proposals))
 
 
 def build(cfg):

@@ -3,6 +3,7 @@
 from gan_jax.data.aside import aside as aside
 from gan_jax.data.batches import batch as batch
 from gan_jax.data.batches import check_batch as check_batch
+from gan_jax.data.batches import counted as counted
 from gan_jax.data.batches import draw as draw
 from gan_jax.data.batches import examples as examples
 from gan_jax.data.batches import order as order
@@ -21,10 +22,13 @@ from gan_jax.data.colours import to_lab as to_lab
 from gan_jax.data.composed import alone as alone
 from gan_jax.data.composed import counterparts as counterparts
 from gan_jax.data.composed import few as few
+from gan_jax.data.composed import followed as followed
 from gan_jax.data.composed import join as join
 from gan_jax.data.composed import labelled as labelled
 from gan_jax.data.composed import of_class as of_class
 from gan_jax.data.composed import only_labelled as only_labelled
+from gan_jax.data.composed import open_set as open_set
+from gan_jax.data.composed import same_labels as same_labels
 from gan_jax.data.composed import stacked as stacked
 from gan_jax.data.composed import unseen as unseen
 from gan_jax.data.composites import pasted as pasted
@@ -49,6 +53,7 @@ from gan_jax.data.recipes import in_colours as in_colours
 from gan_jax.data.recipes import jittered as jittered
 from gan_jax.data.recipes import mapped as mapped
 from gan_jax.data.recipes import masked as masked
+from gan_jax.data.recipes import matching as matching
 from gan_jax.data.recipes import mirrored as mirrored
 from gan_jax.data.recipes import painted as painted
 from gan_jax.data.recipes import paired as paired

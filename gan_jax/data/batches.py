@@ -4,6 +4,8 @@ What fits is kept on the device whole and gathered there; other records are read
 cases which records make batch i, and `make` makes it of them inside the jitted step.
 """
 
+import contextlib
+import contextvars
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +15,8 @@ import numpy as np
 
 from gan_jax.data.source import Source
 from gan_jax.errors import UserError
+
+CLASSES = 100  # whose means are the anchors of a `reference`, at most
 
 
 def order(key: jax.Array, i: jax.typing.ArrayLike, b: int, n: int) -> jax.Array:
@@ -112,30 +116,47 @@ def parts(source: Source, n: int, of: int = 0, b: int = 500) -> Iterator[dict[st
         yield jax.tree.map(np.asarray, make(raw, key, i, min(b, n - start)))
 
 
+_COUNTED = contextvars.ContextVar("_COUNTED", default=None)
+
+
+@contextlib.contextmanager
+def counted() -> Iterator[list[int]]:
+    """Yield a list to which `examples` adds, each time that it is called or traced, how many different rows it gave."""
+    found = []
+    token = _COUNTED.set(found)
+    try:
+        yield found
+    finally:
+        _COUNTED.reset(token)
+
+
 def examples(source: Source, key: jax.Array, n: int) -> dict:
     """Return n rows of the records that are held out, or of all where none are, for use inside jit.
 
-    They are drawn out of a thousand, the same at every call, of the whole split. Of a toy, n new ones.
+    They are drawn out of a thousand, the same at every call, of the whole split; where that has fewer than n, the first
+    rows are all of its records, and then these come again. Of a toy, n new ones.
     """
     source = source.test or source
     if not source.n:
         return draw(source, key, n)
     size = min(1000, source.n)
+    if (found := _COUNTED.get()) is not None:
+        found.append(min(n, size))
     with jax.ensure_compile_time_eval():  # the records are constants of the program
         raw = source.read(jax.tree.map(np.asarray, source.pick(jax.random.key(0), 0, size)))
-    rows = jax.random.choice(key, size, (n,), n > size)
+    rows = jnp.resize(jax.random.choice(key, size, (min(n, size),), False), (n,))
     return source.make(jax.tree.map(lambda a: jnp.asarray(a)[rows], raw), key, 0, n)
 
 
 def reference(source: Source) -> dict[str, np.ndarray]:
     """Return real data to hold samples against: "real" [up to 256, *shape], and "anchors" [a, *shape].
 
-    The anchors are the data's modes where they are known, the means of the classes where there are at most 100, or ten
-    of the records.
+    The anchors are the data's modes where they are known, the means of the classes where these are few, or ten of the
+    records.
     """
     found = some(source, 1000)
     x, anchors = found["x"], source.modes.anchors if source.modes else None
-    if anchors is None and 0 < source.classes <= 100:
+    if anchors is None and 0 < source.classes <= CLASSES:
         anchors = [x[found["y"] == y].mean(0) for y in np.unique(found["y"]) if y >= 0] or None  # -1 is no label
     return {"real": x[:256], "anchors": np.asarray(x[:10] if anchors is None else anchors, np.float32)}
 

@@ -20,19 +20,23 @@ from gan_jax.data.source import Field, Source
 from gan_jax.errors import UserError
 
 SHAPES = "disc", "square", "cross"
+CLUTTERED = {"cluttered_mnist": "mnist", "cluttered_digits": "digits"}  # whose digits they show
 
 
 @functools.cache
 def boxed(name: str) -> Source:
     """Return a set of pictures x [h, w, c] with boxes `box` [m, 4] and their classes y [m], -1 where there is no box.
 
-    name: "strewn_shapes", which needs no download, or a TFDS set with the features objects/bbox and objects/label, of
-    pictures of one size; a split, a test and a length m may be chosen after it. m is by default the most boxes that a
-    picture of the training split has; what is over is left out. Raises UserError where there is no such set.
+    name: "strewn_shapes" or "cluttered_digits", which need no download, "cluttered_mnist", or a TFDS set with the
+    features objects/bbox and objects/label, of pictures of one size; a split, a test and a length m may be chosen after
+    it. m is by default the most boxes that a picture of the training split has; what is over is left out. Raises
+    UserError where there is no such set.
     """
     bare, said = chosen(name)
     if bare == "strewn_shapes" and not said:
         return strewn()
+    if bare in CLUTTERED and not said:
+        return cluttered(bare, load(CLUTTERED[bare]))
     if more := said.keys() - {"split", "test", "length"}:
         raise UserError(f"{bare} with its boxes leaves no choice of {', '.join(sorted(more))}.")
     source = load(f"{name},x=image,box=objects/bbox,y=objects/label")
@@ -141,6 +145,52 @@ def _picture(generator, side, most):
         x[top : top + size, left : left + size][drawn] = generator.integers(160, 256)
         box[k] = np.float32([top, left, top + size, left + size]) / side
     return x, box, y
+
+
+def cluttered(name: str, digits: Source, n: int = 1000, held_out: int = 200, most: int = 4, pieces: int = 24) -> Source:
+    """Return n black pictures [3 s, 3 s, 1] with 1 to `most` digits of s pixels, and the boxes of their ink.
+
+    They stand about in nine places, among `pieces` squares of a third of s that are cut out of other digits; where
+    things meet the brighter one is seen. `held_out` more pictures, of digits that are held out, are the test split. All
+    are the same in every process.
+    """
+    generator = np.random.default_rng(0)
+
+    def split(source, n):
+        x, y = map(source.whole().get, "xy")
+        rows = [_clutter(generator, x, y, most, pieces) for _ in range(n)]
+        return {of: np.stack(one) for of, one in zip(("x", "box", "y"), zip(*rows, strict=True), strict=True)}
+
+    names, side = tuple(map(str, range(digits.classes))), 3 * digits.shape[0]
+    y = Field((most,), "label", np.int32, digits.classes, names)
+    fields = {"x": Field((side, side, 1), "image"), "box": Field((most, 4), "series"), "y": y}
+    train = split(digits, n)
+    return of_arrays(name, fields, train, of_arrays(name, fields, split(digits.test, held_out)))
+
+
+def _clutter(generator, digits, labels, most, pieces):
+    """Return (x, box, y) of one picture."""
+    s = digits.shape[1]
+    x, part = np.zeros((3 * s, 3 * s), np.uint8), s // 3
+    box, y = np.zeros((most, 4), np.float32), np.full(most, -1, np.int32)
+
+    def put(ink, top, left):
+        at = x[top : top + len(ink), left : left + len(ink)]
+        np.maximum(at, ink, out=at)
+
+    for _ in range(pieces):
+        down, right = generator.integers(s - part + 1, size=2)
+        piece = digits[generator.integers(len(digits)), down : down + part, right : right + part, 0]
+        put(piece, *generator.integers(3 * s - part + 1, size=2))
+    for k, place in enumerate(generator.permutation(9)[: generator.integers(1, most + 1)]):
+        which, off = generator.integers(len(digits)), generator.integers(-(s // 4), s // 4 + 1, size=2)
+        ink = digits[which, ..., 0]
+        corner = np.clip(s * np.array(divmod(place, 3)) + off, 0, 2 * s)
+        put(ink, *corner)
+        ends = [(rows[0], rows[-1] + 1) for rows in (np.flatnonzero(ink.any(axis)) for axis in (1, 0))]
+        box[k] = np.float32(np.tile(corner, 2) + np.transpose(ends).ravel()) / (3 * s)
+        y[k] = labels[which]
+    return x[..., None], box, y
 
 
 def anchors(h: int, w: int, sides: tuple[int, ...]) -> np.ndarray:

@@ -7,22 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from gan_jax.data import features, stored, tokens
+from gan_jax.data import features, pictures, stored, tokens
 from gan_jax.data.column import Asked
 from gan_jax.data.stored import Feature, Split
 from gan_jax.errors import UserError, first_line
 
-RESERVED = ("split", "test", "size", "length", "level")
+RESERVED = ("split", "test", "size", "length", "level", "vocabulary")
 
 
 def asked(chosen: dict[str, str]) -> Asked:
-    """Return size, length and level as they were asked for, checked."""
+    """Return size, length, level and vocabulary as they were asked for, checked."""
     numbers = {}
-    for name in ("size", "length"):
+    for name in ("size", "length", "vocabulary"):
         value = chosen.get(name, "0")
         if not re.fullmatch(r"\d{1,6}", str(value)) or (name in chosen and int(value) < 1):
             raise UserError(f"{name}={value}: {name} is a whole number from 1 on.")
         numbers[name] = int(value)
+    if numbers["size"] ** 2 > pictures.PIXELS:
+        raise UserError(f"size={numbers['size']}: a picture has at most {pictures.PIXELS // 10**6} megapixels.")
     level = chosen.get("level", "")
     if level and level not in tokens.LEVELS:
         raise UserError(f"level={level}: text is cut by {' or '.join(tokens.LEVELS)}.")
@@ -56,8 +58,12 @@ def splits(name: str, builder: Any, again: str, split: str, test: str) -> tuple[
             known(name, "split", part.partition("[")[0], there)
         try:
             found = Split(name, value, builder, again)
+            if stored.overlap(found):
+                raise UserError(f"split {value!r} of {name} has records twice.")
             if found.n:
                 return found
+        except UserError:
+            raise
         except Exception as error:
             raise UserError(f"split {value!r} of {name} can't be read: {first_line(error)}") from None
         raise UserError(f"split {value!r} of {name} is empty.")

@@ -33,6 +33,7 @@ class Asked(NamedTuple):
     size: int = 0  # side of squares
     length: int = 0  # of sequences
     level: str = ""  # of text
+    vocabulary: int = 0  # of the most frequent tokens of text; 0: all
 
 
 class Look(NamedTuple):

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gan_jax.data import colours
 from gan_jax.data.batches import order
 from gan_jax.data.listing import shown
 from gan_jax.data.source import Field, Source, decode, label
@@ -102,9 +103,68 @@ def labelled(source: Source, field: str = "y") -> Source:
     return dataclasses.replace(source, read=lambda indices: checked(source.read(indices), indices), whole=whole)
 
 
+def same_labels(*sources: Source) -> bool:
+    """Return whether sources have labels y that mean the same: as many, of the same names where these are known."""
+    classes, names = {s.classes for s in sources}, {s.row["y"].names for s in sources if s.classes}
+    return len(classes) == 1 and classes != {0} and len(names - {()}) <= 1
+
+
 @functools.cache
 def _say(line):
     print(line, file=sys.stderr)  # once a process
+
+
+@functools.cache
+def followed(source: Source, other: Source) -> Source:
+    """Return the source with all records of `other` behind its own, whose classes are further ones, behind its own.
+
+    Pictures of `other` lose their colours where those of the source have none, and become negatives where they are
+    bright on the whole and those dark, or the other way around. Raises UserError where one has no such pictures, or no
+    classes, or where the sides differ.
+    """
+    for one in (source, other):
+        if not one.n or not one.classes or one.kind != "image":
+            raise UserError(f"{one.name} has no pictures with labels, which can stand beside those of another set.")
+    if source.shape[:2] != other.shape[:2] or source.shape[2] not in (1, other.shape[2]):
+        of = lambda one: "x".join(map(str, one.shape))
+        raise UserError(f"pictures of {other.name} are {of(other)}, those of {source.name} {of(source)}: say size=.")
+
+    @functools.cache
+    def whole():
+        own, more = source.whole(), other.whole()
+        x = colours.luma(more["x"].astype(np.int32)).astype(np.uint8) if source.shape[2] == 1 else more["x"]
+        x = x if (x.mean() > 127.5) == (own["x"].mean() > 127.5) else 255 - x
+        behind = {"x": x, "y": np.where(more["y"] < 0, -1, more["y"] + source.classes).astype(np.int32)}
+        return {name: np.concatenate([own[name], a]) for name, a in behind.items()}
+
+    rows, fields = source.n + other.n, {"x": source.row["x"], "y": label(source.classes + other.classes)}
+    return dataclasses.replace(
+        source,
+        fields=fields,
+        n=rows,
+        says=f"{source.says}; {other.says} behind",
+        pick=lambda key, i, b: order(rng.at(key, 0, "data"), i, b, rows),
+        read=lambda indices: {name: a[np.asarray(indices, int)] for name, a in whole().items()},
+        whole=whole,
+        test=None,
+        fingerprint=source.fingerprint and other.fingerprint and f"{source.fingerprint}-then-{other.fingerprint}",
+        nbytes=source.nbytes + rows * 4 + other.n * math.prod(source.shape),
+    )
+
+
+def open_set(source: Source, n: int, other: Source | None = None) -> Source:
+    """Return the labelled source whose last n classes are unknown: none of their records is trained on.
+
+    Its test split is as it is, all classes in it, and of `other`, where it is given, all records stand behind. Raises
+    UserError where nothing would be unknown, or a record has no label.
+    """
+    if not n and other is None:
+        raise UserError(f"no class of {source.name} is held out, and no other set is unknown: nothing is.")
+    source = labelled(source)
+    test = source.test and labelled(source.test)
+    if test and other:
+        test = followed(test, labelled(other))
+    return dataclasses.replace(unseen(source, n), test=test)
 
 
 def few(source: Source, n: int) -> Source:
@@ -160,20 +220,22 @@ def only_labelled(source: Source, n: int) -> Source:
     return dataclasses.replace(source, pick=pick)
 
 
-def of_class(source: Source, which: int) -> Source:
-    """Return the source of the records of one class alone, held out or not.
+def of_class(source: Source, which: int, field: str = "y") -> Source:
+    """Return the source of the records of one class alone, held out or not; `field` is the label that says which.
 
     Raises UserError where there are no classes, or a split that has no such record.
     """
-    if not source.n or not source.classes:
+    label = source.row.get(field)
+    if not source.n or label is None or label.shape or not label.classes:
         raise UserError(f"{source.name} has no records with labels, by which one class could be taken.")
-    if not 0 <= which < source.classes:  # -1 would be those without a label
-        raise UserError(f"{source.name} has classes 0 to {source.classes - 1}, and no class {which}.")
-    rows = np.flatnonzero(np.asarray(source.whole()["y"]) == which)
+    if not 0 <= which < label.classes:  # -1 would be those without a label
+        raise UserError(f"{source.name} has classes 0 to {label.classes - 1}, and no class {which}.")
+    rows = np.flatnonzero(np.asarray(source.whole()[field]) == which)
     if not len(rows):
         raise UserError(f"{source.name} has a split without any record of class {which}.")
-    said = source.row["y"].names[which] if source.row["y"].names else which
-    return _of_rows(source, rows, f"only {said}", f"class{which}", source.test and of_class(source.test, which))
+    said, mark = label.names[which] if label.names else which, f"{field * (field != 'y')}{which}"
+    test = source.test and of_class(source.test, which, field)
+    return _of_rows(source, rows, f"only {said}", f"class{mark}", test)
 
 
 @functools.cache

@@ -23,15 +23,15 @@ def columns(
 ) -> dict:
     """Return {field: Column}: the field `name`, and where sequences are padded its mask.
 
-    paths: the feature, or several of one number each that make one row. how: "label" for the whole numbers of a map, or
-    the classes that values of text or whole numbers are; "row" for numbers as float32; "" for what the feature's own
-    kind is. Raises UserError where a feature is nothing of that.
+    paths: the feature, or several: numbers that make one row, or values whose combinations are classes ("label"). how:
+    "label" for the whole numbers of a map, or the classes that values of text or whole numbers are; "row" for numbers
+    as float32; "" for what the feature's own kind is. Raises UserError where a feature is nothing of that.
     """
     looks = [Look(path, features[path], train, test, features, asked) for path in paths]
     for look in looks:
         _check_size(look)
     if len(looks) > 1:
-        return {name: _joined(looks)}
+        return {name: (_combined if how == "label" else _joined)(looks)}
     (look,) = looks
     if not how and (kind := kind_of(look.path, look.feature)) == "series":
         return _series(name, look)
@@ -106,11 +106,30 @@ def _as_label(look):
 
 def _classes(look):
     """Return the column of the number of each distinct value of text, or of whole numbers; -1 where it is a new one."""
-    value = text if np.dtype(look.feature.connector.np_dtype).kind in "OSU" else int
+    value = _value(look)
     found = look.train.learnt(("values", look.path), lambda: sorted(set(look.each(value))))
     numbers = {one: i for i, one in enumerate(found)}
     field = label(len(found), map(str, found))
     return Column((look.path,), field, lambda stored: np.int32(numbers.get(value(stored), -1)), f"{len(found)} classes")
+
+
+def _combined(looks):
+    """Return the column of the number of each combination of values, text or whole numbers; -1 where it is new."""
+    for look in looks:
+        if kind_of(look.path, look.feature) not in ("tokens", "label"):
+            raise UserError(f"{look.path} of {look.train.name} has no classes that could be joined to others by +.")
+    paths, values = tuple(look.path for look in looks), [_value(look) for look in looks]
+    each = lambda: zip(*(look.each(value) for look, value in zip(looks, values, strict=True)), strict=True)
+    found = looks[0].train.learnt(("values", *paths), lambda: sorted(set(each())))
+    numbers = {tuple(one): i for i, one in enumerate(found)}  # the cache keeps lists
+    number = lambda *stored: numbers.get(tuple(value(a) for value, a in zip(values, stored, strict=True)), -1)
+    field = label(len(found), [" ".join(map(str, one)) for one in found])
+    return Column(paths, field, lambda *stored: np.int32(number(*stored)), f"{len(found)} classes")
+
+
+def _value(look):
+    """Return the function that reads a value of text, or a whole number."""
+    return text if np.dtype(look.feature.connector.np_dtype).kind in "OSU" else int
 
 
 # Numbers

@@ -305,6 +305,14 @@ def paired(a: Source, b: Source) -> Source:
     )
 
 
+def matching(source: Source) -> Source:
+    """Return the source of pairs; UserError where x and `source` are not alike in kind and shape, colours included."""
+    x, other = (source.fields[name] for name in ("x", "source"))
+    if (x.kind, x.shape) != (other.kind, other.shape):
+        raise UserError(f"{source.name} has pairs of {x.shape} and {other.shape}: both have to be alike, colours too.")
+    return source
+
+
 @functools.cache
 def cut(source: Source, size: int, flip: bool = False) -> Source:
     """Return the source whose pictures are squares of `size` pixels, cut out anywhere; held out, out of the middle.

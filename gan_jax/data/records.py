@@ -26,16 +26,17 @@ def load(name: str, others: Iterable[str] = (), **chosen: str) -> Source:
     Looked for in TFDS_DATA_DIR. others: names that are suggested, too, where there is no such set. chosen:
 
     - FIELD=FEATURE: the feature of the set that a field of the batch is; a nested one by its path ("objects/bbox"),
-      numbers joined to a row by + ("logp+qed+sas"). FEATURE:label takes a map of labels as whole numbers [h, w] rather
-      than as a picture, and text or whole numbers as the classes that their distinct values are; FEATURE:row takes
-      numbers as float32. By default x is the image (rather a photo than its map of labels), else what is there, and y
-      the first label; FIELD= is none.
+      numbers joined to a row by + ("logp+qed+sas"), with :label values to classes ("alphabet+character:label", a class
+      for each pair). FEATURE:label takes a map of labels as whole numbers [h, w] rather than as a picture, and text or
+      whole numbers as the classes that their distinct values are; FEATURE:row takes numbers as float32. By default x is
+      the image (rather a photo than its map of labels), else what is there, and y the first label; FIELD= is none.
     - split, test: which is trained on (train, else the first), and which is held out (test; `test=` is none); parts,
       too: train[:80%].
     - size: the side of the squares that pictures are cut and shrunk to. Without it sets of several sizes are refused.
     - length: how many rows or tokens of a sequence are kept (the most in the split that is trained on, up to 1024).
     - level: char or word; by default words where texts have blanks. Texts of more than 4096 characters on average,
       alone in their batch, are running text, by default in characters: record i is its i-th window of `length` tokens.
+    - vocabulary: how many of the most frequent pieces of text are tokens of their own (all); others are <unk>.
 
     Pictures are uint8 in the raw records, in their own colours; voxels 0 and 255; sequences [t, c] have a field "mask"
     [t]; rows are float32 as they are stored, not standardised. Raises UserError where there is no such set, feature or
@@ -198,7 +199,7 @@ def _is_running(look) -> bool:
 def _windows(look, train, test) -> Source:
     """Return running text as windows of tokens, one after another."""
     level, length = look.asked.level or "char", look.asked.length or WINDOW
-    names = tuple(features.texts(look)["vocabulary"][level])
+    names = tokens.named(features.texts(look), level, look.asked.vocabulary)
     field = Field((length,), "tokens", np.int32, len(names), names)
 
     def of(split, test=None, says=""):

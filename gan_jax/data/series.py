@@ -109,7 +109,10 @@ def returns(source: Source, length: int) -> Source:
     n, later = source.n - 1, source.test.n
     if not (price > 0).all() or min(n, later) < length:
         raise UserError(f"{source.name} has {n} and {later} days: too few for {length}, or a price is 0 or less.")
-    r = np.diff(np.log(price))
+    log = np.log(price)
+    r = np.diff(log)
+    if r[:n].var() > log[: n + 1].var() > 0:  # of numbers in no order it is twice as large (von Neumann 1941)
+        raise UserError(f"{source.name} is no price a day: it changes from a record to the next as between any two.")
     if not r[:n].std() > 0:
         raise UserError(f"{source.name} has a price that never moves: there is nothing to be learned of it.")
     volatility = known_volatility(r, n)

@@ -1,5 +1,6 @@
 """The data sets by name."""
 
+import collections
 import functools
 import os
 import re
@@ -125,7 +126,10 @@ def chosen(name: str) -> tuple[str, dict[str, str]]:
     parts = re.split(r",(?=\w+=)", name)
     there = lambda k: os.path.exists(os.path.expanduser(",".join(parts[:k])))
     k = next((k for k in range(len(parts), 0, -1) if there(k)), 1)
-    return ",".join(parts[:k]), dict(part.split("=", 1) for part in parts[k:])
+    said = [part.split("=", 1) for part in parts[k:]]
+    if twice := [key for key, count in collections.Counter(key for key, _ in said).items() if count > 1]:
+        raise UserError(f"{name} says {twice[0]}= more than once: which one is meant?")
+    return ",".join(parts[:k]), dict(said)
 
 
 def is_path(name: str) -> bool:

@@ -50,9 +50,15 @@ def field(known: dict, asked: Asked) -> tuple[Field, Level, str]:
     By default texts that have blanks are cut into words, others into characters.
     """
     level = asked.level or ("word" if known["blanks"] else "char")
-    names = tuple(known["vocabulary"][level])
+    names = named(known, level, asked.vocabulary)
     length, said = length_of(asked.length, known["longest"][level])
     return Field((length,), "tokens", np.int32, len(names), names), level, f"{level}s, {len(names)} tokens, {said}"
+
+
+def named(known: dict, level: Level, most: int) -> tuple[str, ...]:
+    """Return the vocabulary of a level, of which only the `most` most frequent pieces are kept; 0: all."""
+    names = tuple(known["vocabulary"][level])
+    return names[: len(SPECIAL) + most] if most else names
 
 
 def encoder(names: Sequence[str], level: Level, length: int) -> Callable[[str], np.ndarray]:

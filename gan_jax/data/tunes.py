@@ -16,6 +16,7 @@ from gan_jax.errors import UserError
 
 TOY = "ditties"
 FEATURES = ("melody", "chords", "time_signature"), ("notes",), ("roll",)  # of sets that are music
+SHAPES = {"melody": ("t", 3), "chords": ("t", 14), "time_signature": (2,), "notes": ("t", "voices"), "roll": ("t", 88)}
 TONE = "wait", "length", "pitch"  # wait: steps since the tone before began; pitch: MIDI's
 MOST = 16  # steps that a tone waits or lasts: more are as many
 PIANO, LOW = 21, 48  # MIDI pitch of the first column of a roll, and of the C above which chords are played
@@ -209,7 +210,24 @@ def _records(name, kinds, *what):
         said = "; or ".join(", ".join(of) for of in kinds)
         raise UserError(f"{bare} is no music of this kind, which has the features {said}.")
     parts = [list(split.rows(range(split.n), {of: flat[of] for of in features}, dict)) for split in splits]
+    for split, records in zip(splits, parts, strict=True):
+        if wrong := next(((i, said) for i, record in enumerate(records) if (said := odd(record))), None):
+            raise UserError(f"record {wrong[0]} of {bare}, split {split.split}, is no music: {wrong[1]}.")
     return bare, parts, [split.fingerprint(*what) for split in splits]
+
+
+def odd(record: dict) -> str:
+    """Return what of a record is not what its feature is called, in words; "" where all is."""
+    for name, a in record.items():
+        a, shape = np.asarray(a), SHAPES[name]
+        alike = len(shape) == a.ndim and all(n == m or isinstance(n, str) for n, m in zip(shape, a.shape, strict=True))
+        if a.dtype.kind not in "biuf" or (a.size and not alike):
+            return f"its {name} are numbers of the shape {shape}, not {a.dtype} {a.shape}"
+        least = -1 if name == "notes" else 0  # -1: silence
+        pitches = {"melody": a[..., 2:], "notes": a}.get(name, a[:0])
+        if (a < least).any() or (pitches >= PITCHES).any():
+            return f"its {name} have numbers below {least}, or pitches that MIDI has not"
+    return ""
 
 
 def _source(name, fields, raw, marks, said):

@@ -11,6 +11,14 @@ def create(net, tx, key, learners, *inputs):
     return jax.vmap(lambda key: player.create(net, tx, key, *inputs))(jax.random.split(key, learners))
 
 
+def each(f, *players):
+    """Return f of each player in turn, [T, ...]; `jax.vmap` would make convolutions in groups, slow on a CPU.
+
+    players: trees [T, ...], of which f sees one row each.
+    """
+    return jax.lax.map(lambda one: f(*one), players)
+
+
 def one_of(players, t):
     """Return player t of several."""
     return jax.tree.map(lambda a: a[t], players)

@@ -1,11 +1,13 @@
 """Whether pictures show what they were asked for."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from gan_jax import data
-from gan_jax.metrics import classifier
+from gan_jax.metrics import classifier, lpips, vgg
 
 
 class Classified(NamedTuple):
@@ -59,3 +61,18 @@ def shares(source: Any, batch: dict, made: jax.Array) -> dict[str, jax.Array]:
         return {}
     share = lambda x: (by.right(x, y) & (y >= 0)).sum() / (y >= 0).sum()
     return {"asked": share(made), "data": share(batch["x"])}
+
+
+def variety(batch: dict, made: jax.Array, again: jax.Array, perceptual: bool = False) -> dict[str, jax.Array]:
+    """Return how far two pictures of one caption are apart, means over up to 100: made, and made again; of data.
+
+    "apart" is the root of the mean square, black and white being 1 apart; "lpips" is LPIPS, where `perceptual`. In data
+    ("..._data") pairs are of pictures whose captions are the same; without any it is NaN.
+    """
+    x, text = batch["x"][:100], batch["text"][:100]
+    same = (text[:, None] == text[None]).all(-1) & ~jnp.eye(len(text), dtype=bool)
+    pairs = {"": (made[:100], again[:100], jnp.ones(len(x), bool)), "_data": (x, x[same.argmax(1)], same.any(1))}
+    of = {"apart": lambda a, b: jnp.sqrt(((a - b) ** 2).mean((1, 2, 3))) / 2}
+    of |= {"lpips": functools.partial(lpips.distance, vgg.load(), vgg.heads())} if perceptual else {}
+    mean = lambda f, a, b, there: f(a, b).mean(where=there)
+    return {name + whose: mean(f, *pair) for name, f in of.items() for whose, pair in pairs.items()}

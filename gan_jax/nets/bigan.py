@@ -1,6 +1,7 @@
 """BiGAN's perceptrons (Donahue et al. 2017, arXiv 1605.09782): G, its inverse E, and a D of pairs (x, z).
 
-Each has two hidden layers of `width` units. Batch norm is on both of G, and on the second of E and of D, for images.
+Each has two hidden layers of `width` units, as the authors' code has them: z enters G at both, D at the second. For
+images batch norm is on both of G, and on the second of E and of D.
 """
 
 import functools
@@ -9,19 +10,18 @@ import math
 import flax.linen as nn
 import jax.numpy as jnp
 
-from gan_jax.nets.layers import BatchNorm, batch_norm, leaky, normal
+from gan_jax.nets.layers import BatchNorm, leaky, normal
 
 norm = functools.partial(BatchNorm, momentum=0.9, epsilon=1e-5, use_bias=False, use_scale=False)
 
 
-def dense(width, images, bias=False):
-    """Return the layer; it always has a bias for points. The initial deviation 0.02 suits images and batch norm."""
-    kernel_init = normal if images else nn.initializers.lecun_normal()
-    return nn.Dense(width, bias or not images, kernel_init=kernel_init)
+def dense(width, images):
+    """Return the layer; it has a bias for points alone. The initial deviation 0.02 suits images and batch norm."""
+    return nn.Dense(width, not images, kernel_init=normal if images else nn.initializers.lecun_normal())
 
 
 def normed(x, width, act, images, train):
-    """Return the second hidden layer on x [b, i]: [b, width], for images with batch norm that has no parameters."""
+    """Return a hidden layer on x [b, i]: [b, width], for images with batch norm that has no parameters."""
     x = dense(width, images)(x)
     return act(norm(use_running_average=not train)(x) if images else x)
 
@@ -41,10 +41,9 @@ class G(nn.Module):
     @nn.compact
     def __call__(self, z, train=True):
         images = len(self.shape) > 1
-        for _ in range(2):
-            z = dense(self.width, images)(z)
-            z = nn.relu(batch_norm(z, train) if images else z)
-        x = dense(math.prod(self.shape), images, bias=True)(z).reshape(-1, *self.shape)
+        h = normed(z, self.width, nn.relu, images, train)
+        h = normed(jnp.concatenate([h, z], 1), self.width, nn.relu, images, train)
+        x = dense(math.prod(self.shape), images)(h).reshape(-1, *self.shape)
         return jnp.tanh(x / 2) if images else x  # 2 sigmoid(x) - 1
 
 
@@ -69,7 +68,7 @@ class E(nn.Module):
 
 
 class D(nn.Module):
-    """x [b, ...], z [b, z] -> score [b]; z enters at the second hidden layer."""
+    """x [b, ...], z [b, z] -> score [b]; z enters at the second hidden layer, and the score begins as 0."""
 
     width: int = 1024
 
@@ -78,4 +77,4 @@ class D(nn.Module):
         images = x.ndim > 2
         h = jnp.concatenate([first(x, self.width), z], 1)
         h = normed(h, self.width, leaky, images, train)
-        return dense(1, images)(h)[:, 0]
+        return nn.Dense(1, not images, kernel_init=nn.initializers.zeros)(h)[:, 0]

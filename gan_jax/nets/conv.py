@@ -7,8 +7,8 @@ They are primitives of JAX, so forward mode (`jax.jvp`, `jacfwd`, `linearize`) a
 
 x is everywhere the larger side of a convolution [b, h, w, c], y the smaller one [b, n, m, o], kernel
 [kh, kw, c, o]; strides, pads ((low, high) per axis) and sizes are tuples with one entry per spatial axis. Shapes are
-written for two of these. Of one [b, w, c] and of three [b, d, h, w, c] all is the same, but for strides: of three XLA
-has no fast path for steps in an image or a kernel, so there each block of a stride's size becomes one voxel first.
+written for two of these. What has three [b, d, h, w, c], or one and strides, XLA convolves several times slower than
+images, so it is made of images before.
 """
 
 import inspect
@@ -26,7 +26,7 @@ from jax.interpreters import ad, batching, mlir
 
 TRIPLE: bool | None = None  # None: on the CPU alone. Read while tracing: what is already compiled stays as it is.
 FEW = 8, 64  # channels of x, pixels of y: with fewer, zeros cost a transposed convolution less than being several
-CACHE = 2**21  # bytes that a core has near: of the batch no more than that is transposed at once
+CACHE = 2**20  # bytes that a core has near: of the batch no more than that is transposed at once
 
 
 # The three, and the one convolution that they all are.
@@ -125,9 +125,10 @@ def _kernel_grad(x, y, *, strides, pads, size):  # size: of the kernel
 
 def _parts(x, y):
     """Return into how many parts the batch goes so that each, transposed, stays in a core's own cache."""
-    n = 1
-    while x.nbytes + y.nbytes > n * CACHE and len(x) % (16 * n) == 0:
-        n *= 2
+    whole, n = x.nbytes + y.nbytes, 1
+    for m in range(2, len(x) // 8 + 1):
+        if whole > n * CACHE and len(x) % (8 * m) == 0:
+            n = m
     return n
 
 
@@ -208,49 +209,71 @@ def _triple():
     return jax.default_backend() == "cpu" if TRIPLE is None else TRIPLE
 
 
-def _fold(x, steps):
-    """Return x [b, s n, t m, c] as [b, n, m, s t c], for any number of axes."""
-    b, *size, c = x.shape
-    n, axes = [m // s for m, s in zip(size, steps, strict=True)], len(steps)
-    x = x.reshape(b, *(part for pair in zip(n, steps, strict=True) for part in pair), c)
-    return x.transpose(0, *range(1, 2 * axes, 2), *range(2, 2 * axes + 1, 2), -1).reshape(b, *n, -1)
-
-
-def _unfold(x, steps):
-    """Return x [b, n, m, s t c] as [b, s n, t m, c]."""
-    b, *size, _ = x.shape
-    axes = len(steps)
-    x = x.reshape(b, *size, *steps, -1).transpose(0, *(i + j for i in range(1, axes + 1) for j in (0, axes)), -1)
-    return x.reshape(b, *(n * s for n, s in zip(size, steps, strict=True)), -1)
-
-
-def _folded(kernel, strides, pads, size, small):
-    """Return (the kernel of stride 1, the pads of an x of `size` before it is folded, its size then)."""
-    taps = [-(-k // s) for k, s in zip(kernel.shape[:-2], strides, strict=True)]
-    more = [(0, t * s - k) for t, s, k in zip(taps, strides, kernel.shape[:-2], strict=True)]
-    kernel = _fold(_pad(jnp.moveaxis(kernel, -1, 0), more, _ones(kernel)), strides)
-    size_then = tuple(n + t - 1 for n, t in zip(small, taps, strict=True))
-    around = zip(size_then, strides, size, pads, strict=True)
-    return jnp.moveaxis(kernel, 0, -1), [(low, n * s - m - low) for n, s, m, (low, _) in around], size_then
-
-
 def _small(size, kernel_size, strides, pads):
     """Return the size to which a convolution leads."""
     return tuple((m + sum(p) - k) // s + 1 for m, p, k, s in zip(size, pads, kernel_size, strides, strict=True))
+
+
+def _by_images(kernel, strides, pads, small):
+    """Return x -> its convolution to `small`, by the triple, of images where there are three axes, or steps in one."""
+    if len(small) == 2 or strides == (1,):
+        return lambda x: forward(x, kernel, strides=strides, pads=pads)
+    if len(small) == 1:
+        of_line = _by_images(kernel[None], (1, *strides), ((0, 0), *pads), (1, *small))
+        return lambda x: of_line(x[:, None])[:, 0]
+    if kernel.shape[-2] == 1 and strides[2] > 1:
+        return _by_lines(kernel, strides, pads, small)
+    return _by_slabs(kernel, strides, pads, small)
+
+
+def _whole(kernel, axis, step):
+    """Return the kernel with zeros behind, up to whole steps of this axis, and how many steps those are."""
+    n = -(-kernel.shape[axis] // step)
+    return jnp.pad(kernel, [(0, n * step - k if i == axis else 0) for i, k in enumerate(kernel.shape)]), n
+
+
+def _by_lines(kernel, strides, pads, small):
+    """The same of one channel: the voxels that a step along a line goes over are channels, where they lie already."""
+    (*strides, step), (*pads, (low, _)) = strides, pads
+    kernel, k = _whole(kernel, 2, step)
+    kernel = kernel.reshape(*kernel.shape[:2], k, step, -1)
+    of_folded = _by_images(kernel, (*strides, 1), (*pads, (0, 0)), small)
+
+    def of_solid(x):  # [b, d, h, w, 1]
+        x = _pad(x, [(0, 0), (0, 0), (low, (small[2] + k - 1) * step - x.shape[3] - low)], (1, 1, 1))
+        return of_folded(x.reshape(*x.shape[:3], -1, step))
+
+    return of_solid
+
+
+def _by_slabs(kernel, strides, pads, small):
+    """The same by images: the planes that a step of the first axis goes over are one, with the planes in its channels.
+
+    Of such a slab all that see it are made at once, in channels, too. What they see in their several slabs is added.
+    """
+    n, low, (o,) = small[0], pads[0][0], kernel.shape[-1:]
+    step = strides[0] if n > 1 else kernel.shape[0]
+    kernel, k = _whole(kernel, 0, step)
+    m = n + k - 1  # slabs of x
+    kernel = kernel.reshape(k, step, *kernel.shape[1:]).transpose(2, 3, 1, 4, 0, 5)
+    of_slabs = _by_images(kernel.reshape(*kernel.shape[:2], -1, k * o), strides[1:], pads[1:], small[1:])
+
+    def of_solid(x):  # [b, d, h, w, c]
+        x = _pad(x, [(low, m * step - x.shape[1] - low), (0, 0), (0, 0)], (1, 1, 1))
+        x = x.reshape(-1, step, *x.shape[2:]).transpose(0, 2, 3, 1, 4)  # [b m, h, w, step, c]
+        y = of_slabs(x.reshape(*x.shape[:3], -1)).reshape(-1, m, *small[1:], k * o)
+        return sum(of[:, i : i + n] for i, of in enumerate(lax.split(y, (o,) * k, 4)))
+
+    return of_solid
 
 
 def conv(x, kernel, strides=1, padding="SAME"):
     """Return the convolution of x [b, h, w, c] with kernel [kh, kw, c, o]: [b, n, m, o]."""
     strides = _each(strides, x.ndim - 2)
     pads = _pads(x.shape[1:-1], kernel.shape[:-2], strides, padding)
-    if _triple() and x.ndim != 4 and math.prod(strides) > 1:
-        small = _small(x.shape[1:-1], kernel.shape[:-2], strides, pads)
-        kernel, around, _ = _folded(kernel, strides, pads, x.shape[1:-1], small)
-        x = _fold(_pad(x, around, _ones(x)), strides)
-        return forward(x, kernel, strides=_ones(x), pads=((0, 0),) * len(small))
-    if _triple():
-        return forward(x, kernel, strides=strides, pads=pads)
-    return _lax_conv(x, kernel, strides, pads)
+    if not _triple():
+        return _lax_conv(x, kernel, strides, pads)
+    return _by_images(kernel, strides, pads, _small(x.shape[1:-1], kernel.shape[:-2], strides, pads))(x)
 
 
 def conv_transpose(y, kernel, strides=1, padding="SAME", size=None):
@@ -273,14 +296,11 @@ def conv_transpose(y, kernel, strides=1, padding="SAME", size=None):
     small = _small(size, kernel_size, strides, pads)
     if small != y.shape[1:-1]:
         raise ValueError(f"size {size} can't be had from {y.shape[1:-1]}: the convolution leads from it to {small}.")
-    if _triple() and axes != 2 and math.prod(strides) > 1:
-        kernel, around, size = _folded(kernel, strides, pads, size, small)
-        x = input_grad(y, kernel, strides=_ones(y), pads=((0, 0),) * axes, size=size)
-        return _pad(_unfold(x, strides), [(-low, -high) for low, high in around], _ones(y))
-    if _triple():
-        return input_grad(y, kernel, strides=strides, pads=pads, size=size)
-    pads = _mirror_pads(y, kernel, strides, pads, size)
-    return _lax_conv(y, _mirror(kernel), _ones(y), pads, lhs_dilation=strides)
+    if not _triple():
+        pads = _mirror_pads(y, kernel, strides, pads, size)
+        return _lax_conv(y, _mirror(kernel), _ones(y), pads, lhs_dilation=strides)
+    x = jax.ShapeDtypeStruct((len(y), *size, kernel.shape[-2]), y.dtype)
+    return jax.linear_transpose(_by_images(kernel, strides, pads, small), x)(y)[0]
 
 
 # The two as layers.

@@ -8,8 +8,10 @@ import jax.numpy as jnp
 
 from gan_jax.game import rng
 
-# Squares are centred: E x^2 - (E x)^2, 1 % of a step faster, is 18 % off where the mean is a thousand deviations.
+# Squares are centred: E x^2 - (E x)^2 is 18 % off where the mean is a thousand deviations. It would make a step faster:
+# by 1 % of DCGAN, by 2 % of pix2pix, by 5 % of CycleGAN on small pictures.
 BatchNorm = functools.partial(nn.BatchNorm, use_fast_variance=False)
+InstanceNorm = functools.partial(nn.InstanceNorm, use_fast_variance=False)
 normal = nn.initializers.normal(0.02)  # of kernels, as DCGAN has them (Radford et al. 2016, arXiv 1511.06434)
 
 
@@ -31,7 +33,7 @@ def plain_batch_norm(x, train):
 
 def instance_norm(x):
     """Return x [b, h, w, c] normalised over the pixels of each image and channel."""
-    return nn.InstanceNorm(epsilon=1e-5, use_bias=False, use_scale=False)(x)
+    return InstanceNorm(epsilon=1e-5, use_bias=False, use_scale=False)(x)
 
 
 def dropout(key, x, rate=0.5):

@@ -13,14 +13,14 @@ import jax
 import jax.numpy as jnp
 
 from gan_jax.nets.conv import Conv, ConvTranspose
-from gan_jax.nets.layers import dropout, leaky, normal
+from gan_jax.nets.layers import InstanceNorm, dropout, leaky, normal
 
 plain = {"use_bias": False, "kernel_init": normal}
 
 
 def norm():
     """Return the layer that normalises each picture and channel, then scales and shifts it."""
-    return nn.InstanceNorm(epsilon=1e-5, scale_init=lambda *args: 1 + normal(*args))
+    return InstanceNorm(epsilon=1e-5, scale_init=lambda *args: 1 + normal(*args))
 
 
 def sizes(shape):

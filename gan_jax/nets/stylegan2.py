@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gan_jax.game import rng
+from gan_jax.game import forward, rng
 from gan_jax.nets.conv import conv
 from gan_jax.nets.equalized import SQRT2, Conv, Dense, conv_up, group_std, pixel_norm, upsample
 from gan_jax.nets.layers import leaky
@@ -92,7 +92,7 @@ class Mapping(nn.Module):
     depth: int
 
     @nn.compact
-    def __call__(self, z):
+    def __call__(self, z, train=True):
         x = pixel_norm(z)
         for _ in range(self.depth):
             x = act(Dense(self.features, gain=1.0, rate=0.01)(x))
@@ -107,7 +107,7 @@ class Synthesis(nn.Module):
     most: int
 
     @nn.compact
-    def __call__(self, styles, key):
+    def __call__(self, styles, key, train=True):
         (h, w, channels), (size, (first, *others)) = self.shape, levels(self.shape, self.width, self.most)
         sides = [tuple(n * 2 ** ((i + 1) // 2) for n in size) for i in range(2 * len(others) + 1)]  # of each layer
         ends = list(itertools.accumulate(math.prod(side) for side in sides))
@@ -129,8 +129,7 @@ class G(nn.Module):
     """z [b, z], a key for the noise -> pictures [b, *shape], unbounded.
 
     mixing: the share of batches in which the styles of other latents come in, from a layer on that is drawn, the same
-    one in all rows. shift: what is added to all styles [b, layers, features]. With train=False nothing is mixed, and
-    styles keep that share `truncation` of their distance from their mean.
+    one in all rows. shift: what is added to all styles [b, layers, features]. With train=False nothing is mixed.
     """
 
     shape: tuple[int, int, int]
@@ -139,16 +138,23 @@ class G(nn.Module):
     features: int = 512  # of a style
     depth: int = 8
     mixing: float = 0.9
-    truncation: float = 1.0
 
     @property
     def layers(self):
         """How many styles a picture has."""
         return 2 * len(levels(self.shape, self.width, self.most)[1])
 
+    @property
+    def mapping(self):
+        return Mapping(self.features, self.depth)
+
+    @property
+    def synthesis(self):
+        return Synthesis(self.shape, self.width, self.most)
+
     @nn.compact
     def __call__(self, z, key, shift=0.0, train=True):
-        mapping, (mixed, other, noise) = Mapping(self.features, self.depth), jax.random.split(key, 3)
+        mapping, (mixed, other, noise) = self.mapping, jax.random.split(key, 3)
         style = mapping(z)
         mean = self.variable("average", "style", jnp.zeros, (self.features,), jnp.float32)
         if train and not self.is_initializing():
@@ -159,9 +165,18 @@ class G(nn.Module):
             first = jnp.where(mixed < self.mixing, 1 + jnp.floor(first * (self.layers - 1)), self.layers)
             other = mapping(rng.normal(other, z.shape))
             styles = jnp.where((jnp.arange(self.layers) < first)[None, :, None], styles, other[:, None])
-        if not train:
-            styles = mean.value[None, None] + self.truncation * (styles - mean.value[None, None])
-        return Synthesis(self.shape, self.width, self.most)(styles + shift, noise)
+        return self.synthesis(styles + shift, noise)
+
+
+def styles(net, params, stats, z, psi):
+    """Return the styles [n, layers, features] of z [n, z] by the G `net`, psi times as far from their mean."""
+    style, mean = forward(net.mapping, params["Mapping_0"], {}, z, train=False)[0], stats["average"]["style"]
+    return jnp.repeat((mean[None] + psi * (style - mean[None]))[:, None], net.layers, 1)
+
+
+def synthesised(net, params, styles, key):
+    """Return the pictures that it makes of styles [n, layers, features], with the noise of `key`."""
+    return forward(net.synthesis, params["Synthesis_0"], {}, styles, jax.random.split(key, 3)[2], train=False)[0]
 
 
 def path_lengths(net, pictures, n, key):

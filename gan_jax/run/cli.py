@@ -160,7 +160,10 @@ def one_line() -> Iterator[None]:
     except SystemExit as end:
         if not end.code:
             raise
-        body = re.sub(r"[│╭╮╰╯]|─ .*? ─+(?=╮)", " ", said.getvalue())
+        text = said.getvalue()
+        if "╭" not in text:  # an encoding without frames: the title stands over a line of its own
+            text = "\n" + re.sub("-{8,}", "─" * 8, text.split("\n", 2)[-1])
+        body = re.sub(r"[│╭╮╰╯]|─ .*? ─+(?=╮)", " ", text)
         message, *rest = re.split(r"─{8,}", re.sub(r"^.*╮?\n", "", body, count=1))
         close = re.findall(r"--[\w-]+", rest[0]) if rest and "Perhaps" in rest[0] else []
         hint = f"\nDid you mean {' or '.join(dict.fromkeys(close))}? " if close else "\n"

@@ -38,9 +38,12 @@ def evaluate(
 
     def one(state, key):
         draw = functools.partial(sample, state)
-        x = draw(rng.at(key, state.step, "evaluate"), plots.KINDS[source.kind].drawn)
+        with data.counted() as records:
+            x = draw(rng.at(key, state.step, "evaluate"), plots.KINDS[source.kind].drawn)
         scores = source.modes.coverage(x, draw, rng.at(key, state.step, "modes")) if source.modes else {}
-        scores |= health.signs(x, **real) if real else {}
+        # what is made of records that come again is no sign of a G that draws the same again
+        once = x[: min(records, default=len(x))]
+        scores |= health.signs(once, **real, kinds=health.kinds(source)) if real else {}
         found = measure(state, rng.at(key, state.step, "measure"), train, test) if measure else {}
         pictures = {name: found.pop(name) for name in list(found) if _is_picture(found[name])}
         pictures = {k: p if isinstance(p, plots.Picture) else plots.Picture(p) for k, p in pictures.items()}

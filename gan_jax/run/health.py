@@ -1,10 +1,10 @@
 """What the evaluations of a run say about its game, in words.
 
 A finding is a word, a figure and what it means. Where the data's modes are known, their coverage and the share of
-samples of high quality are judged; elsewhere the signs below. Losses, shares and the way that diversity goes are those
-of the last quarter of the rows (at least the last three), all else is of the last evaluation. "failed to converge" and
-"at rest" are for games of probabilities (minimax, non-saturating), in which D's loss is 2 log 2 and its scores are 0
-when it can't tell. docs/results/health.md says how often these words are right.
+samples of high quality are judged; elsewhere the signs below. Losses, shares, variety and the way that diversity goes
+are those of the last quarter of the rows (at least the last three), all else is of the last evaluation. "failed to
+converge" and "at rest" are for games of probabilities (minimax, non-saturating), in which D's loss is 2 log 2 and its
+scores are 0 when it can't tell. docs/results/health.md says how often these words are right.
 """
 
 import math
@@ -15,10 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from gan_jax import metrics
+from gan_jax.data import batches
+from gan_jax.data.source import Source
 
 LEAST = 5  # evaluations; with fewer it is too early to tell
 LOST_D, LOST_G = 0.1, 4.0  # D's loss below, and G's above: G learns nothing any more
-COVERED = 0.75  # of known modes, at most: collapsed
+COVERED = 0.75  # of known modes, or of classes, at most: collapsed
+MANY = 32  # samples and reals, from which on their classes are counted; of fewer it would be chance
 DIVERSE = 0.5, 2.0  # mean distance of two samples over that of two real ones: below, collapsed; above, blown up
 QUALITY = 0.5  # share of samples of high quality, where modes are known: below, of low quality
 FEW = 16  # numbers of a sample; with fewer, nearest distances vary more, and the first of these two counts
@@ -28,7 +31,7 @@ SWITCHED = 0.4  # share of samples that change their label from one evaluation t
 RISING = 4, 1.25  # diversity grows from each of so many evaluations to the next, by this factor in all
 REST = 0.05, 0.5  # D's loss, as a share off 2 log 2, and the size of its scores: below both, at rest
 WELL, EARLY = "no sign of trouble", "too early to tell"
-SIGNS = "diversity", "spacing", "distance", "shares", "modes", "high_quality"  # of an evaluation
+SIGNS = "diversity", "spacing", "distance", "variety", "shares", "modes", "high_quality"  # of an evaluation
 
 
 class Known(NamedTuple):
@@ -39,35 +42,47 @@ class Known(NamedTuple):
     numbers: int = 784  # of one sample
 
 
-def signs(x: jax.Array, real: jax.Array, anchors: jax.Array) -> dict[str, jax.Array]:
-    """Return {"diversity", "spacing", "distance", "shares"} of samples x [n, ...] beside real ones [m, ...].
+def kinds(source: Source) -> bool:
+    """Return whether samples are told apart by kind: the anchors are means of classes, and no modes are known."""
+    return not source.modes and 0 < source.classes <= batches.CLASSES
 
-    The first three are about 1 for the data itself. diversity: mean distance of two samples over mean distance of two
+
+def signs(x: jax.Array, real: jax.Array, anchors: jax.Array, kinds: bool = False) -> dict[str, jax.Array]:
+    """Return {"diversity", "spacing", "distance", "variety", "shares"} of samples x [n, ...] beside real ones [m, ...].
+
+    The first four are about 1 for the data itself. diversity: mean distance of two samples over mean distance of two
     real ones, 0 for a point. spacing: median distance of a sample to the nearest other one, over that of as many real
     ones: small where a few shapes come again and again. distance: median distance of a sample to the nearest real one,
-    over that of a real one to the nearest other: large for noise. shares [a]: of the samples, those that are nearest to
-    each of the anchors [a, ...]. {} for whole numbers (tokens, labels), between which there are no distances, and where
-    there are not two of each.
+    over that of a real one to the nearest other: large for noise. variety: of how many kinds samples are, over that of
+    as many real ones; a kind is what is nearest to one of the anchors [a, ...], and they are counted by the exponential
+    of the entropy of their shares; of MANY samples or more, where `kinds` says so. shares [a]: of the samples, those of
+    each kind. {} for whole numbers (tokens, labels), between which there are no distances, and where there are not two
+    of each.
     """
     if jnp.issubdtype(real.dtype, jnp.integer) or min(len(x), len(real)) < 2:
         return {}
     centre = real.mean(0, keepdims=True)  # squares of large numbers would hide small distances
     x, real, anchors = ((a - centre).reshape(a.shape[0], -1) for a in (x, real, anchors))
-    near = jnp.argmin(_squared(x, anchors), 1)[:, None] == jnp.arange(len(anchors))[None]
+    near = lambda a: jnp.argmin(_squared(a, anchors), 1)[:, None] == jnp.arange(len(anchors))[None]
     k = min(len(x), len(real))
+    variety = {"variety": _kinds(near(x[:k])) / _kinds(near(real[:k]))} if kinds and k >= MANY else {}
     between, of_real = _squared(x[:256], x[:256]), _squared(real, real)
     spread = _mean_distance(of_real)
     least = 1e-3 * spread  # where the data repeat, their own distances are 0
-    return {
+    return variety | {
         "diversity": _mean_distance(between) / spread,
         "spacing": _nearest(between[:k, :k]) / jnp.maximum(_nearest(of_real[:k, :k]), least),
         "distance": jnp.median(jnp.sqrt(_squared(x, real).min(1))) / jnp.maximum(_nearest(of_real), least),
-        "shares": near.mean(0),
+        "shares": near(x).mean(0),
     }
 
 
 def _squared(a, b):  # [n, c], [m, c] -> squared distances [n, m]
     return jnp.maximum((a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * jnp.matmul(a, b.T, precision="highest"), 0)
+
+
+def _kinds(near):  # of what kind each is [n, a] -> how many there are, exp of the entropy of their shares
+    return jnp.exp(jax.scipy.special.entr(near.mean(0)).sum())
 
 
 def _mean_distance(squared):  # [n, n], of n points to each other
@@ -102,7 +117,9 @@ def _of_seed(rows, seed, known):
         return f"{EARLY}: {looks} evaluation{'s' * (looks > 1)}, at least {LEAST} are needed"
     d, g = np.mean(recent("loss/d") or [math.nan]), np.mean(recent("loss/g") or [math.nan])
     moved = [*_oscillation(recent("shares"), known.drawn)]  # where it oscillates, diversity rises now and then
-    found = [*_lost(d, g), *_samples(last, known, [] if moved else series("diversity")), *moved]
+    past = {name: [] if moved else series(name) for name in ("diversity", "variety")}
+    last |= {"variety": np.mean(kinds)} if (kinds := recent("variety")) else {}
+    found = [*_lost(d, g), *_samples(last, known, past), *moved]
     scores = [abs(np.mean(row)) for row in (recent("score/real"), recent("score/fake")) if row]
     if not found and abs(d / (2 * math.log(2)) - 1) < REST[0] and scores and max(scores) < REST[1]:
         found.append("at rest: D can't tell real from fake")
@@ -114,16 +131,14 @@ def _lost(d, g):
         yield f"failed to converge: D's loss is {d:.2g} and G's {g:.2g}, so G learns nothing"
 
 
-def _samples(last, known, diversity):
-    """Yield what is wrong with the samples of the last evaluation."""
-    differ, modes = last.get("diversity", 1), known.modes
+def _samples(last, known, past):
+    """Yield what is wrong with the samples of the last evaluation; past: the scores that may still rise."""
+    differ, modes, young = last.get("diversity", 1), known.modes, _rising("diversity", past["diversity"])
     close, far = (pair[known.numbers >= FEW] for pair in (CLOSE, FAR))
     if modes and last.get("modes", modes) <= COVERED * modes:
-        yield _rising(diversity) or f"collapsed: samples cover {last['modes']:.0f} of {modes} modes"
-    elif not modes and differ < DIVERSE[0]:
-        yield _rising(diversity) or f"collapsed: samples differ {differ:.2f} times as much as data"
-    elif not modes and last.get("spacing", 1) < close:
-        yield _rising(diversity) or f"collapsed: the nearest samples differ {last['spacing']:.2f} times as much as data"
+        yield young or f"collapsed: samples cover {last['modes']:.0f} of {modes} modes"
+    elif not modes:
+        yield from _alike(last, close, young, _rising("variety", past["variety"]))
     if differ > DIVERSE[1]:
         yield f"blown up: samples differ {differ:.2g} times as much as data"
     elif last.get("high_quality", 1) < QUALITY:
@@ -132,11 +147,24 @@ def _samples(last, known, diversity):
         yield f"low quality: samples are {last['distance']:.3g} times as far from data as data from each other"
 
 
-def _rising(diversity):
+def _alike(last, close, young, growing):
+    """Yield by what samples look collapsed where no modes are known; young, growing: why it may be too early."""
+    words = ""
+    if (differ := last.get("diversity", 1)) < DIVERSE[0]:
+        words = f"collapsed: samples differ {differ:.2f} times as much as data"
+    elif (space := last.get("spacing", 1)) < close:
+        words = f"collapsed: the nearest samples differ {space:.2f} times as much as data"
+    if (young or not words) and (kinds := last.get("variety", 1)) <= COVERED:
+        young, words = growing, f"collapsed: samples are of {kinds:.2f} times as many classes as data"
+    if words:
+        yield young or words
+
+
+def _rising(name, values):
     n, factor = RISING
-    end = diversity[-n:]
+    end = values[-n:]
     if len(end) == n and np.all(np.diff(end) > 0) and end[-1] > factor * end[0]:
-        return f"{EARLY}: diversity still rises, {end[0]:.2f} to {end[-1]:.2f}"
+        return f"{EARLY}: {name} still rises, {end[0]:.2f} to {end[-1]:.2f}"
     return ""
 
 

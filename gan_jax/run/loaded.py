@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gan_jax import data
 from gan_jax.errors import UserError, first_line, printable
 from gan_jax.game import Player
 from gan_jax.run import config, rundir, states
@@ -38,6 +39,16 @@ class Loaded(NamedTuple):
         one = lambda state: self.experiment.sample(self.cfg, state, key, n)
         return one(self.state) if self.seeds == 1 else jax.lax.map(one, self.state)
 
+    def repeats(self, n: int, at_once: int = AT_ONCE) -> str:
+        """Return a line where n samples, so many of them at a time, are made of records that come again; or ""."""
+        with data.counted() as found:
+            jax.eval_shape(lambda key: self.sample(key, n), jax.random.key(0))
+        records = min(found, default=n)
+        if n <= min(records, at_once) or not found:
+            return ""
+        held = f"{printable(self.folder)} makes its samples of records that are held out"
+        return f"{held}: {n:,} samples are of {records:,} of them at most, some of which come again"
+
     def latent(self, key: jax.Array, n: int) -> Any:
         """Return what `sample(key, n)` draws as latents: z [n, z], or {"z": z, ...}; UserError where it has none."""
         return self._part("latent")(self.cfg, key, n)
@@ -54,6 +65,18 @@ class Loaded(NamedTuple):
             where = printable(self.folder)
             raise UserError(f"the data of the run in {where} changed since it was trained: they are not what it saw.")
         return setup
+
+    def rows(self) -> data.Source:
+        """Return the data whose rows samples are; UserError where these are neither points nor pictures, or changed."""
+        source = self.setup().source
+        while source.part:  # joined sets: the one that is called x
+            source = source.part
+        if source.kind not in ("points", "image"):
+            raise UserError(
+                f"{self.folder} draws {source.kind}; points and pictures alone can be scored, or looked into.\n"
+                f"python -m gan_jax.sample {self.folder} --n 10000 --out samples.npz gives samples to other tools."
+            )
+        return source
 
     def knows(self, setup: Setup) -> bool:
         """Return whether the data are those that the run was trained on."""

@@ -170,8 +170,13 @@ def test_flags_go_to_those_that_have_them():
         "vanilla": ["--width=16", "--gpu"],
         "unrolled": ["--width=16", "--no-remat", "--d-lr=1e-3", "--gpu"],
     }
+    assert harness.taken(modules, "--preset=tiny") == {name: ["--preset=tiny"] for name in modules}
     with pytest.raises(UserError, match="--wdith=16: none of vanilla, unrolled has such a flag"):
         harness.taken(modules, "--wdith=16")
+    preset = next(name for name in modules["unrolled"].PRESETS if name not in modules["vanilla"].PRESETS)
+    assert harness.taken(modules, f"--preset={preset}") == {"vanilla": [], "unrolled": [f"--preset={preset}"]}
+    with pytest.raises(UserError, match="--preset=none: none of vanilla, unrolled has such a flag"):
+        harness.taken(modules, "--preset=none")
 
 
 @pytest.mark.long
@@ -201,6 +206,16 @@ def test_health(tmp_path, monkeypatch, capsys):
     assert own.startswith("| ring8 | 2 of 2 | 0 of 0 |") and blind.startswith("| ring8, modes unknown | ")
     assert recorded == "| grid25, recorded | 2 of 2 | 0 of 1 | 0 of 0 |"
     assert health.rate(32, 8, 1) == "32 of 41 (8 too early to tell)"
+
+
+def test_health_s_records_have_the_signs_that_are_judged():
+    """A sign that was called otherwise when it was recorded would be left out in silence, and the rates be wrong."""
+    recorded = harness.recorded("health", "benchmarks/quality/results")
+    rows = [row for rows in recorded for row in rows if "looks" in row]
+    assert len(rows) > 30
+    for row in rows:
+        own = {"modes"} if row["known"]["modes"] else {"variety"}
+        assert {"diversity", "spacing", "distance", "shares"} | own <= row["looks"][-1].keys(), row["game"]
 
 
 @pytest.mark.parametrize(

@@ -201,3 +201,20 @@ def test_points_are_not_stretched(x, shape):
     """Into images, or into points of more numbers."""
     with pytest.raises(UserError, match="choose images for both, or points"):
         data.resized(jnp.zeros(x), shape)
+
+
+def test_examples_come_again_only_when_all_have_come():
+    """Of 10 records held out, 64 rows are all ten in the order of the key, and these again; it is counted while traced."""
+    base = data.load("digits")
+    source = dataclasses.replace(base, test=dataclasses.replace(base.test, n=10))
+    draw = jax.jit(lambda key, n: data.examples(source, key, n)["x"], static_argnums=1)
+    with data.counted() as found:
+        rows = np.asarray(draw(KEY, 64)).reshape(64, -1)
+        few = np.asarray(draw(KEY, 4)).reshape(4, -1)
+        data.examples(data.load("ring8"), KEY, 4)
+    assert found == [10, 4]
+    assert len(np.unique(rows[:10], axis=0)) == 10 and len(np.unique(few, axis=0)) == 4
+    np.testing.assert_array_equal(rows, rows[np.arange(64) % 10])
+    assert (np.asarray(draw(jax.random.key(1), 10)).reshape(10, -1) != rows[:10]).any()
+    data.examples(source, KEY, 2)
+    assert found == [10, 4]

@@ -30,6 +30,25 @@ def test_shapes_fill_their_boxes():
     assert set(np.unique(source.whole()["y"])) == {-1, 0, 1, 2}
 
 
+def test_digits_in_clutter():
+    """The ink of a digit of its class goes to the edges of each box, in which nothing is darker; splits stay apart."""
+    source, digits = data.boxed("cluttered_digits"), data.load("digits")
+    assert (source.n, source.test.n, source.shape) == (1000, 200, (24, 24, 1)) and source.row["y"].classes == 10
+    for split, base in ((source, digits), (source.test, digits.test)):
+        raw, of_base = split.whole(), base.whole()
+        for x, boxes, y in list(zip(raw["x"][..., 0], raw["box"], raw["y"], strict=True))[:40]:
+            things = (y >= 0).sum()
+            assert 1 <= things <= 4 and not boxes[things:].any()
+            for (top, left, bottom, right), label in zip(np.int32(np.round(24 * boxes[:things])), y, strict=False):
+                seen, found = x[top:bottom, left:right], False
+                for digit in of_base["x"][of_base["y"] == label][..., 0]:
+                    rows, columns = np.flatnonzero(digit.any(1)), np.flatnonzero(digit.any(0))
+                    ink = digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+                    found |= ink.shape == seen.shape and (ink <= seen).all()
+                assert found
+    assert set(np.unique(source.whole()["y"])) == set(range(-1, 10))
+
+
 def picture(box):
     """Return the source of one black picture of 24x36 whose box, in pixels, is white; the same one is held out."""
     top, left, bottom, right = box

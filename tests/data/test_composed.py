@@ -123,6 +123,21 @@ def test_records_without_a_label_are_no_class():
             data.of_class(source, which)
 
 
+def test_records_of_one_value_of_another_label():
+    """Rows, their order and their fingerprint are those of that label, and not of y; a map of labels is none."""
+    raw = {"x": np.arange(4.0, dtype=np.float32)[:, None], "y": np.array([0, 1, 0, 1]), "s": np.array([1, 0, 0, 0])}
+    fields = {"x": data.Field((1,), "row"), "y": data.label(2), "s": data.label(2, ("off", "on"))}
+    source = composed.of_arrays("some", fields, raw, fingerprint="f")
+    off = data.of_class(source, 0, "s")
+    assert off.n == 3 and off.says in ("", "some; only off") and off.fingerprint == "f-classs0"
+    np.testing.assert_array_equal(off.whole()["x"].ravel(), [1, 2, 3])
+    np.testing.assert_array_equal(off.read(np.array([2, 0]))["x"].ravel(), [3, 1])
+    assert data.of_class(source, 0).fingerprint == "f-class0" and data.of_class(source, 0).n == 2
+    for field in ("t", "x"):
+        with pytest.raises(UserError, match="some has no records with labels"):
+            data.of_class(source, 0, field)
+
+
 def test_other_labels_are_needed_too():
     """Each record needs a nuisance where one is trained on."""
     raw = {"x": np.zeros((3, 2), np.float32), "y": np.zeros(3, np.int32), "s": np.array([1, -1, 0], np.int32)}
@@ -169,3 +184,51 @@ def test_one_record_alone(digits):
     for wrong in (-1, source.n):
         with pytest.raises(UserError, match=f"digits has 1497 records: there is no number {wrong}"):
             data.alone(source, wrong)
+
+
+def test_labels_that_mean_the_same():
+    """As many, by the same names where both have some: ten digits are no ten garments, and none is like none."""
+    digits, ring = data.load("digits"), data.load("ring8")
+    named = lambda names: dataclasses.replace(digits, fields=digits.fields | {"y": data.label(len(names), names)})
+    garments, bare = named(tuple("abcdefghij")), named(("",) * 10)
+    unnamed = dataclasses.replace(bare, fields=bare.fields | {"y": data.label(10)})
+    assert data.same_labels(digits, digits) and data.same_labels(digits, unnamed) and data.same_labels(ring, ring)
+    assert not data.same_labels(digits, garments) and not data.same_labels(digits, ring)
+    without = dataclasses.replace(digits, fields={"x": digits.fields["x"]})
+    assert not data.same_labels(without, without) and not data.same_labels(digits, without)
+
+
+def set_of(x, y, classes, shape):
+    """A set of records with pictures and labels."""
+    fields = {"x": data.Field(shape, "image"), "y": data.label(classes)}
+    return composed.of_arrays("set", fields, {"x": np.asarray(x, np.uint8), "y": np.asarray(y, np.int32)})
+
+
+def test_a_set_that_follows_another():
+    """Labels go on behind those of the first set, colours become grey, and bright pictures negatives."""
+    own = set_of(np.zeros((2, 1, 2, 1)), [2, 0], 3, (1, 2, 1))
+    x = np.array([[[[255, 255, 255], [255, 0, 0]]], [[[255, 255, 255], [0, 0, 255]]]])
+    both = composed.followed(own, set_of(x, [1, -1], 2, (1, 2, 3)))
+    assert both.n == 4 and both.classes == 5 and both.shape == (1, 2, 1)
+    whole = both.whole()
+    assert whole["y"].tolist() == [2, 0, 4, -1]
+    assert whole["x"].ravel().tolist() == [0] * 4 + [0, 255 - 76, 0, 255 - 29]
+    some = both.read([3, 1])
+    assert some["y"].tolist() == [-1, 0] and some["x"].ravel().tolist() == [0, 255 - 29, 0, 0]
+    dark = composed.followed(own, set_of(np.full((1, 1, 2, 1), 9), [0], 2, (1, 2, 1)))
+    assert dark.whole()["x"].ravel().tolist() == [0] * 4 + [9, 9]
+    with pytest.raises(UserError, match="pictures of set are 1x3x1, those of set 1x2x1: say size="):
+        composed.followed(own, set_of(np.zeros((1, 1, 3, 1)), [0], 1, (1, 3, 1)))
+    with pytest.raises(UserError, match="ring8 has no pictures with labels"):
+        composed.followed(own, data.load("ring8"))
+
+
+def test_an_open_set(digits):
+    """The last classes are in the test split alone, another set behind it; where nothing is unknown it says so."""
+    source = composed.open_set(digits[0], 3, data.load("digits,size=8"))
+    assert set(source.whole()["y"]) == set(range(7)) and set(source.test.whole()["y"]) == set(range(20))
+    assert set(composed.open_set(digits[0], 3).test.whole()["y"]) == set(range(10))
+    whole = composed.open_set(digits[0], 0, data.load("digits,size=8"))
+    assert whole.n == digits[0].n and whole.test.n == digits[0].test.n + digits[0].n
+    with pytest.raises(UserError, match="no class of digits is held out, and no other set is unknown"):
+        composed.open_set(digits[0], 0)

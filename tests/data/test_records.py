@@ -113,6 +113,19 @@ def test_splits_by_name(tfds_dir):
     assert first == "omniglot_small has no split 'small3'; did you mean small2 or small1?\nIt has small1, small2."
 
 
+def test_classes_that_are_pairs_of_values(tfds_dir):
+    """A class is a letter of an alphabet, not the number that letters of all alphabets share; new pairs are -1."""
+    source = data.load("omniglot_small,split=small2,test=small1,y=alphabet+character:label")
+    letters, names = source.whole()["y"], source.row["y"].names
+    assert source.classes == 3120 // 20 and (np.bincount(letters) == 20).all()  # drawn by twenty people each
+    at = np.arange(0, 3120, 60)
+    alphabets, characters = (stored(tfds_dir, "omniglot_small", "small2", of, at) for of in ("alphabet", "character"))
+    theirs = [f"{a.decode()} {c.decode()}" for a, c in zip(alphabets, characters, strict=True)]
+    assert [names[i] for i in source.read(at)["y"]] == theirs and list(names) == sorted(names)
+    assert -1 in source.test.whole()["y"]
+    assert "image of omniglot_small has no classes" in told("omniglot_small,y=alphabet+image:label")
+
+
 def test_parts_of_a_split(tfds_dir):
     """A set that holds nothing out is cut by the user, and never into parts that share records."""
     source = data.load("german_credit_numeric,split=train[:800],test=train[800:]")
@@ -250,6 +263,16 @@ def test_running_text_comes_in_windows(tfds_dir):
     assert data.load("wikitext2_heldout,title=title").n == 60  # beside another field a record is an article
 
 
+def test_a_vocabulary_of_the_most_frequent(tfds_dir):
+    """The first words stay what they are, all others are unknown: of running text, and of texts of their own."""
+    for name, field in (("tiny_shakespeare,level=word,length=20", "x"), ("noto_emoji,caption=caption", "caption")):
+        whole, few = data.load(name), data.load(f"{name},vocabulary=30")
+        assert few.fields[field].names == whole.fields[field].names[:33] and few.fingerprint != whole.fingerprint
+        x = whole.read(np.arange(50))[field]
+        np.testing.assert_array_equal(few.read(np.arange(50))[field], np.where(x < 33, x, tokens.UNK))
+    assert told("noto_emoji,caption=caption,vocabulary=0").startswith("vocabulary=0: vocabulary is a whole number")
+
+
 def test_nested_features_by_path(tfds_dir):
     """The boxes of bccd_small, as many as there are, and a feature whose own name has a slash."""
     source = data.load("bccd_small,box=objects/bbox,file=image/filename:label,y=")
@@ -308,6 +331,13 @@ def test_what_is_asked_and_isn_t_there(tfds_dir):
     assert told("mnist,x=imag") == "mnist has no feature 'imag'; did you mean image?\nIt has image, label."
     assert told("mnist,split=tset") == "mnist has no split 'tset'; did you mean test?\nIt has train, test."
     assert told("mnist,test=none") == "mnist has no split 'none'.\nIt has train, test."
+    assert told("mnist,size=99999") == "size=99999: a picture has at most 100 megapixels."
+    assert told("mnist,size=9,size=8") == "mnist,size=9,size=8 says size= more than once: which one is meant?"
+    assert (
+        told("mnist,split=train+test[:1]+train[:5]") == "split 'train+test[:1]+train[:5]' of mnist has records twice."
+    )
+    assert told("mnist,split=train[50%:10%]") == "split 'train[50%:10%]' of mnist is empty."
+    assert told("mnist,test=test[50%:10%]") == "split 'test[50%:10%]' of mnist is empty."
     assert told("mnist,size=0") == told("mnist,size=0") == "size=0: size is a whole number from 1 on."
     assert told("mnist,length=x").startswith("length=x: ")
     assert told("mnist,level=letter") == "level=letter: text is cut by char or word."

@@ -111,6 +111,11 @@ def changed(source, **how):
     return dataclasses.replace(source, whole=lambda: raw, test=source.test and changed(source.test, **how))
 
 
+def shuffled(a):
+    """Return the records in another order, as of flats that are for rent, which are in none."""
+    return np.random.default_rng(0).permutation(a)
+
+
 @pytest.mark.parametrize(
     "make, says",
     [
@@ -120,6 +125,7 @@ def changed(source, **how):
         (lambda: data.demand(places(), 7, 1, 20), "too few for 7 days"),
         (lambda: data.demand(places(), 3, 2, 1), "1 days held out are too few for 2"),
         (lambda: data.returns(changed(data.load("garch_prices"), x=lambda x: 0 * x + 5), 5), "never moves"),
+        (lambda: data.returns(changed(data.load("garch_prices"), x=shuffled), 5), "is no price a day: it changes"),
         (lambda: data.demand(changed(places(), x=lambda x: 0 * x + 3), 7, 1, 6), "never changes"),
         (lambda: series.hours_of(changed(places(), x=lambda x: -x), 0), "place 0 has no record, or demand below 0"),
         (lambda: series.hours_of(changed(places(), x=lambda x: x * np.nan), 1), "no record, or demand below 0"),
@@ -127,7 +133,21 @@ def changed(source, **how):
         (lambda: series.hours_of(changed(places(), y=lambda y: 0 * y), 0), "an hour twice"),
         (lambda: series.hours_of(changed(places(), hour=lambda hour: 3600 * hour), 0), "hours far apart"),
     ],
-    ids=["prices", "days", "hours", "short", "few", "still", "even", "negative", "nan", "nowhere", "twice", "seconds"],
+    ids=[
+        "prices",
+        "days",
+        "hours",
+        "short",
+        "few",
+        "still",
+        "order",
+        "even",
+        "negative",
+        "nan",
+        "nowhere",
+        "twice",
+        "seconds",
+    ],
 )
 def test_other_sets_are_refused(make, says):
     with pytest.raises(UserError, match=says):

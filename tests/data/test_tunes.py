@@ -1,11 +1,14 @@
 """Tunes as tones and as bars: written by hand, and what the sets hold against plain loops."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import strangers
+import tensorflow_datasets as tfds
 
 from gan_jax import UserError, data
 from gan_jax.data import builders, stored, tunes
@@ -118,6 +121,42 @@ def test_whole_tunes_come_first():
     before = np.zeros((9, 16), int)
     before[[0, 2, 6]] = -1
     assert tunes.beginnings(before, 2, 3).tolist() == [[2, 3, 4], [6, 7, 8]]
+
+
+@pytest.mark.parametrize(
+    "record, says",
+    [
+        ({"notes": np.zeros((4, 4, 2), int)}, "its notes are numbers of the shape"),
+        ({"notes": np.array(["C4", "D4"])}, "not <U2"),
+        ({"notes": np.array([[0, 480, 60], [480, 480, 62]])}, "pitches"),  # start, length, pitch and not voices
+        ({"roll": np.zeros((8, 128), int)}, "not int64 \\(8, 128\\)"),  # of all pitches and not of a piano's
+        ({"melody": np.array([[0, 4, 200]])}, "pitches"),
+        ({"melody": np.array([[-48, 48, 60]])}, "numbers below 0"),
+        ({"chords": np.zeros((3, 12), int)}, "its chords are numbers of the shape"),
+        ({"time_signature": np.array([4, 4, 4])}, "time_signature"),
+    ],
+)
+def test_records_of_the_same_name_that_are_no_music(record, says):
+    """A feature may be called `notes` and be another thing: said of the record, nothing made of it."""
+    good = {
+        "notes": np.array([[60, -1]]),
+        "roll": np.zeros((8, 88)),
+        "melody": np.zeros((0,)),
+        "chords": np.zeros((0, 14)),
+    }
+    assert tunes.odd(good) == ""
+    assert re.search(says, tunes.odd(good | record))
+
+
+def test_a_set_with_such_a_record_is_refused(tmp_path, monkeypatch):
+    """In a line with the record and its split, before training."""
+    features = {"roll": tfds.features.Tensor(shape=(None, 128), dtype=np.uint8)}
+    strangers.written(tmp_path, "wide", features, train=[{"roll": np.ones((40, 128), np.uint8)}] * 2)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    with pytest.raises(
+        UserError, match="record 0 of wide, split train, is no music: its roll are numbers of the shape"
+    ):
+        data.tones("wide", 4)
 
 
 @functools.cache

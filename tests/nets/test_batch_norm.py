@@ -1,13 +1,16 @@
-"""Batch norm in float32 against numpy in float64, on data far from 0, and that all nets have this one."""
+"""Batch and instance norm in float32 against numpy in float64, on data far from 0, and that all nets have these."""
 
+import re
 from pathlib import Path
 
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
 
 import gan_jax
-from gan_jax.nets.layers import BatchNorm
+from gan_jax.nets import pix2pix
+from gan_jax.nets.layers import BatchNorm, instance_norm
 
 
 @pytest.mark.parametrize("mean", [0.0, 100.0, 3000.0])
@@ -23,7 +26,30 @@ def test_far_from_zero(mean):
     np.testing.assert_allclose(found, expected, atol=1e-4 + 1e-6 * mean)
 
 
-def test_all_nets_have_it():
+class Plain(nn.Module):
+    """`instance_norm` by itself."""
+
+    @nn.compact
+    def __call__(self, x):
+        return instance_norm(x)
+
+
+@pytest.mark.parametrize("net", [Plain(), pix2pix.norm()], ids=["plain", "scaled"])
+@pytest.mark.parametrize("mean", [0.0, 1000.0, 3000.0])
+def test_pictures_far_from_zero(net, mean):
+    """Each picture and channel by itself, where its pixels are 1,000 deviations from 0, too."""
+    x = np.float32(mean + np.random.default_rng(0).normal(size=(4, 16, 16, 3)))
+    variables = net.init(jax.random.key(0), x)
+    exact = np.float64(x)
+    expected = (exact - exact.mean((1, 2), keepdims=True)) / np.sqrt(exact.var((1, 2), keepdims=True) + 1e-5)
+    scale = variables.get("params", {"scale": np.ones(3)})["scale"]
+    expected = expected * np.asarray(scale)
+    np.testing.assert_allclose(jax.jit(net.apply)(variables, x), expected, atol=5e-4 + 1e-6 * mean)
+
+
+def test_all_nets_have_them():
     """None takes flax's own, whose squares are not centred."""
     nets = [file for file in Path(gan_jax.__file__).parent.glob("nets/*.py") if file.stem != "layers"]
-    assert nets and not [file.name for file in nets if "nn.BatchNorm" in file.read_text()]
+    assert nets and not [
+        file.name for file in nets if re.search(r"nn\.(Batch|Instance|Group|Layer)Norm", file.read_text())
+    ]

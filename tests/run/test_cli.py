@@ -2,8 +2,10 @@
 
 import dataclasses
 import importlib
+import io
 import os
 import re
+import sys
 from pathlib import Path
 
 import jax
@@ -240,11 +242,25 @@ def test_critic_steps_are_counted():
 
 @pytest.mark.parametrize(
     "flags, says",
-    [("", "Missing.*RUN"), ("nowhere", "holds no run"), ("x --n 0", "n must be 1 or more"), ("x --seed -1", "seed")],
+    [
+        ("", "Missing.*RUN"),
+        ("nowhere", "holds no run"),
+        ("x --n 0", "n must be 1 or more"),
+        ("x --n 2147483648", "under 2"),
+        ("x --seed -1", "seed"),
+    ],
 )
 def test_a_wrong_flag_of_sample(flags, says):
     """The sampler keeps to the same manners."""
     assert re.search(says, refused(*flags.split(), main=gan_jax.sample.main))
+
+
+@pytest.mark.parametrize("flags", ["--steps=x", "--stepz=3", "--preset"])
+def test_a_wrong_flag_where_there_are_no_frames(flags, monkeypatch):
+    """The same line where the terminal's encoding has none of the letters that tyro frames errors with."""
+    framed = refused(flags)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "ascii"))
+    assert refused(flags) == framed and "---" not in framed.replace("--s", "").replace("--p", "")
 
 
 @pytest.fixture(scope="module")

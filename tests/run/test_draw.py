@@ -216,6 +216,15 @@ def test_no_solid_is_an_error():
     assert plots.KINDS["voxels"].picture({"a": x[0], "b": x[1]}, plots.Given(source.row["x"])).ndim == 3
 
 
+def test_solids_are_a_file_for_other_tools(tmp_path):
+    """Beside the picture stands an .npz that says where solids are, all of those that were drawn, by seed."""
+    x = np.random.default_rng(0).normal(size=(2, 20, 4, 4, 4, 1))
+    plots.samples(tmp_path / "s.png", x, Source("solids", {"x": Field((4, 4, 4, 1), "voxels")}), (3, 4))
+    with np.load(tmp_path / "s.npz") as found:
+        assert sorted(found) == ["seed 3", "seed 4"] and found["seed 4"].dtype == bool
+        np.testing.assert_array_equal(found["seed 4"], x[1] > 0)
+
+
 # Text and music
 
 

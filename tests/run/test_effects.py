@@ -37,6 +37,18 @@ def test_evaluation_knows_the_shares_of_the_modes(exact):
     )
 
 
+def test_records_that_come_again_are_no_collapse():
+    """A G that gives back what is held out, 40 digits, is like the data by 64 samples, with each of them judged once."""
+    digits = data.load("digits")
+    source = dataclasses.replace(digits, test=dataclasses.replace(digits.test, n=40))
+    sample = lambda state, key, n: data.examples(source, key, n)["x"]
+    real = jax.tree.map(jnp.asarray, data.reference(source))
+    scores, _, x = jax.jit(
+        lambda: evaluate.evaluate(sample, None, source, 1, State(), jax.random.key(0), real, {}, {})
+    )()
+    assert len(x) == 64 and 0.8 < scores["spacing"] < 1.2 and 0.85 < scores["variety"] < 1.15
+
+
 @pytest.fixture
 def precision():
     """Leave the precision of products and of nets as it was before the test."""

@@ -1,5 +1,6 @@
 """Health: the signs against plain loops, and rows of failing and healthy games."""
 
+import dataclasses
 import itertools
 import math
 
@@ -29,6 +30,22 @@ def test_signs_are_those_of_plain_loops(offset, n):
     np.testing.assert_allclose(signs["spacing"], nearest(x_list[:7]) / nearest(real_list[:n]), rtol=1e-4)
     np.testing.assert_allclose(signs["distance"], to_real / nearest(real_list), rtol=1e-4)
     np.testing.assert_allclose(signs["shares"], np.bincount(labels, minlength=3) / n, rtol=1e-6)
+    assert "variety" not in signs
+
+
+def test_variety_counts_classes_by_entropy():
+    """By hand, of 40 samples at two of four places, 30 and 10, beside reals that are evenly at three of them."""
+    places = 10 * np.eye(4, dtype=np.float32)
+    x, real = np.repeat(places, [30, 10, 0, 0], 0), np.repeat(places, [12, 12, 12, 0], 0)
+    signs = jax.jit(lambda *given: health.signs(*given, kinds=True))(x[::-1], real, places)
+    p = np.array([10, 26]) / 36  # as many as there are reals
+    assert signs["variety"] == pytest.approx(np.exp(-(p * np.log(p)).sum()) / 3, rel=1e-5)
+    assert "variety" not in health.signs(x[:31], real, places, kinds=True)  # of so few it would be chance
+    labelled = dataclasses.replace(data.load("digits"), modes=None)
+    assert health.kinds(labelled) and not health.kinds(data.load("ring8"))  # whose modes are known
+    many = dataclasses.replace(labelled, fields=labelled.fields | {"y": data.label(101)})
+    bare = dataclasses.replace(labelled, fields={"x": labelled.fields["x"]})
+    assert not health.kinds(many) and not health.kinds(bare)  # whose anchors are records
 
 
 @pytest.fixture(scope="module", params=["ring8", "digits"])
@@ -55,6 +72,7 @@ def test_data_is_like_itself(held):
     signs = compiled(x, **reference)
     assert 0.9 < signs["diversity"] < 1.1 and 0.8 < signs["spacing"] < 1.2 and 0.8 < signs["distance"] < 1.2
     assert (np.asarray(signs["shares"]) > 0.02).all()
+    assert 0.9 < health.signs(x[:64], **reference, kinds=True)["variety"] < 1.1
 
 
 def test_signs_see_what_is_wrong(held):
@@ -65,6 +83,7 @@ def test_signs_see_what_is_wrong(held):
     copies = np.repeat(x[:10], 30, 0) + 1e-3 * noise.normal(size=(300, *x.shape[1:])).astype(np.float32)
     assert compiled(np.repeat(x[:1], 300, 0), **reference)["diversity"] < 0.01
     assert compiled(np.resize(x[y == 3], x.shape), **reference)["diversity"] < 0.9
+    assert health.signs(np.resize(x[y < 5], x.shape), **reference, kinds=True)["variety"] < health.COVERED
     assert compiled(copies, **reference)["spacing"] < health.CLOSE[x.ndim == 4]
     far = compiled(salted if x.ndim == 4 else 1.1 * x, **reference)
     assert far["distance"] > health.FAR[x.ndim == 4] and far["diversity"] > health.DIVERSE[0]
@@ -150,6 +169,23 @@ def test_it_may_be_too_early():
     assert looks(0.1, 0.40, 0.41, 0.42, 0.43).startswith("collapsed")  # hardly
     assert diagnosed([{"step": 1, "loss/d": 1.0, "loss/g": 1.0}]) == ["no sign of trouble in the losses"]
     assert diagnosed([{"step": 1, "loss/d": 0.01, "loss/g": 9.0}])[0].startswith("failed")  # no evaluations at all
+
+
+def test_classes_that_are_missing():
+    """Flagged though samples differ enough, or differ more and more; not where they are of more and more classes."""
+    few = {"variety": 0.6}
+    assert said(few) == "collapsed: samples are of 0.60 times as many classes as data"
+    assert said(few | {"diversity": 0.1}).startswith("collapsed: samples differ 0.10 times")
+    assert said({"variety": 0.8}) == said(few, {"variety": 0.9}) == "no sign of trouble"  # the mean of the last three
+    looks = lambda diversity, variety: said(
+        *({"diversity": d, "variety": v} for d, v in zip(diversity, variety, strict=True)), n=len(variety)
+    )
+    rising, steady = (0.1, 0.2, 0.3, 0.4, 0.45), (0.6, 0.5, 0.6, 0.5, 0.6)
+    assert looks(rising, steady) == "collapsed: samples are of 0.57 times as many classes as data"
+    assert looks(rising, rising) == "too early to tell: variety still rises, 0.20 to 0.45"
+    assert looks([0.9] * 5, rising) == "too early to tell: variety still rises, 0.20 to 0.45"
+    assert looks(rising, [1.0] * 5) == "too early to tell: diversity still rises, 0.20 to 0.45"
+    assert said(few | MIXTURE, modes=8) == "no sign of trouble"  # modes that are known count alone
 
 
 def test_the_last_evaluation_counts_once():

@@ -42,7 +42,7 @@ KINDS = {
     "points": Kind(2500, 10_000, points.picture, table=points.table, real=True),
     "image": Kind(64, 256, images.picture, table=images.table),
     "video": Kind(16, 8, video.picture, video.files, video.table, video.table_files),
-    "voxels": Kind(64, 12, voxels.picture, table=voxels.table),
+    "voxels": Kind(64, 12, voxels.picture, voxels.files, table=voxels.table),
     "tokens": Kind(64, 8, text.picture, text.files),
     "series": Kind(64, 8, sequences.picture, sequences.files, real=True),
     "row": Kind(2500, 10_000, tables.picture, tables.files, real=True),

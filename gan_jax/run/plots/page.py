@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from gan_jax.errors import UserError
+
 GROUND, INK = 228, 24  # grey of the page, and of words
 GAP = 4  # pixels between two pictures
 SIZE = 13  # pixels of a letter
@@ -113,6 +115,17 @@ def rendered(fig: Any, dpi: int = 110) -> np.ndarray:
     fig.set_dpi(dpi)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def check(name: str, more: tuple[str, ...] = ()) -> None:
+    """Raise UserError where --out names no picture: in no folder, or with an ending that Pillow, or `more`, has not."""
+    file, why = Path(name), ""
+    if not file.parent.is_dir():
+        why = f"there is no folder {file.parent}"
+    elif file.suffix.lower() not in {*Image.registered_extensions(), *more}:
+        why = "it is not called as a picture is, x.png"
+    if why:
+        raise UserError(f"{name or '--out='} can't be written: {why}. Choose another --out.")
 
 
 def save(file: Path, picture: np.ndarray) -> None:

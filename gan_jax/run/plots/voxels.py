@@ -1,10 +1,13 @@
-"""Voxels: what rays see of a solid, from three sides and from a corner."""
+"""Voxels: what rays see of a solid, from three sides and from a corner, and an .npz of where it is."""
 
 import functools
+import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gan_jax.run.log import write_whole
 from gan_jax.run.plots import images, page
 from gan_jax.run.plots.given import Given, Panels
 
@@ -69,6 +72,13 @@ def picture(panels: Panels, given: Given) -> np.ndarray:
         return images.tiled(views.reshape(-1, SIDE, SIDE, 3), across * len(VIEWS), heads=[*VIEWS] * across)
 
     return page.beside({title: drawn(x) for title, x in panels.items()})
+
+
+def files(file: Path, panels: Panels, given: Given) -> None:
+    """Write FILE.npz: solids of each panel, bool [n, d, h, w, c], under its title."""
+    held = io.BytesIO()
+    np.savez_compressed(held, **{title: np.asarray(x) > 0 for title, x in panels.items()})
+    write_whole(file.with_suffix(".npz"), held.getvalue())
 
 
 def table(x: np.ndarray, says: Any, given: Given) -> np.ndarray:

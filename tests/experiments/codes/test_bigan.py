@@ -18,7 +18,13 @@ CFG = dataclasses.replace(
 )
 leaky = lambda x: jnp.where(x > 0, x, 0.2 * x)
 layers = lambda p: [p[f"Dense_{i}"] for i in range(len(p))]
-G = oracle.with_norm(lambda p, z: oracle.perceptron(layers(p), z))
+
+
+@oracle.with_norm
+def G(p, z):
+    a, b, c = layers(p)
+    h = jnp.maximum(oracle.dense(a, z), 0)
+    return oracle.dense(c, jnp.maximum(oracle.dense(b, jnp.concatenate([h, z], 1)), 0))
 
 
 @oracle.with_norm
@@ -82,6 +88,19 @@ def test_step_is_the_paper_s(stochastic, monkeypatch):
 
         oracle.same([end.g, end.e, end.d], theirs(True))
         oracle.differ([end.g, end.e, end.d], theirs(False))
+
+
+def test_the_published_size():
+    """The authors' nets of MNIST: no bias, no gain; z enters G at both hidden layers, D at the second; D begins at 0."""
+    G, E, D, _ = bigan.build(bigan.PRESETS["paper"])
+    x, z = jnp.zeros((2, 28, 28, 1)), jnp.zeros((2, 50))
+    of = lambda net, *given: jax.eval_shape(net.init, jax.random.key(0), *given)["params"]
+    count = lambda net, *given: sum(a.size for a in jax.tree.leaves(of(net, *given)))
+    assert count(G, z) == 50 * 1024 + (1024 + 50) * 1024 + 1024 * 784
+    assert count(E, x, z) == 784 * 1024 + 1024 * 1024 + 1024 * 50
+    assert count(D, x, z) == 784 * 1024 + (1024 + 50) * 1024 + 1024
+    params = jax.jit(D.init)(jax.random.key(0), x, z)["params"]
+    assert [float(np.abs(params[f"Dense_{i}"]["kernel"]).max()) > 0 for i in range(3)] == [True, True, False]
 
 
 def test_the_encoder():

@@ -272,13 +272,15 @@ def test_pictures_of_any_size(shape):
 
 
 def test_truncated_styles_lie_at_their_mean():
-    """With a share of 0 all samples are that of the mean style, with 1 they are what G draws of z."""
+    """With psi = 0 all samples are that of the mean style, with 1 they are what G draws of z."""
     G, key = nets.G((8, 8, 1), 2, 4, 4, 1, mixing=0.0), jax.random.key(0)
     z = rng.normal(key, (3, 4))
     params = jax.jit(G.init)(key, z, key)["params"]
     mean = {"average": {"style": rng.normal(jax.random.key(1), (4,))}}
-    draw = lambda share: G.clone(truncation=share).apply({"params": params} | mean, z, key, train=False)
-    none, half, whole = jax.jit(lambda: [draw(share) for share in (0.0, 0.5, 1.0)])()
+    styles = lambda psi: nets.styles(G, params, mean, z, psi)
+    np.testing.assert_allclose(styles(0.0), jnp.broadcast_to(mean["average"]["style"], (3, 4, 4)), atol=1e-6)
+    draw = lambda psi: nets.synthesised(G, params, styles(psi), key)
+    none, half, whole = jax.jit(lambda: [draw(psi) for psi in (0.0, 0.5, 1.0)])()
     trained, stats = jax.jit(lambda: G.apply({"params": params} | mean, z, key, mutable=["average"]))()
     apart = lambda x: np.abs(x - x[:1]).max()
     assert apart(none) < 1e-5 < 0.1 * apart(half) < 0.1 * apart(whole)  # noise has no strength yet

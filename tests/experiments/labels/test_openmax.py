@@ -186,3 +186,14 @@ def test_a_classifier_that_never_learned_is_not_measured():
         splits = (part.whole() for part in (source, source.test))
         found = jax.eval_shape(functools.partial(openmax.measure, cfg), state, key, *splits)
         assert {name.partition("/")[0] for name in found if "/" in name} == ways
+
+
+def test_another_set_is_unknown():
+    """With no class held out all are trained on; F is measured up to all classes of the other set."""
+    cfg = dataclasses.replace(openmax.PRESETS["tiny"], dataset="digits", held_out=0, unknown="digits")
+    source, key = openmax.setup(cfg).source, jax.random.key(0)
+    assert set(source.whole()["y"]) == set(range(10)) and source.test.classes == 20
+    state = jax.eval_shape(functools.partial(openmax.init, cfg), key)
+    splits = (part.whole() for part in (source, source.test))
+    found = jax.eval_shape(functools.partial(openmax.measure, cfg), state, key, *splits)
+    assert sum(name.startswith("softmax/F at") for name in found) == 11

@@ -10,6 +10,7 @@ import oracle
 import pytest
 
 from experiments.pairs import discogan
+from gan_jax.nets import discogan as nets
 
 CFG = dataclasses.replace(discogan.PRESETS["default"], batch_size=2, width=8, depth=1, lr=1e-2, reconstruction=3.0)
 
@@ -73,5 +74,38 @@ def test_the_angles_of_cars(monkeypatch, way):
     np.testing.assert_allclose(seen(jnp.asarray((40 + way * angles) % 360))["angle_correlation"], way, rtol=1e-5)
     mixed = np.random.default_rng(1).permutation(angles)
     assert abs(float(seen(jnp.asarray(mixed))["angle_correlation"])) < 0.5
+    assert seen(jnp.full(24, 90))["angle_correlation"] == 0  # one view of all, which is no number over no number
     assert seen(jnp.asarray(angles))["ab"].x.shape == (3, 12, 4, 4, 1)
     assert discogan.measure(cfg, state, None, {}, {}) == {}
+
+
+def size(net, x):
+    """Return (the shape of the net's output, how many parameters it has)."""
+    out, variables = jax.eval_shape(net.init_with_output, jax.random.key(0), x)
+    return out.shape, sum(p.size for p in jax.tree.leaves(variables))
+
+
+def test_the_published_nets():
+    """The authors' layers at 64x64 in colours, counted by hand: four down, a code of 100 numbers, five up; no biases."""
+    x = jnp.zeros((2, 64, 64, 3))
+    down = 16 * (3 * 64 + 64 * 128 + 128 * 256 + 256 * 512)
+    up = 16 * (100 * 512 + 512 * 256 + 256 * 128 + 128 * 64 + 64 * 3)
+    assert size(nets.G((64, 64, 3)), x) == (x.shape, down + 16 * 512 * 100 + up)
+    assert size(nets.D(), x) == ((2,), down + 16 * 512)
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (16, 16, 1), (28, 19, 3)])
+def test_pictures_of_any_size(shape):
+    """A picture to a picture, and to one score."""
+    x = jnp.zeros((2, *shape))
+    assert size(nets.G(shape, 4), x)[0] == x.shape and size(nets.D(4), x)[0] == (2,)
+
+
+def test_what_the_nets_see():
+    """D's score depends on all pixels; G's picture moves in as many directions as its code has numbers."""
+    x, D, G = jax.random.normal(jax.random.key(0), (1, 8, 8, 1)), nets.D(2), nets.G((8, 8, 1), 2, code=3)
+    params = jax.jit(D.init)(jax.random.key(1), x)
+    assert (jax.jit(jax.grad(lambda x: D.apply(params, x).sum()))(x) != 0).all()
+    params = jax.jit(lambda key: jax.tree.map(lambda p: 20 * p, G.init(key, x)))(jax.random.key(2))
+    moves = jax.jit(jax.jacobian(lambda x: G.apply(params, x).reshape(-1)))(x).reshape(64, 64)
+    assert np.linalg.matrix_rank(np.asarray(moves), rtol=1e-4) == 3

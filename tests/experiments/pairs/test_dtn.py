@@ -165,6 +165,14 @@ def unlabelled(monkeypatch):
     monkeypatch.setitem(data.DATASETS, "unlabelled", without)
 
 
+def test_faces_and_emoji(tfds_dir):
+    """People are what f tells apart; emoji are the smileys alone, in colours; nobody judges what becomes of a face."""
+    given = dtn.setup(cfg := dtn.PRESETS["faces"])
+    faces, emoji = data.load(cfg.source), data.load(cfg.dataset)
+    assert (faces.classes, faces.n, emoji.shape, faces.shape) == (16, 500, (32, 32, 3), (32, 32, 1))
+    assert 100 < emoji.n < 200 and given.classifiers == ()
+
+
 def parameters(net, x):
     """How many numbers the net's parameters have."""
     return sum(p.size for p in jax.tree.leaves(jax.eval_shape(net.init, jax.random.key(0), x)["params"]))

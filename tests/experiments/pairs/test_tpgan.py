@@ -12,6 +12,7 @@ import pytest
 
 from experiments.pairs import tpgan
 from gan_jax import UserError, data
+from gan_jax.data.composed import of_arrays
 from gan_jax.game import rng
 from gan_jax.nets import tpgan as nets
 
@@ -300,3 +301,14 @@ def test_sets_without_faces_to_turn():
     }.items():
         with pytest.raises(UserError, match=says):
             tpgan.setup(dataclasses.replace(CFG, dataset=dataset))
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 3), (8, 8, 1)])
+def test_pairs_that_are_not_alike(shape, monkeypatch):
+    """Coloured fronts of grey side views, and pairs of two sizes, are refused in a line: G makes what it was given."""
+    raw = {"x": np.zeros((9, *shape), np.uint8), "source": np.zeros((9, 16, 16, 1), np.uint8)}
+    fields = {name: data.Field(a.shape[1:], "image") for name, a in raw.items()} | {"y": data.label(3)}
+    source = of_arrays("mine", fields, raw | {"y": np.arange(9, dtype=np.int32) % 3})
+    monkeypatch.setitem(data.DATASETS, "mine", lambda name: source)
+    with pytest.raises(UserError, match=r"mine has pairs of \(\d+, \d+, \d\) and \(16, 16, 1\): both have to be alike"):
+        tpgan.setup(dataclasses.replace(CFG, dataset="mine"))

