@@ -152,8 +152,7 @@ def of_run(folder, name, images, timed):
     saved, results = rundir.read(folder), rundir.results(folder)
     module = harness.experiment(SYSTEMS[name].experiment)
     cfg = module.Config(**saved["config"])
-    grown = dataclasses.replace(cfg, stable=1, fade=1) if name == "progressive" else cfg  # at its last level at once
-    cost = harness.times(module, grown, steps=timed, repeats=3) if timed else None
+    cost = harness.times(module, grown(cfg), steps=timed, repeats=3) if timed else None
     a_step = images / cfg.steps  # pictures; milliseconds of one are seconds of a thousand
     return {k: results[k] for k in (*SIGNS, "sign/fake", "health") if k in results} | {
         "seconds_a_thousand": [ms / a_step for ms in cost["ms"]] if cost else None,
@@ -163,6 +162,11 @@ def of_run(folder, name, images, timed):
         "config": dataclasses.asdict(cfg),
         "trained": harness.trained_by(folder),
     }
+
+
+def grown(cfg):
+    """Return the Config by which nets that grow are at their last level from step 1 on, where a step costs the most."""
+    return dataclasses.replace(cfg, stable=1, fade=1) if hasattr(cfg, "fade") else cfg
 
 
 def parameters(module, cfg) -> dict:
