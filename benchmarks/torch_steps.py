@@ -400,6 +400,22 @@ def _styled(cfg, g, n, noise):
     return styles, noise
 
 
+def path_lengths(cfg, g, n, noise=(), y=None):
+    """Return the path lengths [n] of new latents, differentiable, and a pixel, of which all weights have a gradient."""
+    styles, of_layers = _styled(cfg, g, n, noise)
+    made = equalized.synthesis(g.params, styles, of_layers)
+    y = torch.randn_like(made) if y is None else y
+    (slope,) = torch.autograd.grad((made * y).sum() / math.sqrt(made[0, 0].numel()), styles, create_graph=True)
+    return slope.square().sum(2).mean(1).sqrt(), made[0, 0, 0, 0]
+
+
+def r1(cfg, d, x):
+    """Return R1 [b] of StyleGAN2's D at x [b, c, h, w], differentiable, and a score, of which all have a gradient."""
+    x = x.detach().requires_grad_()
+    real_score = equalized.stylegan2_d(d.params, x, cfg.group)
+    return _slope(real_score, x), real_score[0]
+
+
 def stylegan2(cfg, g, d, x, *noise):
     """With both regularisers in every step."""
     every, t = cfg.g_every / (cfg.g_every + 1), g.t // 2
@@ -410,22 +426,17 @@ def stylegan2(cfg, g, d, x, *noise):
 
     g.descend(F.softplus(-score(drawn(len(x), noise[:4]))).mean())
 
-    styles, of_layers = _styled(cfg, g, max(len(x) // 2, 1), noise[4:8])
-    made = equalized.synthesis(g.params, styles, of_layers)
-    y = noise[12] if noise else torch.randn_like(made)
-    (slope,) = torch.autograd.grad((made * y).sum() / math.sqrt(made[0, 0].numel()), styles, create_graph=True)
-    length = slope.square().sum(2).mean(1).sqrt()
+    length, pixel = path_lengths(cfg, g, max(len(x) // 2, 1), noise[4:8], noise[12] if noise else None)
     mean = torch.lerp(g.stats["path"], length.mean(), 0.01)
     g.stats["path"] = mean.detach()
-    g.descend(cfg.g_every * cfg.path * (length - mean).square().mean() + 0 * made[0, 0, 0, 0])  # a gradient for all
+    g.descend(cfg.g_every * cfg.path * (length - mean).square().mean() + 0 * pixel)
 
     with torch.no_grad():
         fake = drawn(len(x), noise[8:12])
     d.descend((F.softplus(-score(x)) + F.softplus(score(fake))).mean())
 
-    x = x.detach().requires_grad_()
-    real_score = score(x)
-    d.descend(cfg.d_every * cfg.gamma / 2 * _slope(real_score, x).mean() + 0 * real_score[0])
+    slope, one = r1(cfg, d, x)
+    d.descend(cfg.d_every * cfg.gamma / 2 * slope.mean() + 0 * one)
     half_life = min(cfg.ema, cfg.ramp * len(x) * t) if cfg.ramp else cfg.ema
     g.average_in(0.5 ** (len(x) / max(half_life, 1e-8)))
 

@@ -7,7 +7,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -17,7 +17,7 @@ from PIL import Image
 from gan_jax import data
 from gan_jax.data import pictures
 from gan_jax.errors import UserError, first_line
-from gan_jax.metrics import extractors, latents, lpips, neighbours, vgg
+from gan_jax.metrics import alexnet, extractors, latents, lpips, neighbours, vgg
 from gan_jax.run import cli, latent, loaded, log, plots, rundir
 from gan_jax.run.latent import G
 from gan_jax.run.plots import page
@@ -34,7 +34,7 @@ class Flags:
     only: str = ""  # looks, with commas between, as interpolation,directions [all]
     picture: str = ""  # a picture that G shall make [the first of the held-out data]
     updates: int = 300  # of Adam, to find it
-    lpips: bool = False  # find it, and measure path lengths, by LPIPS [by pixels, and by features]
+    lpips: Literal["", "vgg", "alex"] = ""  # LPIPS's net, to find it by, and for path lengths [pixels, and features]
     features: str = ""  # classifier (of the data set itself), vgg16, pixels, or an .npz, as gan_jax.score has them
     n: int = 500  # samples, for path lengths and t-SNE
     train: int = 10_000  # training records among which the nearest ones are looked for
@@ -79,9 +79,16 @@ class Beside:
     @functools.cached_property
     def lpips(self) -> Callable:
         """LPIPS: x, y [n, h, w, c] -> [n]; UserError where there can be none."""
-        if self.source.kind != "image" or min(self.source.shape[:2]) < 16 or self.source.shape[-1] not in (1, 3):
-            raise UserError("LPIPS is of grey or coloured pictures of 16 pixels or more: leave --lpips out.")
-        return functools.partial(lpips.distance, vgg.load(), vgg.heads())
+        net = {"vgg": vgg, "alex": alexnet}[self.flags.lpips]
+        if self.source.kind != "image" or self.source.shape[-1] not in (1, 3):
+            raise UserError("LPIPS is of grey or coloured pictures: leave --lpips out.")
+        lpips.fits(self.source.shape, net)
+        return functools.partial(lpips.distance, net.load(), net.heads(), net=net)
+
+    @property
+    def lpips_name(self) -> str:
+        """What its numbers are called."""
+        return f"LPIPS ({self.flags.lpips})"
 
 
 # The looks. Each is a function of G, and of what is beside it, that returns what it found, or why it can't be done
@@ -164,7 +171,7 @@ def projection(g: G, beside: Beside) -> Found:
     loss = lambda z: by(g.generate(g.state, z, near), given)
     z, losses = latents.project(loss, g.z[near], beside.flags.updates, 0.1 * g.spread)
     x, length = g.draw(z, near), lambda z: float(np.linalg.norm(z, axis=-1).mean())
-    name = "LPIPS" if beside.flags.lpips else "mean squared difference"
+    name = beside.lpips_name if beside.flags.lpips else "mean squared difference"
     numbers = {"projection_by": name, "projection": float(losses.mean())}
     numbers |= {"projection_of_samples": float(by(g.samples[near], given).mean())}
     numbers |= {"projection_length": length(z) / length(g.z)}
@@ -191,7 +198,7 @@ def path_length(g: G, beside: Beside) -> Found:
     half, rng = len(g.z) // 2, np.random.default_rng(beside.flags.seed)
     a, b, t = g.z[:half], g.z[half : 2 * half], rng.uniform(size=(half, 1))
     if beside.flags.lpips:
-        distance, by = functools.partial(latent.in_parts, jax.jit(beside.lpips)), "LPIPS"
+        distance, by = functools.partial(latent.in_parts, jax.jit(beside.lpips)), beside.lpips_name
     else:
         distance = lambda x, y: ((beside.features(x) - beside.features(y)) ** 2).sum(1)
         seen = beside.extractor
@@ -244,7 +251,10 @@ def main(argv=None):
     run = loaded.load(flags.run, step=flags.step)
     folder = Path(flags.out or run.folder / "explore")
     with jax.default_matmul_precision("highest"):  # path lengths are of small differences
-        g, beside = latent.of_run(run, flags.seed, flags.n), Beside(run.rows(), flags)
+        beside = Beside(run.rows(), flags)
+        if flags.lpips:
+            _ = beside.lpips  # where there can be none, that is said before anything is drawn
+        g = latent.of_run(run, flags.seed, flags.n)
         with rundir.writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         numbers, line = {}, log.Line()

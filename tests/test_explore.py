@@ -164,7 +164,7 @@ def test_a_g_that_sees_no_length():
 
 
 def test_lpips(monkeypatch):
-    """Where it is asked for, projections and path lengths are by it and say so; 8 pixels are too few."""
+    """Where it is asked for, projections and path lengths are by it and say so; AlexNet's needs 31 pixels."""
     monkeypatch.setattr(vgg, "CHANNELS", ((4,), (6,)))
     rng = np.random.default_rng(0)
     small = [rng.normal(size=shape).astype(np.float32) for shape in vgg.shapes()]
@@ -175,16 +175,16 @@ def test_lpips(monkeypatch):
     source = Source("fake", {"x": Field((16, 16, 1), "image")})
     A = jnp.asarray(rng.normal(size=(3, 256)), jnp.float32)
     one = fake(lambda state, z: jnp.tanh(z @ A).reshape(-1, 16, 16, 1), jnp.asarray(Z))
-    beside = explore.Beside(source, explore.Flags("", lpips=True, updates=3))
+    beside = explore.Beside(source, explore.Flags("", lpips="vgg", updates=3))
     found = explore.path_length(one, beside)
-    assert found.numbers["path_length_by"] == "LPIPS" and found.numbers["path_length"] > 0
+    assert found.numbers["path_length_by"] == "LPIPS (vgg)" and found.numbers["path_length"] > 0
     beside.__dict__["rows"] = one.samples[:2] * 0.9, None
     numbers = explore.projection(one, beside).numbers
-    assert numbers["projection_by"] == "LPIPS"
+    assert numbers["projection_by"] == "LPIPS (vgg)"
     apart = lpips.distance(layers, heads, one.samples[:2], 0.9 * one.samples[:2])
     np.testing.assert_allclose(numbers["projection_of_samples"], apart.mean(), rtol=1e-4)
-    with pytest.raises(UserError, match="16 pixels or more"):
-        _ = dataclasses.replace(beside, source=data.load("digits")).lpips
+    with pytest.raises(UserError, match="31 pixels a side or more"):
+        _ = dataclasses.replace(beside, flags=explore.Flags("", lpips="alex")).lpips
 
 
 def test_a_picture_of_one_s_own(folder, g, tmp_path):
@@ -214,6 +214,7 @@ def test_points_are_looked_at_too(tmp_path, capsys):
         (["--n=3"], "--n is 3; it must be a number, 20 or more"),
         (["--only=tsne", "--picture=x.png"], "--picture is for the look projection"),
         (["--only=projection", "--picture=nothing.png", *FEW], "nothing.png can't be read as a picture"),
+        (["--lpips=vgg", *FEW], "LPIPS compares pictures of 16 pixels a side or more; these are 8x8"),
     ],
 )
 def test_wrong_flags(folder, flags, says):

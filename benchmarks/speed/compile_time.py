@@ -1,6 +1,7 @@
 """`python -m benchmarks compile_time`: seconds to compile a step at the published size, of abstract shapes."""
 
 import dataclasses
+import os
 import time
 from collections.abc import Callable
 from typing import Literal, NamedTuple
@@ -44,7 +45,8 @@ def main(
         preset: another preset, with the widths that it has.
         out: folder of compile_time.jsonl.
     """
-    rows = [{"experiment": name, "size": size, "preset": preset or CASES[name].preset} for name in cases]
+    flags = {"size": size, "xla_flags": os.environ.get("XLA_FLAGS", "")}
+    rows = [{"experiment": name, "preset": preset or CASES[name].preset} | flags for name in cases]
     for row in rows:
         case = CASES[row["experiment"]]
         cfg, widths = harness.preset_of(case.module, row["preset"]), {} if preset else case.widths(size)

@@ -43,7 +43,7 @@ class Config:
     hide: Share = 0.0  # the probability that E sees a pixel as black
     test_hide: Share = 0.25  # the same, of the test images that `measure` hides pixels of
     z_dim: Count = 30  # numbers of a code
-    widths: tuple[int, ...] = (500, 250, 125)  # units of E's hidden layers; G's are the same, the other way round
+    widths: tuple[Count, ...] = (500, 250, 125)  # units of E's hidden layers; G's are the same, the other way round
     logistic: bool = False  # logistic hidden units, not rectifiers
     ema: Decay = 0.99  # decay of the running mean and covariance of codes
     lr: float = 1e-3  # Adam's rate for both

@@ -171,7 +171,7 @@ def setup(cfg):
     source, tips = data.load(cfg.dataset), chosen(cfg)
     if unknown := sorted(tips - set(TIPS)):
         raise UserError(f"there is no tip {', '.join(unknown)}; choose from {', '.join(TIPS)}.")
-    return Setup(data.labelled(source) if "labels" in tips else source, cfg.batch_size, cfg.steps)
+    return Setup(data.labelled(source) if "labels" in tips else source, cfg.batch_size, cfg.steps, kinds=("image",))
 
 
 main = program(Config, PRESETS, setup, init, step, sample)

@@ -6,7 +6,8 @@ of two mixtures, one of 5 modes and one of 10. A GAN, or one inverse alone, maps
 
 a is the set `source`, b the set `dataset`; `sample` translates held-out data of a. The paper's cars: a's angle is told
 from b's. Where records have an angle, `measure` says how it goes with that of the translation, which is the angle of
-the nearest training picture of b: circular correlation (Fisher and Lee 1983), 1 or -1 at best.
+the nearest training picture of b: circular correlation (Fisher and Lee 1983), 1 or -1 at best. `axis` is that of the
+angles doubled, for which front and back are one.
 
 Differences from the paper:
 1. All four nets are updated at once from the same batch (in the authors' code D at every third).
@@ -50,7 +51,7 @@ CARS = "coil20,y=object,angle=angle,only={}"
 PRESETS = {
     "default": Config(),
     "images": Config("usps", "mnist", steps=5000, batch_size=16, width=16, lr=2e-4),
-    "cars": Config(CARS.format(2), CARS.format(5), 3000, 16, reconstruction=22.5, width=16, lr=5e-4),
+    "cars": Config(CARS.format(2), CARS.format(5), 2000, 16, reconstruction=22.5, width=16, lr=5e-4),
     "tiny": Config("digits", "digits16", steps=6, batch_size=8, width=4, lr=2e-4),
 }
 
@@ -122,6 +123,12 @@ def sample(cfg, state, key, n):
     return forward(G, state.g_ab.params, {}, data.resized(a, data.load(cfg.dataset).shape))[0]
 
 
+def correlation(t, u):
+    """Return the circular correlation of angles t and u [n] in degrees; 0 where one of both is always the same: []."""
+    one, other = (jnp.sin(jnp.deg2rad(jnp.float32(of[:, None] - of[None]))) for of in (t, u))
+    return (one * other).sum() / jnp.maximum(jnp.sqrt((one**2).sum() * (other**2).sum()), 1e-6)
+
+
 def measure(cfg, state, key, train, test):
     """Return pictures there and back; and where they have angles, how those of translations go with their own."""
     G, *_ = build(cfg)
@@ -134,11 +141,11 @@ def measure(cfg, state, key, train, test):
     found = {"ab": Picture(rows, rows=("test", "there", "and back"))}
     if "angle" in test["source"] and "angle" in train.get("x", {}):
         b, flat = data.decode({"x": train["x"]["x"]})["x"], lambda x: x.reshape(len(x), -1)
-        nearest = ((flat(new)[:, None] - flat(b)[None]) ** 2).sum(2).argmin(1)
-        turned = test["source"]["angle"][:500], train["x"]["angle"][nearest]
-        one, other = (jnp.sin(t[:, None] - t[None]) for t in (jnp.deg2rad(t.astype(jnp.float32)) for t in turned))
-        spread = jnp.sqrt((one**2).sum() * (other**2).sum())  # 0 where all translations are one view
-        found["angle_correlation"] = (one * other).sum() / jnp.maximum(spread, 1e-6)
+        for name, x in {"translated": new, "as_it_is": a}.items():
+            nearest = ((flat(x)[:, None] - flat(b)[None]) ** 2).sum(2).argmin(1)
+            turned = test["source"]["angle"][:500], jnp.asarray(train["x"]["angle"])[nearest]
+            found[f"angle/{name}"] = correlation(*turned)
+            found[f"axis/{name}"] = correlation(*(2 * angles for angles in turned))
     return found
 
 

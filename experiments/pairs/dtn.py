@@ -11,7 +11,7 @@ Differences from the paper, whose authors' code is not known:
 1. f is a player, too, of the first `pretrain` steps. Its features end in tanh, as in yunjey's re-implementation (where
    it goes on learning, and D tells two kinds apart). It sees grey pictures, moved by up to a fourteenth of their side.
 2. g and D are updated at once; what g makes of s and of t is one batch, for the norms of g and of D.
-3. TV sums sqrt(dx^2 + dy^2 + 1e-8), whose gradient is finite; the digits have gamma = 0.
+3. TV sums sqrt(dx^2 + dy^2 + 1e-8), whose gradient is finite; gamma is 0 (the paper's faces: 0.05, alpha 100, beta 1).
 4. Except in the preset `paper`, of yunjey's numbers, f is a quarter as wide, g and D an eighth. Kernels are 3x3 in f,
    4x4 in g and D. The source is digits of fonts, not SVHN; the f of faces knows 16 people (there: thousands).
 
@@ -54,7 +54,7 @@ class Config:
 EMOJI, FACES = "noto_emoji,only=0,size=32", "cmu_faces,y=person:label,size=32"
 PRESETS = {
     "default": Config(),
-    "faces": Config(EMOJI, FACES, 2000, 500, const=100.0, same=1.0, smooth=0.05),
+    "faces": Config(EMOJI, FACES, 1200, 400),
     "paper": Config(steps=22_000, pretrain=20_000, batch_size=100, f_width=64, width=128, lr=3e-4, b1=0.9),
     "tiny": Config("digits", "digits16", steps=6, pretrain=1, batch_size=8, features=8, f_width=4, width=4),
 }

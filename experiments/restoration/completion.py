@@ -53,7 +53,7 @@ class Config:
     width: Count = 16  # channels of the first layers of C and of D
     features: Count = 256  # of the picture, and of the window, by which D judges
     layers: Depth = 2  # of C at a quarter of the size, before the dilated ones and after them
-    rates: tuple[int, ...] = (2, 4, 8)  # pixels between the taps of C's dilated convolutions
+    rates: tuple[Count, ...] = (2, 4, 8)  # pixels between the taps of C's dilated convolutions
     lr: float = 1.0  # Adadelta's rate for both
     decay: Decay = 0.9  # of Adadelta's averages
 

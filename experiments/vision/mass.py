@@ -48,7 +48,7 @@ class Config:
     adversarial: float = 1.0  # weight of the examples one step uphill
     eps: float = 0.2  # length of that step, of pictures in [-1, 1]: 0.1 of such in [0, 1]
     decay: float = 0.5  # weight of half the squares of the CRF's weights
-    channels: tuple[int, ...] = (44, 16, 335)  # of the convolutions, and of the layer of all that they see
+    channels: tuple[Count, ...] = (44, 16, 335)  # of the convolutions, and of the layer of all that they see
     rounds: Depth = 5  # of the mean field in training, twice as many afterwards; 0: no CRF
     lr: float = 1e-3  # Adam's rate
 

@@ -53,7 +53,7 @@ class Config:
     width: Count = 16  # channels of S's first stage; the next have 2, 4, then 8 times as many
     wide: Count = 64  # channels of the two layers after its stages
     kernel: Count = 3  # of the first of these
-    rates: tuple[int, ...] = (1, 2, 4, 1)  # pixels between the taps of S's context
+    rates: tuple[Count, ...] = (1, 2, 4, 1)  # pixels between the taps of S's context
     d_width: Count = 8  # a third of the channels of D's first layer
     lr: float = 1e-3  # Adam's rate for both
     b1: Decay = 0.5  # Adam's decay of the first moment

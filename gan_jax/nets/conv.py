@@ -26,6 +26,7 @@ from jax.interpreters import ad, batching, mlir
 
 TRIPLE: bool | None = None  # None: on the CPU alone. Read while tracing: what is already compiled stays as it is.
 FEW = 8, 64  # channels of x, pixels of y: with fewer, zeros cost a transposed convolution less than being several
+FAST = 17  # channels, in or out: with fewer of both XLA has no fast convolution for the images that solids become
 CACHE = 2**20  # bytes that a core has near: of the batch no more than that is transposed at once
 
 
@@ -127,7 +128,7 @@ def _parts(x, y):
     """Return into how many parts the batch goes so that each, transposed, stays in a core's own cache."""
     whole, n = x.nbytes + y.nbytes, 1
     for m in range(2, len(x) // 8 + 1):
-        if whole > n * CACHE and len(x) % (8 * m) == 0:
+        if whole > n * CACHE and len(x) % (4 * m) == 0:
             n = m
     return n
 
@@ -256,13 +257,16 @@ def _by_slabs(kernel, strides, pads, small):
     kernel, k = _whole(kernel, 0, step)
     m = n + k - 1  # slabs of x
     kernel = kernel.reshape(k, step, *kernel.shape[1:]).transpose(2, 3, 1, 4, 0, 5)
-    of_slabs = _by_images(kernel.reshape(*kernel.shape[:2], -1, k * o), strides[1:], pads[1:], small[1:])
+    kernel = kernel.reshape(*kernel.shape[:2], -1, k * o)
+    zeros = FAST - k * o if max(kernel.shape[-2:]) < FAST else 0
+    kernel = jnp.pad(kernel, [(0, 0), (0, 0), (0, 0), (0, zeros)])
+    of_slabs = _by_images(kernel, strides[1:], pads[1:], small[1:])
 
     def of_solid(x):  # [b, d, h, w, c]
         x = _pad(x, [(low, m * step - x.shape[1] - low), (0, 0), (0, 0)], (1, 1, 1))
         x = x.reshape(-1, step, *x.shape[2:]).transpose(0, 2, 3, 1, 4)  # [b m, h, w, step, c]
-        y = of_slabs(x.reshape(*x.shape[:3], -1)).reshape(-1, m, *small[1:], k * o)
-        return sum(of[:, i : i + n] for i, of in enumerate(lax.split(y, (o,) * k, 4)))
+        y = of_slabs(x.reshape(*x.shape[:3], -1)).reshape(-1, m, *small[1:], k * o + zeros)
+        return sum(of[:, i : i + n] for i, of in enumerate(lax.split(y, [*(o,) * k, zeros], 4)[:k]))
 
     return of_solid
 

@@ -31,9 +31,13 @@ Share = Annotated[float, Between(0, 1)]  # a part of a whole
 def check_ranges(values: dict, Config: Any, file: Path | None = None) -> None:
     """Raise UserError where a number, alone or in a tuple, is not what the types of Config, a dataclass or such, say.
 
-    file: where they stood; without one names are said as flags.
+    A tuple of numbers has one at least. file: where they stood; without one names are said as flags.
     """
     hints = typing.get_type_hints(Config, include_extras=True)
+    called = lambda name: f"{printable(file)}: {name}" if file else f"--{name.replace('_', '-')}"
+    for name, hint in hints.items():
+        if values.get(name) == () and typing.get_args(hint)[0] is not str:
+            raise UserError(f"{called(name)} has no numbers; it must have one, or more.")
     for name, value in [(field, one) for field in hints for one in _each(values.get(field))]:
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
@@ -41,8 +45,7 @@ def check_ranges(values: dict, Config: Any, file: Path | None = None) -> None:
         least, most = next((m for m in getattr(of, "__metadata__", ()) if isinstance(m, Between)), Between())
         if not least <= value <= most:
             to = "or more, under 2^31" if most == Between().most else f"to {most}"
-            said = f"{printable(file)}: {name}" if file else f"--{name.replace('_', '-')}"
-            raise UserError(f"{said} is {value}; it must be a number, {least} {to}.")
+            raise UserError(f"{called(name)} is {value}; it must be a number, {least} {to}.")
 
 
 def _each(value) -> tuple:

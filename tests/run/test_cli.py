@@ -6,6 +6,7 @@ import io
 import os
 import re
 import sys
+import typing
 from pathlib import Path
 
 import jax
@@ -318,3 +319,20 @@ def test_a_part_or_a_decay_above_one(name):
         r"^    (\w+): float = .*# (?:share of|(?:Adam|RMSProp|Adadelta)\S* decay|decay of) ", re.MULTILINE
     )
     assert not said.findall(Path(module.__file__).read_text())
+
+
+@pytest.mark.parametrize("name", experiments.modules())
+def test_a_tuple_without_numbers_or_with_a_zero(name):
+    """Layers, channels and rates of which there are none are refused before nets are made, and so is a width of 0."""
+    module = importlib.import_module(experiments.modules()[name])
+    hints = typing.get_type_hints(module.Config, include_extras=True)
+    values = dataclasses.asdict(next(iter(module.PRESETS.values())))
+    for field, hint in hints.items():
+        if typing.get_origin(hint) is tuple and ... in typing.get_args(hint) and typing.get_args(hint)[0] is not str:
+            with pytest.raises(
+                UserError, match=rf"^--{field.replace('_', '-')} has no numbers; it must have one, or more.$"
+            ):
+                config.check_ranges(values | {field: ()}, module.Config)
+            if field in ("rates", "channels", "widths", "factors", "anchors"):
+                with pytest.raises(UserError, match="is 0; it must be a number, 1 or more"):
+                    config.check_ranges(values | {field: (0,)}, module.Config)

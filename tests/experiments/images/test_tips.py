@@ -219,3 +219,8 @@ def test_noise_and_dropout_of_g():
         assert ((one != other).mean() > 0.9) == (name in ("noise", "half")), name
     assert np.ptp(made["none"][0]) < 1e-6 < np.ptp(made["half"][0])  # nothing is left of z
     np.testing.assert_allclose(np.tanh(made["linear"][0]), made["plain"][0], atol=1e-6)
+
+
+def test_points_are_left_to_others():
+    """Samples are cut to [-1, 1], where a ring is not."""
+    assert tips.setup(dataclasses.replace(tips.PRESETS["default"], dataset="ring8")).kinds == ("image",)

@@ -71,10 +71,15 @@ def test_the_angles_of_cars(monkeypatch, way):
     cfg = types.SimpleNamespace(dataset="digits")
     monkeypatch.setattr(discogan.data, "load", lambda name: types.SimpleNamespace(shape=(4, 4, 1)))
     seen = lambda of_b: discogan.measure(cfg, state, None, {"x": {"x": jnp.asarray(pictures), "angle": of_b}}, test)
-    np.testing.assert_allclose(seen(jnp.asarray((40 + way * angles) % 360))["angle_correlation"], way, rtol=1e-5)
+    found = seen(jnp.asarray((40 + way * angles) % 360))
+    for name in ("angle/translated", "axis/translated", "angle/as_it_is", "axis/as_it_is"):
+        np.testing.assert_allclose(found[name], way, rtol=1e-5)
+    turned = seen(jnp.asarray((way * angles + 180 * (np.arange(24) % 2)) % 360))  # every second one back to front
+    assert abs(float(turned["angle/translated"])) < 1e-5
+    np.testing.assert_allclose(turned["axis/translated"], way, rtol=1e-5)
     mixed = np.random.default_rng(1).permutation(angles)
-    assert abs(float(seen(jnp.asarray(mixed))["angle_correlation"])) < 0.5
-    assert seen(jnp.full(24, 90))["angle_correlation"] == 0  # one view of all, which is no number over no number
+    assert abs(float(seen(jnp.asarray(mixed))["angle/translated"])) < 0.5
+    assert seen(jnp.full(24, 90))["angle/translated"] == 0  # one view of all, which is no number over no number
     assert seen(jnp.asarray(angles))["ab"].x.shape == (3, 12, 4, 4, 1)
     assert discogan.measure(cfg, state, None, {}, {}) == {}
 

@@ -166,9 +166,11 @@ def test_the_published_lstms():
 
 
 def test_no_sunglasses_are_learned(tfds_dir):
-    """Of the training faces those without them, unless they are asked for; of the test faces all."""
+    """With `--no-worn` of the training faces those without them; of the test faces all."""
     source, worn = (deocclude.hidden(deocclude.Config(worn=worn)) for worn in (False, True))
     assert source.row["sunglasses"].names[0] == "open"
     assert set(source.whole()["sunglasses"].tolist()) == {0} and 200 < source.n < 300
     assert set(source.test.whole()["sunglasses"].tolist()) == {0, 1} and source.test.n == worn.test.n == 124
     assert worn.n == 500 and source.fingerprint != worn.fingerprint
+    with pytest.raises(UserError, match="digits16 has no records with labels, by which one class could be taken"):
+        deocclude.setup(dataclasses.replace(CFG, worn=False))
