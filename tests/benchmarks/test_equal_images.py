@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks.quality import equal_images
+from experiments.images import progressive
 from gan_jax import data
 
 
@@ -24,6 +25,12 @@ def test_the_stages_of_growing_take_half_of_the_pictures():
     flags = equal_images.flags_of("progressive", data.load("digits16"), 6400, 16, 8)
     stage = next(int(flag.split("=")[1]) for flag in flags if flag.startswith("--stable"))
     assert 2 * stage == 3200  # 8 pixels, and the fade to 16
+
+
+def test_nets_that_grow_are_timed_at_their_last_level():
+    cfg = progressive.Config("digits16", first=8, batch_size=16)
+    level = lambda cfg: int(progressive.stage(cfg, 1)[0])
+    assert (level(cfg), level(equal_images.grown(cfg))) == (0, len(progressive.sides(cfg)) - 1)
 
 
 def test_averages_forget_half_in_a_twentieth_of_the_run():
