@@ -119,7 +119,7 @@ def step(cfg, state, batch):
     )
 
     g, e = descend(state.g, g_grads, g_tx, g_stats), descend(state.e, e_grads, e_tx, e_stats)
-    metrics = {"loss/g": g_value, "loss/d": d_value, "distance": distance, "score/real": real_score.mean()}
+    metrics = {"loss/g": g_value, "loss/d": d_value, "distance/x": distance, "score/real": real_score.mean()}
     metrics |= {"score/fake": fake_score.mean(), "score/reconstruction": again_score.mean()}
     return State(state.step + 1, state.key, g, e, descend(state.d, d_grads, d_tx, d_stats)), metrics
 

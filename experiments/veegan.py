@@ -125,7 +125,7 @@ def step(cfg, state, batch):
     )
 
     g, f = descend(state.g, g_grads, g_tx, g_stats), descend(state.f, f_grads, f_tx, f_stats)
-    metrics = {"loss/d": d_value, "distance": distance}
+    metrics = {"loss/d": d_value, "distance/z": distance}
     metrics |= {"score/real": real_score.mean(), "score/fake": fake_score.mean()}
     return State(state.step + 1, state.key, g, f, descend(state.d, d_grads, d_tx, d_stats)), metrics
 

@@ -77,18 +77,15 @@ class Beside:
         return extractors.seen(self.extractor, x).features.astype(np.float64)
 
     @functools.cached_property
-    def lpips(self) -> Callable:
-        """LPIPS: x, y [n, h, w, c] -> [n]; UserError where there can be none."""
+    def lpips(self) -> tuple[Callable, str] | None:
+        """(LPIPS: x, y [n, h, w, c] -> [n], its name), None where it isn't asked for; UserError where it can't be."""
+        if not self.flags.lpips:
+            return None
         net = {"vgg": vgg, "alex": alexnet}[self.flags.lpips]
         if self.source.kind != "image" or self.source.shape[-1] not in (1, 3):
             raise UserError("LPIPS is of grey or coloured pictures: leave --lpips out.")
         lpips.fits(self.source.shape, net)
-        return functools.partial(lpips.distance, net.load(), net.heads(), net=net)
-
-    @property
-    def lpips_name(self) -> str:
-        """What its numbers are called."""
-        return f"LPIPS ({self.flags.lpips})"
+        return functools.partial(lpips.distance, net.load(), net.heads(), net=net), f"LPIPS ({self.flags.lpips})"
 
 
 # The looks. Each is a function of G, and of what is beside it, that returns what it found, or why it can't be done
@@ -143,9 +140,7 @@ def mixing(g: G, _: Beside) -> Found | str:
     cells = np.where(coarse, w[5:, None], w[None, :5])  # [rows, columns, layers, w]
     first = np.concatenate([average, w[5:]])[:, None]
     x = g.synthesise(np.concatenate([first, np.concatenate([w[None, :5], cells])], 1), 0)
-    says = (
-        "Style mixing: the first half of the layers as in the left column, others as in the top row (corner: average)"
-    )
+    says = "Style mixing: the first half of the layers is of the left column, others of the top row (corner: average)"
     return Found(says, plots.Picture(x))
 
 
@@ -167,11 +162,10 @@ def projection(g: G, beside: Beside) -> Found:
     given = of_file(beside.flags.picture, beside.source) if beside.flags.picture else beside.rows[0][:SHOWN]
     near = neighbours.nearest(*(x.reshape(len(x), -1).astype(np.float64) for x in (given, g.samples)))[1]
     pixels = lambda x, y: ((x - y) ** 2).reshape(len(x), -1).mean(1)
-    by = beside.lpips if beside.flags.lpips else pixels
+    by, name = beside.lpips or (pixels, "mean squared difference")
     loss = lambda z: by(g.generate(g.state, z, near), given)
     z, losses = latents.project(loss, g.z[near], beside.flags.updates, 0.1 * g.spread)
     x, length = g.draw(z, near), lambda z: float(np.linalg.norm(z, axis=-1).mean())
-    name = beside.lpips_name if beside.flags.lpips else "mean squared difference"
     numbers = {"projection_by": name, "projection": float(losses.mean())}
     numbers |= {"projection_of_samples": float(by(g.samples[near], given).mean())}
     numbers |= {"projection_length": length(z) / length(g.z)}
@@ -197,8 +191,9 @@ def path_length(g: G, beside: Beside) -> Found:
     """How much a picture changes along a way, where it is steep."""
     half, rng = len(g.z) // 2, np.random.default_rng(beside.flags.seed)
     a, b, t = g.z[:half], g.z[half : 2 * half], rng.uniform(size=(half, 1))
-    if beside.flags.lpips:
-        distance, by = functools.partial(latent.in_parts, jax.jit(beside.lpips)), beside.lpips_name
+    if beside.lpips:
+        perceptual, by = beside.lpips
+        distance = functools.partial(latent.in_parts, jax.jit(perceptual))
     else:
         distance = lambda x, y: ((beside.features(x) - beside.features(y)) ** 2).sum(1)
         seen = beside.extractor
@@ -252,8 +247,7 @@ def main(argv=None):
     folder = Path(flags.out or run.folder / "explore")
     with jax.default_matmul_precision("highest"):  # path lengths are of small differences
         beside = Beside(run.rows(), flags)
-        if flags.lpips:
-            _ = beside.lpips  # where there can be none, that is said before anything is drawn
+        _ = beside.lpips  # where there can be none, that is said before anything is drawn
         g = latent.of_run(run, flags.seed, flags.n)
         with rundir.writing(folder):
             folder.mkdir(parents=True, exist_ok=True)

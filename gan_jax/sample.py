@@ -48,14 +48,14 @@ def main(argv=None):
     source = setup.source
     if not run.knows(setup):
         log.tell(f"the data of {flags.run} changed since it was trained: what it makes of data, it makes of these")
+    most = DEVICE_BYTES // (4 * run.seeds * math.prod(source.shape))
+    if flags.n > most and not export_all:
+        raise UserError(f"--n is {flags.n}; a picture holds {most:,} of these at most: --out samples.npz takes more.")
     if said := run.repeats(flags.n, loaded.AT_ONCE if export_all else flags.n):
         log.tell(said)
     if export_all:
         export(flags, run, source, range(first, first + run.seeds))
         return
-    most = DEVICE_BYTES // (4 * run.seeds * math.prod(source.shape))
-    if flags.n > most:
-        raise UserError(f"--n is {flags.n}; a picture holds {most:,} of these at most: --out samples.npz takes more.")
     x = np.asarray(jax.jit(run.sample, static_argnums=1)(jax.random.key(flags.seed), flags.n))  # [(seeds,) n, ...]
     try:
         plots.samples(Path(flags.out), x, source, first + np.arange(run.seeds), plots.reals(source), whole=True)

@@ -289,11 +289,13 @@ def tell(flags, scale, best, found):
         f"{first.dataset}: {scale.n:,} samples a seed (seed {flags.seed}) against {first.real:,} reals ({scale.split})"
         + (f"; features: {scale.extractor.name} {scale.extractor.digest}" if scale.extractor.name else "")
     )
-    names = list(found)
-    head = ["", "better", "data", *(short(name, names) for name in names)]
-    rows = [head, ["step", "", "", *(str(found[name][0][0].step) for name in names)]]
-    rows[1:1] = [["seeds", "", "", *(str(len(found[name])) for name in names)]]
-    rows.append(["averaged", "", "", *("yes" if found[name][0][0].ema else "no" for name in names)])
+    names, one = list(found), {name: of_run[0][0] for name, of_run in found.items()}
+    rows = [
+        ["", "better", "data", *(short(name, names) for name in names)],
+        ["seeds", "", "", *(str(len(found[name])) for name in names)],
+        ["step", "", "", *(str(one[name].step) for name in names)],
+        ["averaged", "", "", *("yes" if one[name].ema else "no" for name in names)],
+    ]
     for i, of_data in enumerate(best):
         for value, own in of_data.values.items():
             where = next((word for word, known in BETTER.items() if value in known), "as data")

@@ -216,7 +216,7 @@ def main(argv=None):
         raise UserError("name one run folder or more; --n and --batches must be 1 or more.")
     if flags.numbers and Path(flags.numbers).exists():
         raise UserError(f"{flags.numbers} is there already: choose another --numbers.")
-    page.check(flags.out, (".svg",))
+    page.check(flags.out, [f".{of}" for of in plots.figure()[0].canvas.get_supported_filetypes()])
     looks = {folder: rundir.read(folder) for folder in flags.runs}  # all of them are runs
     for folder in flags.runs:
         looks[folder] = look(folder, flags.n, flags.batches)

@@ -30,7 +30,7 @@ from gan_jax.data.source import Field
 from gan_jax.game import player
 from gan_jax.metrics import classifier
 from gan_jax.nets import dcgan
-from gan_jax.run import Picture, cli, config, latent, sharding, stepper
+from gan_jax.run import Picture, cli, config, health, latent, sharding, stepper
 from gan_jax.run.checkpoint import Checkpoints
 from gan_jax.run.loaded import Loaded
 from gan_jax.run.plots import lines
@@ -236,6 +236,7 @@ def test_three_steps(name):
     chex.assert_trees_all_equal_shapes_and_dtypes(state, start)
     assert state.step == 3 and all(moved(start, state).values()) and players(start)
     assert metrics and all(rows.shape == (3,) and np.isfinite(rows).all() for rows in metrics.values())
+    assert not {*health.SIGNS} & {*metrics}  # names of what the library says of samples, in the same rows
 
 
 ONE_D = (
@@ -510,7 +511,7 @@ def test_what_it_measures(name, monkeypatch):
     records = lambda source: jax.tree.map(lambda a: a[:64], data.resident(source)) if source else {}
     splits = [records(source) for source in (parts.setup.source, parts.setup.source.test)]
     found = jax.jit(parts.measure)(begun(name), jax.random.key(0), *splits)
-    assert found
+    assert found and not {*health.SIGNS} & {*found}  # which the library's own scores are called
     field = parts.setup.source.row["x"]
     for value in found.values():
         picture = value if isinstance(value, Picture) else Picture(value)

@@ -237,7 +237,7 @@ def test_points_are_no_pictures(ring, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("out", ["no/such/folder/x.png", "x.nothing", "x"])
+@pytest.mark.parametrize("out", ["no/such/folder/x.png", "x.nothing", "x", "x.psd"])
 def test_a_picture_that_can_not_be_written(ring, tmp_path, monkeypatch, out):
     """It is a line that names the file, and leaves none."""
     monkeypatch.chdir(tmp_path)

@@ -291,7 +291,7 @@ def test_wrong_flags(runs, flags, message):
 def test_a_picture_that_can_not_be_written(runs, monkeypatch):
     """It is said in one line, before minutes are spent on what it would show."""
     monkeypatch.setattr(spectrum, "look", lambda *_: pytest.fail("looked at"))
-    for out in ("no/such/s.png", "s.nothing", "s"):
+    for out in ("no/such/s.png", "s.nothing", "s", "s.bmp"):
         with pytest.raises(UserError, match=f"^{out} can't be written: .* Choose another --out.$"):
             spectrum.main([str(runs / "long"), f"--out={out}"])
 

@@ -132,7 +132,7 @@ def played(experiment, flags, dataset, seeds) -> dict:
 
     def look(state, key, real):
         x = game.sample(state, rng.at(key, state.step, "evaluate"), drawn)
-        return health.signs(x, **real, kinds=health.kinds(source))
+        return health.signs(x, **real)
 
     of_each = jax.jit(lambda state, keys, real: jax.lax.map(lambda given: look(*given, real), (state, keys)))
     looks, n = [], cfg.steps // LOOKS

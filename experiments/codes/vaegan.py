@@ -112,7 +112,7 @@ def step(cfg, state, batch):
     e_grads, (z, kl, distance, e_stats) = jax.grad(e_loss, has_aux=True)(state.e.params)
     g_grads, (again, made, g_stats) = jax.grad(g_loss, has_aux=True)(state.g.params, z)
     d_grads, (scores, d_stats) = jax.grad(d_loss, has_aux=True)(state.d.params, again, made)
-    metrics = {"kl": kl.mean(), "distance": distance.mean()} | {f"score/{k}": v.mean() for k, v in scores.items()}
+    metrics = {"kl": kl.mean(), "distance/x": distance.mean()} | {f"score/{k}": v.mean() for k, v in scores.items()}
     metrics |= {"p/real": jax.nn.sigmoid(scores["real"]).mean(), "p/fake": jax.nn.sigmoid(scores["sample"]).mean()}
     e, g = descend(state.e, e_grads, tx, e_stats), descend(state.g, g_grads, tx, g_stats)
     return State(state.step + 1, state.key, e, g, descend(state.d, d_grads, tx, d_stats)), metrics

@@ -159,7 +159,7 @@ def measure(cfg, state, key, train, test):
         return jax.lax.map(one, (x, jax.random.split(key, len(y))[: len(x)]), batch_size=50)
 
     small, large = again(x, 1), again(x[:1000], k)
-    found = {"variety": metrics.within(small, y, source.classes) / metrics.within(x, y, source.classes)}
+    found = {"variety/drawn": metrics.within(small, y, source.classes) / metrics.within(x, y, source.classes)}
     around = [((n - m) // 2, -((m - n) // 2)) for n, m in zip(data.load(cfg.dataset).shape, source.shape, strict=True)]
     shrunk, judge = large.reshape(-1, h, k, w, k, c).mean((2, 4)), classifier.load(data.load(cfg.dataset))
     for name, images in {"drawn": small, "drawn large": shrunk, "as it is": x}.items():

@@ -16,7 +16,7 @@ import numpy as np
 from gan_jax.data.source import Source
 from gan_jax.errors import UserError
 
-CLASSES = 100  # whose means are the anchors of a `reference`, at most
+CLASSES = 100  # whose means are told apart in a `reference`, at most
 
 
 def order(key: jax.Array, i: jax.typing.ArrayLike, b: int, n: int) -> jax.Array:
@@ -149,16 +149,18 @@ def examples(source: Source, key: jax.Array, n: int) -> dict:
 
 
 def reference(source: Source) -> dict[str, np.ndarray]:
-    """Return real data to hold samples against: "real" [up to 256, *shape], and "anchors" [a, *shape].
+    """Return real data to hold samples against: "real" [up to 256, *shape], and "anchors" or "means" [a, *shape].
 
-    The anchors are the data's modes where they are known, the means of the classes where these are few, or ten of the
-    records.
+    The anchors are the data's modes where they are known, or ten of the records. Where modes are not known, and there
+    are records of a few classes, the means of these classes stand in the place of anchors.
     """
-    found = some(source, 1000)
-    x, anchors = found["x"], source.modes.anchors if source.modes else None
-    if anchors is None and 0 < source.classes <= CLASSES:
-        anchors = [x[found["y"] == y].mean(0) for y in np.unique(found["y"]) if y >= 0] or None  # -1 is no label
-    return {"real": x[:256], "anchors": np.asarray(x[:10] if anchors is None else anchors, np.float32)}
+    found, anchors = some(source, 1000), source.modes.anchors if source.modes else None
+    x, few = found["x"], 0 < source.classes <= CLASSES
+    means = [x[found["y"] == y].mean(0) for y in np.unique(found["y"]) if y >= 0] if few else []  # -1 is no label
+    if means and not source.modes:
+        return {"real": x[:256], "means": np.asarray(means, np.float32)}
+    anchors = (means or x[:10]) if anchors is None else anchors
+    return {"real": x[:256], "anchors": np.asarray(anchors, np.float32)}
 
 
 def resized(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:

@@ -120,12 +120,12 @@ def followed(source: Source, other: Source) -> Source:
 
     Pictures of `other` lose their colours where those of the source have none, and become negatives where they are
     bright on the whole and those dark, or the other way around. Raises UserError where one has no such pictures, or no
-    classes, or where the sides differ.
+    classes, or where sides or channels differ in another way.
     """
     for one in (source, other):
         if not one.n or not one.classes or one.kind != "image":
             raise UserError(f"{one.name} has no pictures with labels, which can stand beside those of another set.")
-    if source.shape[:2] != other.shape[:2] or source.shape[2] not in (1, other.shape[2]):
+    if source.shape != other.shape and (source.shape[2] != 1 or other.shape != (*source.shape[:2], 3)):
         of = lambda one: "x".join(map(str, one.shape))
         raise UserError(f"pictures of {other.name} are {of(other)}, those of {source.name} {of(source)}: say size=.")
 
@@ -148,6 +148,7 @@ def followed(source: Source, other: Source) -> Source:
         whole=whole,
         test=None,
         fingerprint=source.fingerprint and other.fingerprint and f"{source.fingerprint}-then-{other.fingerprint}",
+        content=f"{source.content} {other.content}".strip(),
         nbytes=source.nbytes + rows * 4 + other.n * math.prod(source.shape),
     )
 
@@ -156,15 +157,17 @@ def open_set(source: Source, n: int, other: Source | None = None) -> Source:
     """Return the labelled source whose last n classes are unknown: none of their records is trained on.
 
     Its test split is as it is, all classes in it, and of `other`, where it is given, all records stand behind. Raises
-    UserError where nothing would be unknown, or a record has no label.
+    UserError where nothing would be unknown, where there is no test split, or where a record has no label.
     """
     if not n and other is None:
         raise UserError(f"no class of {source.name} is held out, and no other set is unknown: nothing is.")
-    source = labelled(source)
-    test = source.test and labelled(source.test)
-    if test and other:
-        test = followed(test, labelled(other))
-    return dataclasses.replace(unseen(source, n), test=test)
+    if not source.test:
+        raise UserError(f"{source.name} has no test split, in which what is unknown could be asked for: say test=.")
+    known, test = unseen(labelled(source), n), labelled(source.test)
+    if other is None:
+        return dataclasses.replace(known, test=test)
+    content = f"{source.content} {other.content}".strip()
+    return dataclasses.replace(known, test=followed(test, labelled(other)), content=content)
 
 
 def few(source: Source, n: int) -> Source:
@@ -225,15 +228,15 @@ def of_class(source: Source, which: int, field: str = "y") -> Source:
 
     Raises UserError where there are no classes, or a split that has no such record.
     """
-    label = source.row.get(field)
-    if not source.n or label is None or label.shape or not label.classes:
+    of = source.row.get(field)
+    if not source.n or of is None or of.shape or not of.classes:
         raise UserError(f"{source.name} has no records with labels, by which one class could be taken.")
-    if not 0 <= which < label.classes:  # -1 would be those without a label
-        raise UserError(f"{source.name} has classes 0 to {label.classes - 1}, and no class {which}.")
+    if not 0 <= which < of.classes:  # -1 would be those without a label
+        raise UserError(f"{source.name} has classes 0 to {of.classes - 1}, and no class {which}.")
     rows = np.flatnonzero(np.asarray(source.whole()[field]) == which)
     if not len(rows):
         raise UserError(f"{source.name} has a split without any record of class {which}.")
-    said, mark = label.names[which] if label.names else which, f"{field * (field != 'y')}{which}"
+    said, mark = of.names[which] if of.names else which, f"{field * (field != 'y')}{which}"
     test = source.test and of_class(source.test, which, field)
     return _of_rows(source, rows, f"only {said}", f"class{mark}", test)
 

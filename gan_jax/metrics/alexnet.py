@@ -1,6 +1,7 @@
 """AlexNet without its head, in one column (Krizhevsky 2014, arXiv 1404.5997), for LPIPS; its weights are `packaged`."""
 
 import jax
+import numpy as np
 from flax import linen as nn
 from jax import lax
 
@@ -23,7 +24,7 @@ def load(file=None) -> list[packaged.Layer]:
     return packaged.layers("alexnet", PUBLIC, shapes(), file)
 
 
-def heads(file=None) -> list:
+def heads(file=None) -> list[np.ndarray]:
     """Return the weights [c] that LPIPS gives to the channels of each layer, out of the same file (`lpips`)."""
     return packaged.heads("alexnet", PUBLIC, shapes(), file)
 

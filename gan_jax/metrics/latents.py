@@ -72,9 +72,10 @@ def first_layer(generate, z_dim: int):
     def look(call, args, kwargs, context):
         out = call(*args, **kwargs)
         if context.method_name == "__call__" and "kernel" in context.module.variables.get("params", {}):
-            for seen in (out, jnp.moveaxis(out, -1, 0)):  # rows come first, or, in `nets.cppn`, last
-                if len(seen) == z_dim + 1 and (seen != seen[:1]).any():
-                    raise _Reached(np.asarray(seen[1:] - seen[:1], np.float64).reshape(z_dim, -1))
+            # rows come first, or, in `nets.cppn`, last
+            seen = out if len(out) == z_dim + 1 else jnp.moveaxis(out, -1, 0)
+            if len(seen) == z_dim + 1 and (seen != seen[:1]).any():
+                raise _Reached(np.asarray(seen[1:] - seen[:1], np.float64).reshape(z_dim, -1))
         return out
 
     with jax.disable_jit(), nn.intercept_methods(look):

@@ -7,8 +7,8 @@ They are primitives of JAX, so forward mode (`jax.jvp`, `jacfwd`, `linearize`) a
 
 x is everywhere the larger side of a convolution [b, h, w, c], y the smaller one [b, n, m, o], kernel
 [kh, kw, c, o]; strides, pads ((low, high) per axis) and sizes are tuples with one entry per spatial axis. Shapes are
-written for two of these. What has three [b, d, h, w, c], or one and strides, XLA convolves several times slower than
-images, so it is made of images before.
+written for two of these. Solids [b, d, h, w, c], and lines [b, w, c] where there are strides, XLA convolves several
+times slower than images: they are convolved as images.
 """
 
 import inspect
@@ -26,7 +26,7 @@ from jax.interpreters import ad, batching, mlir
 
 TRIPLE: bool | None = None  # None: on the CPU alone. Read while tracing: what is already compiled stays as it is.
 FEW = 8, 64  # channels of x, pixels of y: with fewer, zeros cost a transposed convolution less than being several
-FAST = 17  # channels, in or out: with fewer of both XLA has no fast convolution for the images that solids become
+FAST = 17  # channels of x or of y: where both have fewer, XLA has no fast convolution of the images of a solid
 CACHE = 2**20  # bytes that a core has near: of the batch no more than that is transposed at once
 
 
@@ -125,12 +125,12 @@ def _kernel_grad(x, y, *, strides, pads, size):  # size: of the kernel
 
 
 def _parts(x, y):
-    """Return into how many parts the batch goes so that each, transposed, stays in a core's own cache."""
-    whole, n = x.nbytes + y.nbytes, 1
-    for m in range(2, len(x) // 8 + 1):
-        if whole > n * CACHE and len(x) % (4 * m) == 0:
-            n = m
-    return n
+    """Return into how many parts the batch goes so that each, transposed, stays in a core's own cache.
+
+    Parts have 8 rows at least, and a multiple of 4, so that each of up to four devices has as many of them.
+    """
+    even = [n for n in range(1, len(x) // 8 + 1) if len(x) % (4 * n) == 0] or [1]
+    return next((n for n in even if x.nbytes + y.nbytes <= n * CACHE), even[-1])
 
 
 def _kernel_grad_of_part(x, y, strides, pads, size):
@@ -216,31 +216,37 @@ def _small(size, kernel_size, strides, pads):
 
 
 def _by_images(kernel, strides, pads, small):
-    """Return x -> its convolution to `small`, by the triple, of images where there are three axes, or steps in one."""
+    """Return the function x [b, ..., c] -> its convolution [b, *small, o] by the triple, as images where it is a solid.
+
+    So is a line that is convolved with strides.
+    """
     if len(small) == 2 or strides == (1,):
         return lambda x: forward(x, kernel, strides=strides, pads=pads)
     if len(small) == 1:
-        of_line = _by_images(kernel[None], (1, *strides), ((0, 0), *pads), (1, *small))
-        return lambda x: of_line(x[:, None])[:, 0]
+        of_image = _by_images(kernel[None], (1, *strides), ((0, 0), *pads), (1, *small))
+        return lambda x: of_image(x[:, None])[:, 0]
     if kernel.shape[-2] == 1 and strides[2] > 1:
         return _by_lines(kernel, strides, pads, small)
     return _by_slabs(kernel, strides, pads, small)
 
 
 def _whole(kernel, axis, step):
-    """Return the kernel with zeros behind, up to whole steps of this axis, and how many steps those are."""
+    """Return (the kernel with zeros behind it on this axis, up to whole steps, how many steps those are)."""
     n = -(-kernel.shape[axis] // step)
     return jnp.pad(kernel, [(0, n * step - k if i == axis else 0) for i, k in enumerate(kernel.shape)]), n
 
 
 def _by_lines(kernel, strides, pads, small):
-    """The same of one channel: the voxels that a step along a line goes over are channels, where they lie already."""
+    """Return what `_by_images` does for solids [b, d, h, w, 1] with strides along their lines.
+
+    The voxels that a step goes over become the channels of one; as there is one channel, they lie that way already.
+    """
     (*strides, step), (*pads, (low, _)) = strides, pads
     kernel, k = _whole(kernel, 2, step)
     kernel = kernel.reshape(*kernel.shape[:2], k, step, -1)
     of_folded = _by_images(kernel, (*strides, 1), (*pads, (0, 0)), small)
 
-    def of_solid(x):  # [b, d, h, w, 1]
+    def of_solid(x):
         x = _pad(x, [(0, 0), (0, 0), (low, (small[2] + k - 1) * step - x.shape[3] - low)], (1, 1, 1))
         return of_folded(x.reshape(*x.shape[:3], -1, step))
 
@@ -248,21 +254,22 @@ def _by_lines(kernel, strides, pads, small):
 
 
 def _by_slabs(kernel, strides, pads, small):
-    """The same by images: the planes that a step of the first axis goes over are one, with the planes in its channels.
+    """Return what `_by_images` does for solids [b, d, h, w, c].
 
-    Of such a slab all that see it are made at once, in channels, too. What they see in their several slabs is added.
+    The planes that a step of the first axis goes over, a slab, become one image, with all their channels. A plane of
+    the result is a sum over k slabs: each slab is convolved once, to k o channels, o for each plane that it adds to.
     """
     n, low, (o,) = small[0], pads[0][0], kernel.shape[-1:]
     step = strides[0] if n > 1 else kernel.shape[0]
     kernel, k = _whole(kernel, 0, step)
     m = n + k - 1  # slabs of x
-    kernel = kernel.reshape(k, step, *kernel.shape[1:]).transpose(2, 3, 1, 4, 0, 5)
+    kernel = kernel.reshape(k, step, *kernel.shape[1:]).transpose(2, 3, 1, 4, 0, 5)  # [kh, kw, step, c, k, o]
     kernel = kernel.reshape(*kernel.shape[:2], -1, k * o)
     zeros = FAST - k * o if max(kernel.shape[-2:]) < FAST else 0
     kernel = jnp.pad(kernel, [(0, 0), (0, 0), (0, 0), (0, zeros)])
     of_slabs = _by_images(kernel, strides[1:], pads[1:], small[1:])
 
-    def of_solid(x):  # [b, d, h, w, c]
+    def of_solid(x):
         x = _pad(x, [(low, m * step - x.shape[1] - low), (0, 0), (0, 0)], (1, 1, 1))
         x = x.reshape(-1, step, *x.shape[2:]).transpose(0, 2, 3, 1, 4)  # [b m, h, w, step, c]
         y = of_slabs(x.reshape(*x.shape[:3], -1)).reshape(-1, m, *small[1:], k * o + zeros)

@@ -36,7 +36,7 @@ def check_ranges(values: dict, Config: Any, file: Path | None = None) -> None:
     hints = typing.get_type_hints(Config, include_extras=True)
     called = lambda name: f"{printable(file)}: {name}" if file else f"--{name.replace('_', '-')}"
     for name, hint in hints.items():
-        if values.get(name) == () and typing.get_args(hint)[0] is not str:
+        if values.get(name) == () and typing.get_origin(hint) is tuple and typing.get_args(hint)[0] is not str:
             raise UserError(f"{called(name)} has no numbers; it must have one, or more.")
     for name, value in [(field, one) for field in hints for one in _each(values.get(field))]:
         if isinstance(value, bool) or not isinstance(value, int | float):

@@ -43,7 +43,7 @@ def evaluate(
         scores = source.modes.coverage(x, draw, rng.at(key, state.step, "modes")) if source.modes else {}
         # what is made of records that come again is no sign of a G that draws the same again
         once = x[: min(records, default=len(x))]
-        scores |= health.signs(once, **real, kinds=health.kinds(source)) if real else {}
+        scores |= health.signs(once, **real) if real else {}
         found = measure(state, rng.at(key, state.step, "measure"), train, test) if measure else {}
         pictures = {name: found.pop(name) for name in list(found) if _is_picture(found[name])}
         pictures = {k: p if isinstance(p, plots.Picture) else plots.Picture(p) for k, p in pictures.items()}

@@ -15,8 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from gan_jax import metrics
-from gan_jax.data import batches
-from gan_jax.data.source import Source
 
 LEAST = 5  # evaluations; with fewer it is too early to tell
 LOST_D, LOST_G = 0.1, 4.0  # D's loss below, and G's above: G learns nothing any more
@@ -42,30 +40,28 @@ class Known(NamedTuple):
     numbers: int = 784  # of one sample
 
 
-def kinds(source: Source) -> bool:
-    """Return whether samples are told apart by kind: the anchors are means of classes, and no modes are known."""
-    return not source.modes and 0 < source.classes <= batches.CLASSES
-
-
-def signs(x: jax.Array, real: jax.Array, anchors: jax.Array, kinds: bool = False) -> dict[str, jax.Array]:
+def signs(
+    x: jax.Array, real: jax.Array, anchors: jax.Array | None = None, means: jax.Array | None = None
+) -> dict[str, jax.Array]:
     """Return {"diversity", "spacing", "distance", "variety", "shares"} of samples x [n, ...] beside real ones [m, ...].
 
     The first four are about 1 for the data itself. diversity: mean distance of two samples over mean distance of two
     real ones, 0 for a point. spacing: median distance of a sample to the nearest other one, over that of as many real
     ones: small where a few shapes come again and again. distance: median distance of a sample to the nearest real one,
-    over that of a real one to the nearest other: large for noise. variety: of how many kinds samples are, over that of
-    as many real ones; a kind is what is nearest to one of the anchors [a, ...], and they are counted by the exponential
-    of the entropy of their shares; of MANY samples or more, where `kinds` says so. shares [a]: of the samples, those of
-    each kind. {} for whole numbers (tokens, labels), between which there are no distances, and where there are not two
-    of each.
+    over that of a real one to the nearest other: large for noise. shares [a]: of the samples, those that are nearest to
+    each of the anchors [a, ...], or, where there are none, of the means of classes [a, ...]. variety, beside such means
+    alone and of MANY samples or more: of how many classes samples are, over that of as many real ones, counted by the
+    exponential of the entropy of their shares. {} for whole numbers (tokens, labels), between which there are no
+    distances, and where there are not two of each.
     """
     if jnp.issubdtype(real.dtype, jnp.integer) or min(len(x), len(real)) < 2:
         return {}
     centre = real.mean(0, keepdims=True)  # squares of large numbers would hide small distances
-    x, real, anchors = ((a - centre).reshape(a.shape[0], -1) for a in (x, real, anchors))
-    near = lambda a: jnp.argmin(_squared(a, anchors), 1)[:, None] == jnp.arange(len(anchors))[None]
+    x, real, places = ((a - centre).reshape(a.shape[0], -1) for a in (x, real, means if anchors is None else anchors))
+    near = lambda a: jnp.argmin(_squared(a, places), 1)[:, None] == jnp.arange(len(places))[None]
     k = min(len(x), len(real))
-    variety = {"variety": _kinds(near(x[:k])) / _kinds(near(real[:k]))} if kinds and k >= MANY else {}
+    counted = anchors is None and k >= MANY
+    variety = {"variety": _classes(near(x[:k])) / _classes(near(real[:k]))} if counted else {}
     between, of_real = _squared(x[:256], x[:256]), _squared(real, real)
     spread = _mean_distance(of_real)
     least = 1e-3 * spread  # where the data repeat, their own distances are 0
@@ -81,7 +77,7 @@ def _squared(a, b):  # [n, c], [m, c] -> squared distances [n, m]
     return jnp.maximum((a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * jnp.matmul(a, b.T, precision="highest"), 0)
 
 
-def _kinds(near):  # of what kind each is [n, a] -> how many there are, exp of the entropy of their shares
+def _classes(near):  # of which class each is [n, a] -> how many there are, exp of the entropy of their shares
     return jnp.exp(jax.scipy.special.entr(near.mean(0)).sum())
 
 
@@ -118,7 +114,8 @@ def _of_seed(rows, seed, known):
     d, g = np.mean(recent("loss/d") or [math.nan]), np.mean(recent("loss/g") or [math.nan])
     moved = [*_oscillation(recent("shares"), known.drawn)]  # where it oscillates, diversity rises now and then
     past = {name: [] if moved else series(name) for name in ("diversity", "variety")}
-    last |= {"variety": np.mean(kinds)} if (kinds := recent("variety")) else {}
+    if variety := recent("variety"):
+        last["variety"] = np.mean(variety)
     found = [*_lost(d, g), *_samples(last, known, past), *moved]
     scores = [abs(np.mean(row)) for row in (recent("score/real"), recent("score/fake")) if row]
     if not found and abs(d / (2 * math.log(2)) - 1) < REST[0] and scores and max(scores) < REST[1]:
@@ -133,12 +130,13 @@ def _lost(d, g):
 
 def _samples(last, known, past):
     """Yield what is wrong with the samples of the last evaluation; past: the scores that may still rise."""
-    differ, modes, young = last.get("diversity", 1), known.modes, _rising("diversity", past["diversity"])
+    differ, modes = last.get("diversity", 1), known.modes
+    rising = {name: _rising(name, values) for name, values in past.items()}
     close, far = (pair[known.numbers >= FEW] for pair in (CLOSE, FAR))
     if modes and last.get("modes", modes) <= COVERED * modes:
-        yield young or f"collapsed: samples cover {last['modes']:.0f} of {modes} modes"
+        yield rising["diversity"] or f"collapsed: samples cover {last['modes']:.0f} of {modes} modes"
     elif not modes:
-        yield from _alike(last, close, young, _rising("variety", past["variety"]))
+        yield from _alike(last, close, rising)
     if differ > DIVERSE[1]:
         yield f"blown up: samples differ {differ:.2g} times as much as data"
     elif last.get("high_quality", 1) < QUALITY:
@@ -147,17 +145,17 @@ def _samples(last, known, past):
         yield f"low quality: samples are {last['distance']:.3g} times as far from data as data from each other"
 
 
-def _alike(last, close, young, growing):
-    """Yield by what samples look collapsed where no modes are known; young, growing: why it may be too early."""
-    words = ""
+def _alike(last, close, rising):
+    """Yield by what samples look collapsed where no modes are known; rising: why it may be too early, by score."""
+    found = []  # (why it may be too early, what is seen)
     if (differ := last.get("diversity", 1)) < DIVERSE[0]:
-        words = f"collapsed: samples differ {differ:.2f} times as much as data"
+        found.append((rising["diversity"], f"collapsed: samples differ {differ:.2f} times as much as data"))
     elif (space := last.get("spacing", 1)) < close:
-        words = f"collapsed: the nearest samples differ {space:.2f} times as much as data"
-    if (young or not words) and (kinds := last.get("variety", 1)) <= COVERED:
-        young, words = growing, f"collapsed: samples are of {kinds:.2f} times as many classes as data"
-    if words:
-        yield young or words
+        found.append((rising["diversity"], f"collapsed: the nearest samples differ {space:.2f} times as much as data"))
+    if (variety := last.get("variety", 1)) <= COVERED:
+        found.append((rising["variety"], f"collapsed: samples are of {variety:.2f} times as many classes as data"))
+    if found:
+        yield next((seen for early, seen in found if not early), found[-1][0])
 
 
 def _rising(name, values):

@@ -72,9 +72,10 @@ class Loaded(NamedTuple):
         while source.part:  # joined sets: the one that is called x
             source = source.part
         if source.kind not in ("points", "image"):
+            where = printable(self.folder)
             raise UserError(
-                f"{self.folder} draws {source.kind}; points and pictures alone can be scored, or looked into.\n"
-                f"python -m gan_jax.sample {self.folder} --n 10000 --out samples.npz gives samples to other tools."
+                f"{where} draws {source.kind}; points and pictures alone can be scored, or looked into.\n"
+                f"python -m gan_jax.sample {where} --n 10000 --out samples.npz gives samples to other tools."
             )
         return source
 

@@ -219,16 +219,26 @@ def test_a_set_that_follows_another():
     assert dark.whole()["x"].ravel().tolist() == [0] * 4 + [9, 9]
     with pytest.raises(UserError, match="pictures of set are 1x3x1, those of set 1x2x1: say size="):
         composed.followed(own, set_of(np.zeros((1, 1, 3, 1)), [0], 1, (1, 3, 1)))
+    with pytest.raises(UserError, match="pictures of set are 1x2x4, those of set 1x2x1"):  # it is not known how to see
+        composed.followed(own, set_of(np.zeros((1, 1, 2, 4)), [0], 1, (1, 2, 4)))
     with pytest.raises(UserError, match="ring8 has no pictures with labels"):
         composed.followed(own, data.load("ring8"))
 
 
 def test_an_open_set(digits):
-    """The last classes are in the test split alone, another set behind it; where nothing is unknown it says so."""
+    """The last classes are in the test split alone, another set behind it, whose records the run keeps to as well.
+
+    Where nothing is unknown, or nothing is held out, it says so.
+    """
     source = composed.open_set(digits[0], 3, data.load("digits,size=8"))
     assert set(source.whole()["y"]) == set(range(7)) and set(source.test.whole()["y"]) == set(range(20))
     assert set(composed.open_set(digits[0], 3).test.whole()["y"]) == set(range(10))
     whole = composed.open_set(digits[0], 0, data.load("digits,size=8"))
     assert whole.n == digits[0].n and whole.test.n == digits[0].test.n + digits[0].n
+    own = dataclasses.replace(data.load("digits,size=8"), content="theirs")
+    assert composed.open_set(digits[0], 0, own).content == "theirs"
+    for n, other in ((3, None), (0, own)):
+        with pytest.raises(UserError, match="digits has no test split, in which what is unknown could be asked for"):
+            composed.open_set(dataclasses.replace(digits[0], test=None), n, other)
     with pytest.raises(UserError, match="no class of digits is held out, and no other set is unknown"):
         composed.open_set(digits[0], 0)

@@ -212,7 +212,7 @@ def test_training_by_labels_needs_them(other, tmp_path):
     file = strangers.file_of(Image.new("RGB", (4, 3)))
     strangers.written(tmp_path, "some", image, train=[{"image": file, "label": y} for y in (0, 1, -1, 1)])
     source = data.load("some")
-    assert source.whole()["y"].tolist() == [0, 1, -1, 1] and len(data.reference(source)["anchors"]) == 2
+    assert source.whole()["y"].tolist() == [0, 1, -1, 1] and len(data.reference(source)["means"]) == 2
     for act in (lambda: composed.labelled(source).whole(), lambda: composed.labelled(source).read(np.array([3, 2]))):
         with pytest.raises(UserError, match=r"record 2 of some has no label \(-1\)"):
             act()

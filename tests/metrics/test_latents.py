@@ -114,6 +114,10 @@ def test_the_first_layer_is_found():
     made = lambda z: jax.lax.switch(1, [lambda z: jnp.zeros((len(z), 6)), lambda z: G.apply(of, z)], z)
     np.testing.assert_allclose(latents.first_layer(made, 4), 2 * of["params"]["b"]["kernel"], rtol=1e-5)
     assert latents.first_layer(lambda z: 2 * z, 4) is None
+    five = nn.Dense(5)  # as many units as there are probes, and it sees all else but the latent
+    still = five.init(jax.random.key(2), jnp.zeros((1, 3)))
+    beside = lambda z: jnp.concatenate([five.apply(still, jnp.ones((len(z), 3))), G.apply(of, z)], 1)
+    np.testing.assert_allclose(latents.first_layer(beside, 4), 2 * of["params"]["b"]["kernel"], rtol=1e-5)
     last = cppn.G((2, 2, 1), 3, 1)  # whose rows come last
     of = jax.jit(last.init)(jax.random.key(0), jnp.zeros((1, 4)))
     kernel = of["params"]["Layer_0"]["kernel"]

@@ -37,15 +37,27 @@ def test_variety_counts_classes_by_entropy():
     """By hand, of 40 samples at two of four places, 30 and 10, beside reals that are evenly at three of them."""
     places = 10 * np.eye(4, dtype=np.float32)
     x, real = np.repeat(places, [30, 10, 0, 0], 0), np.repeat(places, [12, 12, 12, 0], 0)
-    signs = jax.jit(lambda *given: health.signs(*given, kinds=True))(x[::-1], real, places)
+    signs = jax.jit(health.signs)(x[::-1], real, means=places)
     p = np.array([10, 26]) / 36  # as many as there are reals
     assert signs["variety"] == pytest.approx(np.exp(-(p * np.log(p)).sum()) / 3, rel=1e-5)
-    assert "variety" not in health.signs(x[:31], real, places, kinds=True)  # of so few it would be chance
-    labelled = dataclasses.replace(data.load("digits"), modes=None)
-    assert health.kinds(labelled) and not health.kinds(data.load("ring8"))  # whose modes are known
-    many = dataclasses.replace(labelled, fields=labelled.fields | {"y": data.label(101)})
-    bare = dataclasses.replace(labelled, fields={"x": labelled.fields["x"]})
-    assert not health.kinds(many) and not health.kinds(bare)  # whose anchors are records
+    assert "variety" not in health.signs(x[:31], real, means=places)  # of so few it would be chance
+
+
+def test_only_classes_with_records_are_counted():
+    """Modes that are known come first; too many classes, none, or records without a label leave ten of the records."""
+    held = lambda source: [(name, len(a)) for name, a in data.reference(source).items() if name != "real"]
+    digits = data.load("digits")
+    many = dataclasses.replace(digits, fields=digits.fields | {"y": data.label(101)})
+    bare = dataclasses.replace(digits, fields={"x": digits.fields["x"]})
+    unlabelled = lambda at: (raw := digits.read(at)) | {"y": np.full_like(raw["y"], -1)}
+    assert held(digits) == [("means", 10)] and held(data.load("ring8")) == [("anchors", 8)]
+    for source in (many, bare, dataclasses.replace(digits, read=unlabelled)):
+        assert held(source) == [("anchors", 10)]
+
+
+def places(reference):
+    """Return the modes, or the means of the classes, that samples are told apart by."""
+    return reference.get("anchors", reference.get("means"))
 
 
 @pytest.fixture(scope="module", params=["ring8", "digits"])
@@ -54,7 +66,7 @@ def held(request):
     source = data.load(request.param)
     raw = data.decode(source.read(np.arange(600, 900))) if source.n else data.draw(source, jax.random.key(1), 300)
     reference = data.reference(source)
-    assert len(reference["anchors"]) == source.classes
+    assert len(places(reference)) == source.classes
     return reference, np.asarray(raw["x"]), np.asarray(raw["y"])
 
 
@@ -72,7 +84,7 @@ def test_data_is_like_itself(held):
     signs = compiled(x, **reference)
     assert 0.9 < signs["diversity"] < 1.1 and 0.8 < signs["spacing"] < 1.2 and 0.8 < signs["distance"] < 1.2
     assert (np.asarray(signs["shares"]) > 0.02).all()
-    assert 0.9 < health.signs(x[:64], **reference, kinds=True)["variety"] < 1.1
+    assert 0.9 < health.signs(x[:64], reference["real"], means=places(reference))["variety"] < 1.1
 
 
 def test_signs_see_what_is_wrong(held):
@@ -83,7 +95,8 @@ def test_signs_see_what_is_wrong(held):
     copies = np.repeat(x[:10], 30, 0) + 1e-3 * noise.normal(size=(300, *x.shape[1:])).astype(np.float32)
     assert compiled(np.repeat(x[:1], 300, 0), **reference)["diversity"] < 0.01
     assert compiled(np.resize(x[y == 3], x.shape), **reference)["diversity"] < 0.9
-    assert health.signs(np.resize(x[y < 5], x.shape), **reference, kinds=True)["variety"] < health.COVERED
+    few = health.signs(np.resize(x[y < 5], x.shape), reference["real"], means=places(reference))
+    assert few["variety"] < health.COVERED
     assert compiled(copies, **reference)["spacing"] < health.CLOSE[x.ndim == 4]
     far = compiled(salted if x.ndim == 4 else 1.1 * x, **reference)
     assert far["distance"] > health.FAR[x.ndim == 4] and far["diversity"] > health.DIVERSE[0]

@@ -2,6 +2,7 @@
 
 import functools
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -117,12 +118,13 @@ def rendered(fig: Any, dpi: int = 110) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def check(name: str, more: tuple[str, ...] = ()) -> None:
-    """Raise UserError where --out names no picture: in no folder, or with an ending that Pillow, or `more`, has not."""
+def check(name: str, endings: Collection[str] = ()) -> None:
+    """Raise UserError where --out is in no folder, or has none of these endings, by default those that `save` knows."""
     file, why = Path(name), ""
+    endings = endings or [ending for ending, of in Image.registered_extensions().items() if of in Image.SAVE]
     if not file.parent.is_dir():
         why = f"there is no folder {file.parent}"
-    elif file.suffix.lower() not in {*Image.registered_extensions(), *more}:
+    elif file.suffix.lower() not in endings:
         why = "it is not called as a picture is, x.png"
     if why:
         raise UserError(f"{name or '--out='} can't be written: {why}. Choose another --out.")

@@ -89,7 +89,7 @@ def test_without_a_gan_and_by_pixels_it_is_the_vae():
     noise, _ = rng.normal(rng.at(state.key, 0, "z"), (2, 3, cfg.z_dim))
     rows = zip(x, noise, strict=True)
     again = [oracle.mlp(state.g.params, (c := encoder(state.e.params, a))[0] + c[1] * n) for a, n in rows]
-    np.testing.assert_allclose(metrics["distance"], 0.5 * ((jnp.stack(again) - x) ** 2).sum(1).mean(), rtol=1e-4)
+    np.testing.assert_allclose(metrics["distance/x"], 0.5 * ((jnp.stack(again) - x) ** 2).sum(1).mean(), rtol=1e-4)
 
 
 def test_errors_of_reconstruction(monkeypatch):
