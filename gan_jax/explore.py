@@ -84,7 +84,7 @@ class Beside:
         net = {"vgg": vgg, "alex": alexnet}[self.flags.lpips]
         if self.source.kind != "image" or self.source.shape[-1] not in (1, 3):
             raise UserError("LPIPS is of grey or coloured pictures: leave --lpips out.")
-        lpips.fits(self.source.shape, net)
+        lpips.check_size(self.source.shape, net)
         return functools.partial(lpips.distance, net.load(), net.heads(), net=net), f"LPIPS ({self.flags.lpips})"
 
 
@@ -246,7 +246,7 @@ def main(argv=None):
     run = loaded.load(flags.run, step=flags.step)
     folder = Path(flags.out or run.folder / "explore")
     with jax.default_matmul_precision("highest"):  # path lengths are of small differences
-        beside = Beside(run.rows(), flags)
+        beside = Beside(run.source(), flags)
         _ = beside.lpips  # where there can be none, that is said before anything is drawn
         g = latent.of_run(run, flags.seed, flags.n)
         with rundir.writing(folder):

@@ -111,7 +111,7 @@ def main(argv=None):
         flags = tyro.cli(Flags, args=argv, prog="python -m gan_jax.inpaint", description=__doc__)
     check(flags)
     run = loaded.load(flags.run, step=flags.step)
-    source = run.rows()
+    source = run.source()
     if source.kind != "image":
         raise UserError(f"{flags.run} draws {source.kind}; holes are filled in pictures.")
     x = of_file(flags.picture, source) if flags.picture else held_out(source, flags.n)

@@ -129,7 +129,7 @@ def check_free(file: Path):
 
 def source_of(run) -> data.Source:
     """Return the data that the samples of a run are held against; UserError where they can't be scored."""
-    source = run.rows()
+    source = run.source()
     rows = min(source.n or suite.LEAST, source.test.n if source.test else (source.n or 2 * suite.LEAST) // 2)
     if rows < suite.LEAST:
         raise UserError(f"{source.name} has {rows} records to hold samples against: {suite.LEAST} or more are needed.")

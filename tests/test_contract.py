@@ -479,9 +479,9 @@ def test_explore_looks_into_it(name, tmp_path, monkeypatch):
     monkeypatch.setattr(Loaded, "knows", lambda *_: True)  # there is no folder whose data could have changed
     if kind not in ("points", "image"):
         with pytest.raises(UserError, match=f"draws {kind}; points and pictures alone"):
-            run.rows()
+            run.source()
         return
-    source, g = run.rows(), latent.of_run(run, 0, 20)
+    source, g = run.source(), latent.of_run(run, 0, 20)
     features = "pixels" if kind == "image" else ""
     beside = explore.Beside(source, explore.Flags("", n=20, train=20, updates=1, features=features))
     assert g.samples.shape == (20, *source.shape) and np.ptp(g.samples, 0).max() > 0

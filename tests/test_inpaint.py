@@ -172,7 +172,7 @@ def test_runs_that_can_not_be_searched(folder, tmp_path, monkeypatch):
         with pytest.raises(UserError, match=r"defines no `discriminate`\.\n--prior 0 searches without D\."):
             inpaint.main([str(folder), *FEW])
         assert set(inpaint.main([str(folder), *FEW, "--prior=0", "--holes=box", f"--out={tmp_path}"])) == {"box"}
-    monkeypatch.setattr(loaded.Loaded, "rows", lambda run: data.load("ring8"))
+    monkeypatch.setattr(loaded.Loaded, "source", lambda run: data.load("ring8"))
     with pytest.raises(UserError, match="draws points; holes are filled in pictures"):
         inpaint.main([str(folder), *FEW])
 

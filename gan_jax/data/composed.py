@@ -116,7 +116,7 @@ def _say(line):
 
 @functools.cache
 def followed(source: Source, other: Source) -> Source:
-    """Return the source with all records of `other` behind its own, whose classes are further ones, behind its own.
+    """Return the source with all records of `other` behind its own; classes of `other` get numbers behind its own, too.
 
     Pictures of `other` lose their colours where those of the source have none, and become negatives where they are
     bright on the whole and those dark, or the other way around. Raises UserError where one has no such pictures, or no

@@ -20,7 +20,7 @@ def distance(layers, heads, x, y, net=vgg) -> jax.Array:
     layers, heads: what `load` and `heads` of the net, `vgg` or `alexnet`, return. Nothing is resized. Raises UserError
     where sides are below the net's LEAST, 16 or 31 pixels, of which its last layers would see nothing.
     """
-    fits(x.shape[1:], net)
+    check_size(x.shape[1:], net)
     row = lambda a: jnp.asarray(a, jnp.float32).reshape(1, 1, 1, -1)
 
     def seen(x):
@@ -31,7 +31,7 @@ def distance(layers, heads, x, y, net=vgg) -> jax.Array:
     return sum(one.mean((1, 2)) for one in apart)
 
 
-def fits(shape, net=vgg):
+def check_size(shape, net=vgg):
     """Raise UserError where pictures [h, w, c] are too small to be compared."""
     h, w, _ = shape
     if min(h, w) < net.LEAST:
@@ -39,8 +39,8 @@ def fits(shape, net=vgg):
 
 
 def ready(shape):
-    """Raise UserError where pictures [h, w, c] can't be compared, or the weights are missing."""
-    fits(shape)
+    """Raise UserError where pictures [h, w, c] can't be compared by VGG16, or its weights are missing."""
+    check_size(shape)
     vgg.load()
 
 

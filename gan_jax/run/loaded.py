@@ -40,14 +40,16 @@ class Loaded(NamedTuple):
         return one(self.state) if self.seeds == 1 else jax.lax.map(one, self.state)
 
     def repeats(self, n: int, at_once: int = AT_ONCE) -> str:
-        """Return a line where n samples, so many of them at a time, are made of records that come again; or ""."""
+        """Return a line that says that n samples are made of records which come again; "" where they are not.
+
+        at_once: how many are drawn by one key; those of another key may be made of the same records.
+        """
         with data.counted() as found:
             jax.eval_shape(lambda key: self.sample(key, n), jax.random.key(0))
-        records = min(found, default=n)
-        if n <= min(records, at_once) or not found:
+        if not found or n <= min(at_once, *found):
             return ""
         held = f"{printable(self.folder)} makes its samples of records that are held out"
-        return f"{held}: {n:,} samples are of {records:,} of them at most, some of which come again"
+        return f"{held}: {n:,} samples are of {min(found):,} of them at most, some of which come again"
 
     def latent(self, key: jax.Array, n: int) -> Any:
         """Return what `sample(key, n)` draws as latents: z [n, z], or {"z": z, ...}; UserError where it has none."""
@@ -66,8 +68,8 @@ class Loaded(NamedTuple):
             raise UserError(f"the data of the run in {where} changed since it was trained: they are not what it saw.")
         return setup
 
-    def rows(self) -> data.Source:
-        """Return the data whose rows samples are; UserError where these are neither points nor pictures, or changed."""
+    def source(self) -> data.Source:
+        """Return the data that samples are like; UserError where these are neither points nor pictures, or changed."""
         source = self.setup().source
         while source.part:  # joined sets: the one that is called x
             source = source.part
