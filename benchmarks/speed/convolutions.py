@@ -1,6 +1,6 @@
 """`python -m benchmarks convolutions`: those of the experiments on lines and solids, here, by plain lax, by PyTorch.
 
-The convolution, the gradient of its image and that of its kernel, each by itself, in float32, on so many cores as the
+The convolution, the gradient of its image and that of its kernel, each by itself, in float32, on as many cores as the
 process has. All must agree first. Timings of the three alternate, and are of the CPU, which other work disturbs less.
 """
 
@@ -72,10 +72,8 @@ def timed(case, repeats) -> dict:
     x, kernel = rng.normal(size=(case.batch, *case.size, case.channels[0])), rng.normal(size=kernel_shape)
     y = rng.normal(size=jax.eval_shape(partial(forward, case), x, kernel).shape)
     arrays = [np.asarray(a, np.float32) for a in (x, kernel, y)]
-    who, found = (
-        {"ours": ours(case, True, *arrays), "lax": ours(case, False, *arrays), "torch": torch_s(case, *arrays)},
-        {},
-    )
+    who = {"ours": ours(case, True, *arrays), "lax": ours(case, False, *arrays), "torch": torch_s(case, *arrays)}
+    found = {}
     for i, operation in enumerate(OPERATIONS):
         functions = {name: of[i] for name, of in who.items()}
         agree(functions)

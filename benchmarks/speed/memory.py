@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import harness
-from benchmarks.speed.vs_torch import NOISE
+from benchmarks.speed.vs_torch import noise_images
 from experiments.images import stylegan2
 from gan_jax import data
 from gan_jax.errors import UserError
@@ -64,7 +64,7 @@ def peak(f) -> int:
 
 
 def main(size: Count = 64, batch_size: Count = 16, width: Count = 16, out: str = "benchmarks/speed/results"):
-    """Hold what both plan, or count, side by side.
+    """Show what XLA plans beside what PyTorch counts.
 
     Args:
         size: the side of the images.
@@ -77,7 +77,7 @@ def main(size: Count = 64, batch_size: Count = 16, width: Count = 16, out: str =
     except ImportError:
         raise UserError('PyTorch is not installed: pip install "gan_jax[bench]"') from None
     name = f"noise{size}"
-    data.DATASETS.update({name: next(iter(NOISE.values()))})
+    data.DATASETS[name] = noise_images
     cfg = stylegan2.Config(name, batch_size=batch_size, width=width, ada=False)
     state, *_ = harness.prepared(stylegan2, cfg)
     x, rows = jnp.zeros((batch_size, size, size, 3)), []
@@ -86,11 +86,14 @@ def main(size: Count = 64, batch_size: Count = 16, width: Count = 16, out: str =
         rows.append({"update": update, "size": size, "batch": batch_size, "width": width, "torch": peak(f)})
         rows[-1]["ours"] = ours.memory_analysis().temp_size_in_bytes
     harness.record("memory", rows, out)
-    mb = lambda n: f"{n / 1e6:.1f}"
-    cells = [
-        (r["update"], f"{size}x{size}", batch_size, mb(r["ours"]), mb(r["torch"]), r["ours"] / r["torch"]) for r in rows
-    ]
-    harness.table(HEAD, [(*row[:-1], f"{row[-1]:.2f}") for row in cells])
+    harness.table(HEAD, map(cells, rows))
+
+
+def cells(row) -> tuple:
+    """Return a row's cells of the table, under HEAD."""
+    size, mb = row["size"], lambda n: f"{n / 1e6:.1f}"
+    ratio = row["ours"] / row["torch"]
+    return row["update"], f"{size}x{size}", row["batch"], mb(row["ours"]), mb(row["torch"]), f"{ratio:.2f}"
 
 
 if __name__ == "__main__":

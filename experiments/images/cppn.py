@@ -9,7 +9,7 @@ misreads data learns from these alone.
 
 Differences from the paper, which is the author's code:
 1. The test split is held out (there: part of what is trained on). No bias stands before a norm, which takes it away.
-2. D's updates from data alone share its Adam. Except in `paper` G is wider and shallower, D, batches and runs smaller.
+2. D's updates from data alone share its Adam. Except in `paper` G is wider and shallower; D and batches are smaller.
 
     python -m experiments cppn     MNIST at 26x26; its test digits drawn again so, and at 104x104
 """

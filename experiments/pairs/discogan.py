@@ -4,8 +4,8 @@ Kim, Cha, Kim, Lee and Kim 2017, arXiv 1703.05192. G_ab and G_ba descend -log D_
 squared distances of a and G_ba(G_ab(a)), of b and G_ab(G_ba(b)); each D is that of a plain GAN. The paper's toy: points
 of two mixtures, one of 5 modes and one of 10. A GAN, or one inverse alone, maps several modes of a onto one of b.
 
-a is the set `source`, b the set `dataset`; `sample` translates held-out data of a. The paper's cars: a's angle is told
-from b's. Where records have an angle, `measure` says how it goes with that of the translation, which is the angle of
+a is the set `source`, b the set `dataset`; `sample` translates held-out data of a. The paper plots angles of cars in a
+and in b. Where records have an angle, `measure` says how it goes with that of the translation, which is the angle of
 the nearest training picture of b: circular correlation (Fisher and Lee 1983), 1 or -1 at best. `axis` is that of the
 angles doubled, for which front and back are one.
 

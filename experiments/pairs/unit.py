@@ -146,7 +146,7 @@ def named(cfg, d, x, domain):
 def measure(cfg, state, key, train, test):
     """Return pictures of both ways, there and back, and what share of both test splits D names right."""
     found = {}
-    for name, domain, of in (("source", "a", cfg.source), ("x", "b", cfg.dataset)):
+    for name, domain, dataset in (("source", "a", cfg.source), ("x", "b", cfg.dataset)):
         if name not in test:
             continue
         x = data.decode({"x": test[name]["x"][:12]})["x"]
@@ -154,7 +154,7 @@ def measure(cfg, state, key, train, test):
         new = drawn(cfg, state, key, x, domain)["ab".index(other)]
         back = drawn(cfg, state, key, new, other)["ab".index(domain)]
         found[domain + other] = Picture(jnp.stack([x, new, back]), rows=("test", "there", "and back"))
-        if "y" in test[name] and data.same_labels(data.load(cfg.source), data.load(of)):
+        if "y" in test[name] and data.same_labels(data.load(cfg.source), data.load(dataset)):
             said = lambda x, of=domain: named(cfg, state.d, data.decode({"x": x})["x"][None], of)[0].argmax()
             guesses = jax.lax.map(said, test[name]["x"], batch_size=500)
             found["accuracy/" + {"a": "source", "b": "target"}[domain]] = metrics.agreement(guesses, test[name]["y"])

@@ -7,7 +7,7 @@ first. Words are a softmax of logits and Gumbel noise, as in Kusner and Hernande
 
 Differences from the paper:
 1. C finds what is wanted; there it is a list of words, and the distance of word vectors to them.
-2. The default has names of up to 8 words, `descriptions` the first 16 words of these; nets are of that size.
+2. The default writes names of up to 8 words, the preset `descriptions` 16 words of a text; nets are small.
 3. Words are drawn hard, with the gradient of the soft ones, and none is one that the vocabulary lacks; 1611.04051 has
    soft ones, colder and colder, and a latent.
 4. Success is at least `reviews` in the last year, which is the least that was booked, and a rating from `rating` on.
