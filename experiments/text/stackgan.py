@@ -156,7 +156,7 @@ def measure(cfg, state, key, train, test):
         low = enlarged(stackgan.smaller(batch["x"], cfg.ratio))
         for stage, made, x in ((1, enlarged(one), low), (2, two, batch["x"])):
             found |= {f"{of}_{stage}/{name}": s for of, s in asked.shares(source, batch | {"x": x}, made).items()}
-        found |= {f"{of}/{name}": s for of, s in asked.variety(batch, two, again, cfg.perceptual).items()}
+        found |= {f"{of}/{name}": s for of, s in asked.apart(batch, two, again, cfg.perceptual).items()}
         x, text = jnp.stack([batch["x"], enlarged(one), two, again])[:, :8], jnp.stack([batch["text"][:8]] * 4)
         found[f"captions_{name}"] = Picture(x, rows=rows, about=text, field=source.fields["text"])
     return found

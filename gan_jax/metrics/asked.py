@@ -63,11 +63,12 @@ def shares(source: Any, batch: dict, made: jax.Array) -> dict[str, jax.Array]:
     return {"asked": share(made), "data": share(batch["x"])}
 
 
-def variety(batch: dict, made: jax.Array, again: jax.Array, perceptual: bool = False) -> dict[str, jax.Array]:
-    """Return how far two pictures of one caption are apart, means over up to 100: made, and made again; of data.
+def apart(batch: dict, made: jax.Array, again: jax.Array, perceptual: bool = False) -> dict[str, jax.Array]:
+    """Return {"apart", "apart_data", ...}: how far two pictures of one caption are apart, on average.
 
-    "apart" is the root of the mean square, black and white being 1 apart; "lpips" is LPIPS, where `perceptual`. In data
-    ("..._data") pairs are of pictures whose captions are the same; without any it is NaN.
+    The pairs are up to 100 pictures `made` [b, h, w, c] of the captions of a batch, each with the one made `again`; of
+    data ("..._data") pictures whose captions are the same, and without any NaN. "apart" is the root of the mean square,
+    black and white being 1 apart; "lpips", beside it where `perceptual`, is LPIPS.
     """
     x, text = batch["x"][:100], batch["text"][:100]
     same = (text[:, None] == text[None]).all(-1) & ~jnp.eye(len(text), dtype=bool)

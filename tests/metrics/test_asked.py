@@ -39,11 +39,11 @@ def test_two_pictures_of_one_caption(monkeypatch):
     said = jnp.array([[1, 2], [3, 0], [1, 2], [1, 0]])
     grey = lambda *of: jnp.broadcast_to(jnp.array(of).reshape(-1, 1, 1, 1), (4, 2, 2, 1))
     batch, made, again = {"x": grey(-1, 0, 0.5, 1), "text": said}, grey(0, 0, 1, 1), grey(1, 0, -1, 1)
-    found = jax.jit(asked.variety)(batch, made, again)
+    found = jax.jit(asked.apart)(batch, made, again)
     assert found == {"apart": (0.5 + 0 + 1 + 0) / 4, "apart_data": 0.75}
     monkeypatch.setattr(vgg, "load", lambda: 2.0)
     monkeypatch.setattr(vgg, "heads", lambda: 3.0)
     monkeypatch.setattr(lpips, "distance", lambda layers, heads, a, b: (layers * heads * (a - b) ** 2).mean((1, 2, 3)))
-    found = asked.variety(batch, made, again, perceptual=True)
+    found = asked.apart(batch, made, again, perceptual=True)
     assert found["lpips"] == 6 * (1 + 4) / 4 and found["lpips_data"] == 6 * 1.5**2
-    assert np.isnan(asked.variety(batch | {"text": jnp.arange(4)[:, None]}, made, again)["apart_data"])
+    assert np.isnan(asked.apart(batch | {"text": jnp.arange(4)[:, None]}, made, again)["apart_data"])
