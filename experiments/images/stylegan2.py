@@ -1,9 +1,8 @@
 """StyleGAN2 with ADA: styles scale G's convolutions, and D sees all pictures augmented, as often as it would overfit.
 
-Karras et al. 2020, arXiv 1912.04958. Styles, made of latents, scale convolutions, whose outputs are scaled back to a
-deviation of 1; a picture is a sum over levels. At every 4th step G also descends the spread of its path lengths,
-|J^T y|, y a picture of noise, at every 16th D descends R1; Adam is corrected for these. ADA (arXiv 2006.06676) augments
-what D sees with a probability p that rises while D's scores of reals are positive too often. `measure`: their signs.
+Karras et al. 2020, arXiv 1912.04958. What styles have scaled is scaled back to a deviation of 1. A picture is a sum of
+levels. At every 4th step G also descends the spread of its path lengths |J^T y|, y a picture of noise, at every 16th D
+descends R1; Adam is corrected for both. ADA (arXiv 2006.06676): p rises while D's scores of reals are mostly positive.
 
 Differences from the papers and the authors' code:
 1. The default is narrower; its p moves 50 times as fast, since its run is short. All is float32, without clipping.
@@ -85,8 +84,8 @@ def init(cfg, key):
 
 
 def drawn(cfg, state, params, name, n, shift=0.0):  # (n pictures, G's new statistics); shift: added to the styles
-    z, noise = latent(cfg, rng.at(state.key, state.step, name), n).values()
-    return forward(build(cfg)[0], params, state.g.stats, z, noise, shift)
+    of = latent(cfg, rng.at(state.key, state.step, name), n)
+    return forward(build(cfg)[0], params, state.g.stats, of["z"], of["noise"], shift)
 
 
 def score(cfg, state, params, x, name=""):  # [b]; of augmented pictures, where the augmentation has a name
@@ -127,10 +126,11 @@ def step(cfg, state, batch):
         scores = [score(cfg, state, params, x) for x in jnp.split(pictures, 2)]
         return losses.non_saturating.d(*scores).mean(), scores
 
-    both = jnp.concatenate([x, (of := drawn(cfg, state, state.g.params, "d", n))[0]])
+    fake, stats = drawn(cfg, state, state.g.params, "d", n)
+    both = jnp.concatenate([x, fake])
     both = augment.ada(rng.at(state.key, t, "d ada"), both, state.ada[0]) if cfg.ada else both
     (d_value, (real, made)), grads = jax.value_and_grad(d_loss, has_aux=True)(state.d.params, both)
-    state = state._replace(g=state.g._replace(stats=of[1]), d=descend(state.d, grads, d_tx))
+    state = state._replace(g=state.g._replace(stats=stats), d=descend(state.d, grads, d_tx))
     state = jax.lax.cond(t % cfg.d_every == 0, lambda s: d_regular(cfg, s, x), lambda s: s, state)  # one branch runs
     half_life = jnp.minimum(cfg.ema, cfg.ramp * n * jnp.float32(t)) if cfg.ramp else cfg.ema
     average = ema(state.g_ema[0], state.g.params, 0.5 ** (n / jnp.maximum(half_life, 1e-8))), state.g.stats
