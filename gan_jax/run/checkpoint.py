@@ -69,7 +69,8 @@ class Checkpoints:
     def _listed(self, look):
         """Return look(), which lists the folder; a reader looks again where a checkpoint goes away meanwhile."""
         for _ in range(100 if self._read_only else 0):
-            with contextlib.suppress(FileNotFoundError):
+            # the second one is Orbax's, where a folder goes between its exists() and its is_dir()
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 return look()
             time.sleep(0.01)
         return look()

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -106,6 +107,27 @@ def test_a_reader_renames_nothing(tmp_path, capsys):
     same(checkpoints.restore(like(made(0))), made(1))
     checkpoints.close()
     assert "checkpoint 2 is bad" in capsys.readouterr().err and steps(tmp_path) == ["1", "2"]
+
+
+@pytest.mark.parametrize("last", range(1, 5))
+def test_a_checkpoint_that_goes_while_it_is_listed_is_passed_over(tmp_path, monkeypatch, last):
+    """A trainer may take a folder away between any two of the looks that listing takes at it."""
+    folder, looks = tmp_path / "checkpoints", iter(range(1, 100))
+    saved(folder, 1, 2)
+
+    def going(look):
+        def looked(path):
+            if os.fspath(path) == str(folder / "1") and next(looks) == last:
+                shutil.rmtree(path)
+            return look(path)
+
+        return looked
+
+    monkeypatch.setattr("os.path.isdir", going(os.path.isdir))
+    monkeypatch.setattr("os.path.exists", going(os.path.exists))
+    with Checkpoints(folder, read_only=True) as checkpoints:
+        same(checkpoints.restore(like(made(0))), made(2))
+    assert steps(tmp_path) == ["2"]
 
 
 @pytest.mark.long
