@@ -9,8 +9,11 @@ nets change their resolution.
 import math
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.extend import core
+from jax.interpreters import ad, batching, mlir
 
 from gan_jax.nets.conv import conv, conv_transpose
 
@@ -87,23 +90,62 @@ def group_std(x, group=4):
     return jnp.concatenate([x, jnp.broadcast_to(spread, (*x.shape[:3], 1))], 3)
 
 
-def fir(x, taps, pad):
-    """Return x [b, h, w, c] filtered along both sides by `taps`, which sum to 1 then; pad: (zeros before, after)."""
-    for axis in 1, 2:
-        around = [(0, 0)] * 4
-        around[axis] = pad
-        x = jnp.pad(x, around)
-        n = x.shape[axis] - len(taps) + 1
-        x = sum(lax.slice_in_dim(x, i, i + n, axis=axis) * (t / sum(taps)) for i, t in enumerate(taps))
+def _fir(x, *, taps, low, size, up, down):
+    """Return sums of t * z[down i + j - low], over t = taps[j], along both sides; z[up n] is x[n], all between is 0.
+
+    The phases of x are sliced out of one padded copy, those of the result are made one by one: no zeros are between.
+    """
+    at = [[(down * r + j - low, t) for j, t in enumerate(taps) if (down * r + j - low) % up == 0] for r in range(up)]
+    reads = [[(divmod(i // up, down), t) for i, t in phase] for phase in at]  # x[down (m + step) + phase]
+    steps = [step for phase in reads for (step, _), _ in phase]
+    first, last, many = min(steps), max(steps), [-(-n // up) for n in size]
+    around = [(-first * down, (m + last) * down - n, 0) for m, n in zip(many, x.shape[1:3], strict=True)]
+    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *around, (0, 0, 0)])
+    x = lax.optimization_barrier(x)  # a loop that pads looks at each pixel whether it is there
+    for axis, m, n in zip((1, 2), many, size, strict=True):
+        x = x.reshape(*x.shape[:axis], -1, down, *x.shape[axis + 1 :])
+        seen = lambda step, i, x=x, axis=axis, m=m: lax.index_in_dim(
+            lax.slice_in_dim(x, step - first, step - first + m, axis=axis), i, axis + 1, keepdims=False
+        )
+        parts = [sum(seen(*where) * t for where, t in phase) for phase in reads]
+        x = jnp.stack(parts, axis + 1).reshape(*x.shape[:axis], m * up, *x.shape[axis + 2 :])
+        x = lax.slice_in_dim(x, 0, n, axis=axis)
     return x
+
+
+def _transposed(y, x, *, taps, low, size, up, down):
+    return [FIR.bind(y, taps=taps[::-1], low=len(taps) - 1 - low, size=x.aval.shape[1:3], up=down, down=up)]
+
+
+def _batched(operands, axes, **static):
+    x = jnp.moveaxis(operands[0], axes[0], 0)  # images that are vmapped are more images
+    y = FIR.bind(x.reshape(-1, *x.shape[2:]), **static)
+    return y.reshape(*x.shape[:2], *y.shape[1:]), 0
+
+
+# Its gradient is such a filter again; JAX would make it a sum of padded arrays, which takes several times as long.
+FIR = core.Primitive("gan_jax_fir")
+FIR.def_impl(jax.jit(_fir, static_argnames=("taps", "low", "size", "up", "down")))
+FIR.def_abstract_eval(lambda x, *, size, **_: x.update(shape=(x.shape[0], *size, x.shape[3])))
+mlir.register_lowering(FIR, mlir.lower_fun(_fir, multiple_results=False))
+ad.deflinear2(FIR, _transposed)
+batching.primitive_batchers[FIR] = _batched
+
+
+def fir(x, taps, pad, up=1, down=1):
+    """Return x [b, h, w, c] filtered along both sides by `taps`, which sum to 1 then; pad: (zeros before, after).
+
+    up: with up - 1 zeros between the pixels, before; down: only each such pixel of the result.
+    """
+    size = tuple(((n - 1) * up + sum(pad) + 1 - len(taps)) // down + 1 for n in x.shape[1:3])
+    taps = tuple(t / sum(taps) for t in taps)
+    return FIR.bind(x, taps=taps, low=pad[0], size=size, up=up, down=down)
 
 
 def upsample(x, taps=(1, 3, 3, 1)):
     """Return x [b, h, w, c] twice as large: zeros between the pixels, then the filter; (1, 1): the nearest pixel."""
-    b, h, w, c = x.shape
-    x = jnp.pad(x[:, :, None, :, None], [(0, 0), (0, 0), (0, 1), (0, 0), (0, 1), (0, 0)]).reshape(b, 2 * h, 2 * w, c)
     k = len(taps)
-    return 4 * fir(x, taps, ((k + 1) // 2, (k - 2) // 2))
+    return 4 * fir(x, taps, ((k + 1) // 2, k // 2), up=2)
 
 
 def conv_up(x, kernel, taps=(1, 3, 3, 1)):
@@ -118,4 +160,7 @@ def conv_down(x, kernel, taps=(1, 3, 3, 1)):
     """Return x [b, h, w, c] half as large: the filter, then kernel [k, k, c, o] at every second pixel."""
     k, t = kernel.shape[0], len(taps)
     pad = t - 1 + k - 2
-    return conv(fir(x, taps, ((pad + 1) // 2, pad // 2)), kernel, 2, "VALID")
+    pad = (pad + 1) // 2, pad // 2
+    if k == 1:  # no other pixel is seen
+        return conv(fir(x, taps, pad, down=2), kernel)
+    return conv(fir(x, taps, pad), kernel, 2, "VALID")

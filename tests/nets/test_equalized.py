@@ -74,6 +74,28 @@ def test_convolutions_that_resize_are_filter_and_plain_loops(x, k):
         np.testing.assert_allclose(down[i], correlated(soft, kernel, 2), atol=1e-10)
 
 
+@pytest.mark.parametrize("up, down", [(1, 1), (2, 1), (1, 2)])
+def test_a_filter_has_the_gradients_of_a_sum_of_its_taps(x, up, down):
+    def plain(x, taps=(1, 3, 4, 1), pad=(2, 1)):
+        for axis in 1, 2:
+            around = [(0, 0, 0)] * 4
+            around[axis] = (*pad, up - 1)
+            x = jax.lax.pad(x, 0.0, around)
+            n = x.shape[axis] - 3
+            x = sum(jax.lax.slice_in_dim(x, i, i + n, down, axis) * t / 9 for i, t in enumerate(taps))
+        return x
+
+    def found(f):
+        cubes = lambda x: (f(x) ** 3).sum()
+        slope = lambda x: (jax.grad(cubes)(x) ** 2).sum()  # differentiated once more, as in R1
+        return f(x), jax.grad(cubes)(x), jax.grad(slope)(x), jax.jvp(f, (x,), (x,)), jax.vmap(f)(jnp.stack([x, 2 * x]))
+
+    with jax.enable_x64(True):
+        x = jnp.asarray(x)
+        ours, theirs = found(lambda x: equalized.fir(x, (1, 3, 4, 1), (2, 1), up, down)), found(plain)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-10), ours, theirs)
+
+
 def test_resizing_keeps_a_flat_picture_inside_its_border():
     flat = jnp.ones((1, 8, 8, 1))
     one = jnp.zeros((3, 3, 1, 1)).at[1, 1].set(1.0)
