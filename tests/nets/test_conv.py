@@ -111,8 +111,8 @@ def test_products_as_plain_lax(case, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(module, "_at_few", lambda y: True)
         x, k, y, down, up = operands(case)
-        assert_same(partial(orders, down), x, k)
-        assert_same(partial(orders, up), y, k)
+        assert_same(partial(orders, down), x / 4, k)  # else the third order is chaotic
+        assert_same(partial(orders, up), y / 4, k)
     for c, o in ((9, 1), (1, 9)):
         x, k, y, down, up = operands(case, c=c, o=o)
         assert_same(partial(orders, down), x / 4, k / 4)
