@@ -3,6 +3,7 @@
 Convolution, input gradient (= transposed convolution) and kernel gradient are closed under differentiation: each is
 bilinear, and its two gradients are the other two. Each is lowered here as ONE convolution NHWC x HWIO -> NHWC, which is
 what XLA runs fast on the CPU, in a loop body too; the gradients of `lax.conv_general_dilated` are not of that form.
+With few pixels, or few channels out and no strides, products of matrices are faster still.
 They are primitives of JAX, so forward mode (`jax.jvp`, `jacfwd`, `linearize`) and any mix of both modes work, too.
 
 x is everywhere the larger side of a convolution [b, h, w, c], y the smaller one [b, n, m, o], kernel
@@ -51,48 +52,93 @@ def _pad(x, pads, step):
 
 
 def _canonical(x, kernel, strides, pads, step=None, kernel_step=None):
+    steps = strides, step or _ones(x), kernel_step or _ones(x)
+    if max(map(max, steps)) == 1 and _narrows(kernel.shape):
+        return _by_products(x, kernel, pads)
     # XLA swaps a kernel with an image that is smaller, which costs a factor of ten: give it the pads as pixels then.
     # The barrier, here and below, keeps it from turning them into pads again.
-    step = step or _ones(x)
+    strides, step, kernel_step = steps
     if math.prod(kernel.shape[:-2]) > math.prod(x.shape[1:-1]):
         x, pads, step = lax.optimization_barrier(_pad(x, pads, step)), ((0, 0),) * len(pads), _ones(x)
-    return _lax_conv(x, kernel, strides, pads, lhs_dilation=step, rhs_dilation=kernel_step or _ones(x))
+    return _lax_conv(x, kernel, strides, pads, lhs_dilation=step, rhs_dilation=kernel_step)
+
+
+def _narrows(shape):
+    """Return whether so few channels come out of a kernel that what each pixel adds to them is hardly more than it."""
+    *size, c, o = shape
+    return o < FEW[0] and math.prod(size) * o <= 5 * c
+
+
+def _by_products(x, kernel, pads):
+    """The same without strides: the product of each pixel and all of the kernel, whose parts are added to y."""
+    *size, c, o = kernel.shape
+    x = _pad(x, pads, _ones(x))
+    y = x.reshape(-1, c) @ jnp.moveaxis(kernel, -2, 0).reshape(c, -1)
+    y = y.reshape(*x.shape[:-1], *size, o)
+    for axis, k in enumerate(size, 1):
+        seen = lambda i, y=y, axis=axis, n=y.shape[axis] - k + 1: lax.slice_in_dim(y, i, i + n, 1, axis)
+        y = sum(lax.index_in_dim(seen(i), i, x.ndim - 1, keepdims=False) for i in range(k))
+    return y
+
+
+def _at_few(y):
+    """Return whether y has so few pixels that products of what they see of x and the kernel cost less."""
+    return math.prod(y.shape[1:-1]) == 1 or 4 * math.prod(y.shape[:-1]) <= y.shape[-1]
+
+
+def _seen(x, size, strides, pads, small):
+    """Return what the pixels of y see of x through each tap of the kernel: [kh, kw, b n m, c]."""
+    x = _pad(x, pads, _ones(x))
+    for i, (k, s, n) in enumerate(zip(size, strides, small, strict=True)):
+        axis = 2 * i + 1  # behind the taps so far, the batch, and the axes done
+        x = jnp.stack([lax.slice_in_dim(x, j, j + (n - 1) * s + 1, s, axis) for j in range(k)], i)
+    return x.reshape(*size, -1, x.shape[-1])
+
+
+def _tapped(y, kernel_size):
+    """Return the pixels of y for each tap of the kernel: [kh, kw, b n m, o].
+
+    Products, a tap each, read a kernel of which the last two axes were swapped, and write one, without a copy.
+    """
+    y = y.reshape(-1, y.shape[-1])
+    return jnp.broadcast_to(y, (*kernel_size, *y.shape))
 
 
 def _mirror(kernel):
     return jnp.flip(kernel, tuple(range(kernel.ndim - 2))).swapaxes(-2, -1)
 
 
-def _mirror_pads(y, kernel, strides, pads, size):
+def _mirror_pads(y, kernel_size, strides, pads, size):
     """Return the pads that make the convolution of y, `strides` - 1 zeros between, with the mirrored kernel `size`."""
     mirrored = []
-    for n, k, s, (low, _), m in zip(y.shape[1:-1], kernel.shape[:-2], strides, pads, size, strict=True):
+    for n, k, s, (low, _), m in zip(y.shape[1:-1], kernel_size, strides, pads, size, strict=True):
         low = k - 1 - low
         mirrored.append((low, m + k - 1 - low - ((n - 1) * s + 1)))
     return tuple(mirrored)
 
 
 def _forward(x, kernel, *, strides, pads):
+    small = _small(x.shape[1:-1], kernel.shape[:-2], strides, pads)
+    y = jax.ShapeDtypeStruct((len(x), *small, kernel.shape[-1]), x.dtype)
+    if _at_few(y):
+        seen = _seen(x, kernel.shape[:-2], strides, pads, small)
+        return (seen @ kernel).sum(tuple(range(len(small)))).reshape(y.shape)
     return _canonical(x, kernel, strides, pads)
 
 
 def _input_grad(y, kernel, *, strides, pads, size):  # size: of x
+    if _at_few(y):
+        seen = partial(_seen, size=kernel.shape[:-2], strides=strides, pads=pads, small=y.shape[1:-1])
+        x = jax.ShapeDtypeStruct((len(y), *size, kernel.shape[-2]), y.dtype)
+        of_taps = _tapped(y, kernel.shape[:-2]) @ kernel.swapaxes(-2, -1)
+        return jax.linear_transpose(seen, x)(of_taps)[0]
     pixels = math.prod(y.shape[1:-1])
-    if pixels == 1:
-        return _of_a_pixel(y, kernel, pads, size)
     few = kernel.shape[-2] < FEW[0] or pixels < FEW[1]
     larger = math.prod(kernel.shape[:-2]) > pixels  # several are faster then, whatever there is
     if math.prod(strides) == 1 or (few and not larger):
-        return _canonical(y, _mirror(kernel), _ones(y), _mirror_pads(y, kernel, strides, pads, size), step=strides)
+        pads = _mirror_pads(y, kernel.shape[:-2], strides, pads, size)
+        return _canonical(y, _mirror(kernel), _ones(y), pads, step=strides)
     return _interleaved(y, kernel, strides, pads, size)
-
-
-def _of_a_pixel(y, kernel, pads, size):
-    """The same where y is one pixel: a product of matrices, with what the pixel sees of x."""
-    seen = [(-low, m + low - k, 0) for (low, _), m, k in zip(pads, size, kernel.shape[:-2], strict=True)]
-    kernel = lax.pad(kernel, jnp.zeros((), kernel.dtype), [*seen, (0, 0, 0), (0, 0, 0)])
-    axes = "dhw"[-len(size) :]
-    return jnp.einsum(f"bo,{axes}co->b{axes}c", y[:, *(0 for _ in size)], kernel)
 
 
 def _interleaved(y, kernel, strides, pads, size):
@@ -115,6 +161,13 @@ def _interleaved(y, kernel, strides, pads, size):
 
 
 def _kernel_grad(x, y, *, strides, pads, size):  # size: of the kernel
+    if _at_few(y):
+        seen = _seen(x, size, strides, pads, y.shape[1:-1])
+        return seen.swapaxes(-2, -1) @ _tapped(y, size)
+    if max(strides) == 1 and _narrows((*size, x.shape[-1], y.shape[-1])):
+        seen = _seen(y, size, strides, _mirror_pads(y, size, strides, pads, x.shape[1:-1]), x.shape[1:-1])
+        kernel = seen.swapaxes(-2, -1) @ x.reshape(-1, x.shape[-1])
+        return _mirror(kernel)
     n = _parts(x, y)
     if n == 1:
         return _kernel_grad_of_part(x, y, strides, pads, size)
@@ -308,7 +361,7 @@ def conv_transpose(y, kernel, strides=1, padding="SAME", size=None):
     if small != y.shape[1:-1]:
         raise ValueError(f"size {size} can't be had from {y.shape[1:-1]}: the convolution leads from it to {small}.")
     if not _triple():
-        pads = _mirror_pads(y, kernel, strides, pads, size)
+        pads = _mirror_pads(y, kernel_size, strides, pads, size)
         return _lax_conv(y, _mirror(kernel), _ones(y), pads, lhs_dilation=strides)
     x = jax.ShapeDtypeStruct((len(y), *size, kernel.shape[-2]), y.dtype)
     return jax.linear_transpose(_by_images(kernel, strides, pads, small), x)(y)[0]

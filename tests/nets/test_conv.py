@@ -105,6 +105,20 @@ def test_three_orders_as_plain_lax(case, c, monkeypatch):
     assert_same(partial(orders, up), y, k)
 
 
+@pytest.mark.parametrize("case", [case for case in CASES if case != SOLID], ids=str)
+def test_products_as_plain_lax(case, monkeypatch):
+    """Where y has few pixels; and, without strides, where few channels come out, or go in."""
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_at_few", lambda y: True)
+        x, k, y, down, up = operands(case)
+        assert_same(partial(orders, down), x / 4, k)  # else the third order is chaotic
+        assert_same(partial(orders, up), y / 4, k)
+    for c, o in ((9, 1), (1, 9)):
+        x, k, y, down, up = operands(case, c=c, o=o)
+        assert_same(partial(orders, down), x / 4, k / 4)
+        assert_same(partial(orders, up), y / 4, k / 4)
+
+
 @pytest.mark.parametrize("case", [CASES[1], CASES[7]], ids=str)
 def test_in_parts_of_the_batch(case, monkeypatch):
     """Where x and y are larger than a core's cache, the kernel's gradient is summed over parts of the batch."""
