@@ -13,7 +13,7 @@ Differences from the paper, of which no code of the authors is known:
    logits have no further one for none, as in a public re-implementation.
 
     python -m experiments openmax      USPS, 0 to 5 known; --dataset mnist: at 28x28
-    python -m experiments openmax --dataset mnist --held-out 0 --unknown omniglot_small,y=alphabet:label
+    python -m experiments openmax --preset default --dataset mnist --held-out 0 --unknown omniglot_small,y=alphabet:label
 """
 
 import dataclasses
