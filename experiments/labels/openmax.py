@@ -12,8 +12,8 @@ Differences from the paper, of which no code of the authors is known:
 4. F is the best over thresholds, of each openness by itself (there one threshold, of validation records); the K + 1
    logits have no further one for none, as in a public re-implementation.
 
-    python -m experiments openmax      USPS, 0 to 5 known; --dataset mnist: at 28x28
-    python -m experiments openmax --preset default --dataset mnist --held-out 0 --unknown omniglot_small,y=alphabet:label
+    python -m experiments openmax      USPS, 0 to 5 known; --preset paper: MNIST
+    python -m experiments openmax --preset default --dataset mnist --held-out 0 --unknown cmaterdb/bangla
 """
 
 import dataclasses
