@@ -14,7 +14,7 @@ from benchmarks.speed.vs_torch import noise_images
 from experiments.images import stylegan2
 from gan_jax import data
 from gan_jax.errors import UserError
-from gan_jax.game import descend
+from gan_jax.game import descend, forward
 from gan_jax.run.config import Count
 
 HEAD = "update", "image", "batch", "our MB", "PyTorch's MB", "ours / PyTorch's"
@@ -22,8 +22,9 @@ HEAD = "update", "image", "batch", "our MB", "PyTorch's MB", "ours / PyTorch's"
 
 def plain(cfg, state, x):
     """Return the state after an update of D along its scores of x."""
-    loss = lambda params: stylegan2.score(cfg, state, params, x).mean()
-    return state._replace(d=descend(state.d, jax.grad(loss)(state.d.params), stylegan2.build(cfg)[3]))
+    _, D, _, tx = stylegan2.build(cfg)
+    loss = lambda params: forward(D, params, {}, x)[0].mean()
+    return state._replace(d=descend(state.d, jax.grad(loss)(state.d.params), tx))
 
 
 OURS = {

@@ -1,8 +1,7 @@
 """StyleGAN2 with ADA: styles scale G's convolutions, and D sees all pictures augmented, as often as it would overfit.
 
-Karras et al. 2020, arXiv 1912.04958. What styles have scaled is scaled back to a deviation of 1. A picture is a sum of
-levels. At every 4th step G also descends the spread of its path lengths |J^T y|, y a picture of noise, at every 16th D
-descends R1; Adam is corrected for both. ADA (arXiv 2006.06676): p rises while D's scores of reals are mostly positive.
+Karras et al. 2020, arXiv 1912.04958. At every 4th step G descends the spread of its path lengths |J^T y|, y noise, too,
+at every 16th D descends R1; Adam is corrected for both. ADA (arXiv 2006.06676): p rises while most reals score above 0.
 
 Differences from the papers and the authors' code:
 1. The default is narrower; its p moves 50 times as fast, since its run is short. All is float32, without clipping.
@@ -88,9 +87,8 @@ def drawn(cfg, state, params, name, n, shift=0.0):  # (n pictures, G's new stati
     return forward(build(cfg)[0], params, state.g.stats, of["z"], of["noise"], shift)
 
 
-def score(cfg, state, params, x, name=""):  # [b]; of augmented pictures, where the augmentation has a name
-    x = augment.ada(rng.at(state.key, state.step, name), x, state.ada[0]) if cfg.ada and name else x
-    return forward(build(cfg)[1], params, state.d.stats, x)[0]
+def seen(cfg, state, x, name):  # pictures as D sees them
+    return augment.ada(rng.at(state.key, state.step, name), x, state.ada[0]) if cfg.ada else x
 
 
 def g_regular(cfg, state):  # after G's update along (path length - its mean)^2, from half as many latents
@@ -106,29 +104,30 @@ def g_regular(cfg, state):  # after G's update along (path length - its mean)^2,
 
 
 def d_regular(cfg, state, x):  # after D's update along R1, at x before augmentation; rows of a group share their scores
-    r1 = lambda params: penalties.r1(lambda x: score(cfg, state, params, x, "r1 ada"), x, None, None).mean()
-    grads = jax.grad(lambda params: cfg.d_every * cfg.gamma / 2 * r1(params))(state.d.params)
-    return state._replace(d=descend(state.d, grads, build(cfg)[3]))
+    _, D, _, tx = build(cfg)
+    r1 = lambda params: penalties.r1(lambda x: forward(D, params, {}, seen(cfg, state, x, "r1 ada"))[0], x, None, None)
+    grads = jax.grad(lambda params: cfg.d_every * cfg.gamma / 2 * r1(params).mean())(state.d.params)
+    return state._replace(d=descend(state.d, grads, tx))
 
 
 def step(cfg, state, batch):
-    x, n, t, (*_, g_tx, d_tx) = batch["x"], len(batch["x"]), state.step, build(cfg)
+    x, n, t, (_, D, g_tx, d_tx) = batch["x"], len(batch["x"]), state.step, build(cfg)
 
     def g_loss(params):
         fake, stats = drawn(cfg, state, params, "g", n)
-        return losses.non_saturating.g(None, score(cfg, state, state.d.params, fake, "g ada")).mean(), stats
+        score, _ = forward(D, state.d.params, {}, seen(cfg, state, fake, "g ada"))
+        return losses.non_saturating.g(None, score).mean(), stats
 
     (g_value, stats), grads = jax.value_and_grad(g_loss, has_aux=True)(state.g.params)
     state = state._replace(g=descend(state.g, grads, g_tx, stats))
     state = jax.lax.cond((t % cfg.g_every == 0) & (cfg.path > 0), lambda s: g_regular(cfg, s), lambda s: s, state)
 
     def d_loss(params, pictures):
-        scores = [score(cfg, state, params, x) for x in jnp.split(pictures, 2)]
+        scores = [forward(D, params, {}, x)[0] for x in jnp.split(pictures, 2)]
         return losses.non_saturating.d(*scores).mean(), scores
 
     fake, stats = drawn(cfg, state, state.g.params, "d", n)
-    both = jnp.concatenate([x, fake])
-    both = augment.ada(rng.at(state.key, t, "d ada"), both, state.ada[0]) if cfg.ada else both
+    both = seen(cfg, state, jnp.concatenate([x, fake]), "d ada")
     (d_value, (real, made)), grads = jax.value_and_grad(d_loss, has_aux=True)(state.d.params, both)
     state = state._replace(g=state.g._replace(stats=stats), d=descend(state.d, grads, d_tx))
     state = jax.lax.cond(t % cfg.d_every == 0, lambda s: d_regular(cfg, s, x), lambda s: s, state)  # one branch runs
@@ -164,7 +163,8 @@ def measure(cfg, state, key, train, test):
     if not n:
         return {}
     x = jnp.concatenate([*(data.decode(raw)["x"][: n * b] for raw in (train, test)), sample(cfg, state, key, n * b)])
-    one = lambda of: score(cfg, state._replace(key=of[0]), state.d.params, of[1], "measure")
+    rekeyed = lambda key: state._replace(key=key)
+    one = lambda of: forward(build(cfg)[1], state.d.params, {}, seen(cfg, rekeyed(of[0]), of[1], "measure"))[0]
     scores = jax.lax.map(one, (jax.random.split(rng.at(key, 0, "ada"), 3 * n), x.reshape(3 * n, -1, *x.shape[1:])))
     return dict(zip(("sign/train", "sign/test", "sign/fake"), jnp.sign(scores).reshape(3, -1).mean(1), strict=True))
 

@@ -13,6 +13,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from gan_jax.nets import conv as module
+from gan_jax.nets import triple as three
 from gan_jax.nets.conv import Conv, ConvTranspose, conv, conv_transpose
 
 LINE = (7,), (4,), 2, ((0, 2),)
@@ -98,7 +99,7 @@ def orders(op, a, k):
 @pytest.mark.parametrize("case, c", [*((case, 2) for case in CASES), (SOLID, 1), (GREY, 1)], ids=str)
 def test_three_orders_as_plain_lax(case, c, monkeypatch):
     """Transposed convolutions interleaved, as they are with channels enough; with few they are tested below."""
-    monkeypatch.setattr(module, "FEW", (0, 0))
+    monkeypatch.setattr(three, "FEW", (0, 0))
     monkeypatch.setattr(module, "FAST", 17 * (c == 1))  # solids of one channel with the zeros that make theirs enough
     x, k, y, down, up = operands(case, c=c)
     assert_same(partial(orders, down), x, k)
@@ -109,7 +110,7 @@ def test_three_orders_as_plain_lax(case, c, monkeypatch):
 def test_products_as_plain_lax(case, monkeypatch):
     """Where y has few pixels; and, without strides, where few channels come out, or go in."""
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_at_few", lambda y: True)
+        patch.setattr(three, "_at_few", lambda y: True)
         x, k, y, down, up = operands(case)
         assert_same(partial(orders, down), x / 4, k)  # else the third order is chaotic
         assert_same(partial(orders, up), y / 4, k)
@@ -123,7 +124,7 @@ def test_products_as_plain_lax(case, monkeypatch):
 def test_in_parts_of_the_batch(case, monkeypatch):
     """Where x and y are larger than a core's cache, the kernel's gradient is summed over parts of the batch."""
     x, k, y, down, up = operands(case, b=32)
-    monkeypatch.setattr(module, "CACHE", (x.nbytes + y.nbytes) // 3)  # so that each of four parts fits
+    monkeypatch.setattr(three, "CACHE", (x.nbytes + y.nbytes) // 3)  # so that each of four parts fits
     assert "while" in jax.jit(jax.grad(lambda k: down(x, k).sum())).lower(k).as_text()
     assert_same(partial(orders, down), x / 16, k)  # else the third order is chaotic: sines of hundreds
     assert_same(partial(orders, up), y / 16, k)
@@ -145,7 +146,7 @@ def ways(op, a, k):
 @pytest.mark.parametrize("case", [CASES[1], CASES[3], LINE, SOLID], ids=str)
 def test_forward_mode_as_plain_lax(case, monkeypatch):
     """`jvp`, `jacfwd`, `linearize`, forward over reverse and reverse over forward, under jit and remat, too."""
-    monkeypatch.setattr(module, "FEW", (0, 0))
+    monkeypatch.setattr(three, "FEW", (0, 0))
     x, k, y, down, up = operands(case)
     assert_same(partial(ways, down), x, k)
     assert_same(partial(ways, up), y, k)
@@ -165,14 +166,14 @@ def test_gradients_of_vmapped_images():
 def test_transpose_is_the_adjoint(case):
     """With few channels, too."""
     x, k, y, down, up = operands(case)
-    assert x.shape[-1] < module.FEW[0]
+    assert x.shape[-1] < three.FEW[0]
     for triple in (True, False):
         np.testing.assert_allclose(np.vdot(by(triple, down, x, k), y), np.vdot(x, by(triple, up, y, k)), rtol=1e-12)
 
 
-@pytest.mark.parametrize("triple, few", [(True, module.FEW), (True, (0, 0)), (False, module.FEW)])
+@pytest.mark.parametrize("triple, few", [(True, three.FEW), (True, (0, 0)), (False, three.FEW)])
 def test_loops(triple, few, monkeypatch):
-    monkeypatch.setattr(module, "FEW", few)
+    monkeypatch.setattr(three, "FEW", few)
     size, (kh, kw), (s, t), ((top, bottom), (left, right)) = (6, 5), (3, 2), (2, 1), ((2, 1), (0, 1))
     x, k, y, _, _ = operands((size, (kh, kw), (s, t), ((top, bottom), (left, right))))
     padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
@@ -211,10 +212,10 @@ def test_in_scan_and_vmap():
 )
 def test_on_a_divided_batch(case, vmapped, in_parts, monkeypatch):
     mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
-    monkeypatch.setattr(module, "FEW", (0, 0))
+    monkeypatch.setattr(three, "FEW", (0, 0))
     x, k, y, *_ = operands(case, b=32 if in_parts else 8)
     if in_parts:
-        monkeypatch.setattr(module, "CACHE", (x.nbytes + y.nbytes) // 3)
+        monkeypatch.setattr(three, "CACHE", (x.nbytes + y.nbytes) // 3)
     f, spec = jax.value_and_grad(partial(unrolled, case=case), (0, 1)), P("data")
     if vmapped:
         f, spec, x = jax.vmap(f, (0, None)), P(None, "data"), draw(2, *x.shape)
@@ -230,7 +231,7 @@ FAST = {"dim_labels=b01f_01io->b01f", "dim_labels=b0f_0io->b0f"}
 FULL = ((4, 4), (3, 3), 1, 2)  # at one channel and a batch of one, XLA could take the padding for the convolution's
 
 
-@pytest.mark.parametrize("few", [(0, 0), module.FEW], ids=str)
+@pytest.mark.parametrize("few", [(0, 0), three.FEW], ids=str)
 @pytest.mark.parametrize("case, b, c", [*((CASES[i], 4, 2) for i in (0, 1, 5, 9, 11)), (FULL, 1, 1)], ids=str)
 def test_stays_on_the_fast_path(case, b, c, few, monkeypatch):
     """Every convolution that XLA is left with, in a loop body too, is NHWC x HWIO -> NHWC or NWC, none mirrored."""
@@ -241,7 +242,7 @@ def test_stays_on_the_fast_path(case, b, c, few, monkeypatch):
             text = jax.jit(lambda k: jax.lax.scan(step, k, None, length=2)).lower(k).compile().as_text()
         return set(re.findall(r"dim_labels=[\w>-]+|rhs_reversal=\w+", text)) - FAST
 
-    monkeypatch.setattr(module, "FEW", few)
+    monkeypatch.setattr(three, "FEW", few)
     x, k, *_ = operands(case, b, c)
     x, k = x.astype(np.float32), k.astype(np.float32)
     assert not slow(True)
