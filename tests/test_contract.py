@@ -367,7 +367,11 @@ def test_interrupted_steps_are_the_same(name, tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_one_device_equals_four(name):
-    """The batch is one, however many devices share its rows, statistics and pairings included."""
+    """The batch is one, however many devices share its rows, statistics and pairings included.
+
+    A slope that is 0 but for rounding (of a hinge loss, with as many reals as fakes on each side of a kink) Adam may
+    make into a step of any size up to the rate: there `tiny` has a low one.
+    """
     state = alone(name)(begun(name), 3)
     chex.assert_trees_all_close(after_three(name)[0], sharding.to_host(state), atol=1e-4, rtol=1e-4)
 

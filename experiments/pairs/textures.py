@@ -61,7 +61,7 @@ PRESETS = {
     "vgg16": Config(features="vgg16"),
     "style": Config(content="bsds300,size=128", features="vgg16"),
     "paper": Config("monet_paintings", 149, "bsds300", "vgg16", 128, 1250, 64, style=0.01, pixel=1, width=64, lr=0.02),
-    "tiny": Config("digits16", 3, features="digits", side=8, steps=6, batch_size=8, z_dim=4, border=0, width=1),
+    "tiny": Config("digits16", 3, "", "digits", 8, 6, 8, 4, border=0, width=1, lr=2e-4),
 }
 
 
