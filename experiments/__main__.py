@@ -17,8 +17,11 @@ from experiments import modules
 
 def summary(name: str) -> str:
     """Return the first paragraph of an experiment's docstring as one line, without importing it."""
-    source = Path(importlib.util.find_spec(name).origin).read_text()
-    return " ".join(ast.get_docstring(ast.parse(source)).split("\n\n")[0].split())
+    try:
+        tree = ast.parse(Path(importlib.util.find_spec(name).origin).read_bytes())
+    except SyntaxError as error:  # a draft: the others are there all the same
+        return f"can't be read: {error.msg}, line {error.lineno}"
+    return " ".join((ast.get_docstring(tree) or "").split("\n\n")[0].split())
 
 
 RESULTS = Path("benchmarks/quality/results")  # in the repository
@@ -94,6 +97,11 @@ def say(text: str):
 
 def main(argv):
     """Run the experiment that the first argument names, with the others as its flags."""
+    try:
+        modules()
+    except Exception as error:  # a UserError, for whose class a list need not wait
+        print(error, file=sys.stderr)
+        sys.exit(2)
     if not argv or argv[0] in ("-h", "--help"):
         say(listing())
         return

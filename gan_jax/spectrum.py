@@ -1,8 +1,7 @@
 """`python -m gan_jax.spectrum RUN...`: the game that trained runs play, looked at where they are.
 
-Everything here is about a field: players' parameters -> a tree like them, what a move takes away from them. Of a game
-that is given by its losses it is `functools.partial(dynamics.field, losses)`. Of an experiment, whose losses nobody
-outside its step knows, `step_field` makes it of that step.
+Printed and drawn are the eigenvalues of one update there (inside the unit circle, players who are pushed come back) and
+how the updates point along the line from the first kept checkpoint to the last; printed, too, are spectral norms.
 """
 
 import dataclasses
@@ -23,6 +22,10 @@ from gan_jax.game.player import Player
 from gan_jax.run import cli, loaded, log, plots, rundir
 from gan_jax.run.plots import page
 from gan_jax.run.program import game as game_of
+
+# A field is players' parameters -> a tree like them, what a move takes away from them. Of a game that is given by its
+# losses it is `functools.partial(dynamics.field, losses)`; of an experiment, whose losses nobody outside its step
+# knows, `step_field` makes it of that step.
 
 
 def players(state):

@@ -13,7 +13,7 @@ Differences from the paper, of which no code of the authors is known:
    logits have no further one for none, as in a public re-implementation.
 
     python -m experiments openmax      USPS, 0 to 5 known; --preset paper: MNIST
-    python -m experiments openmax --preset default --dataset mnist --held-out 0 --unknown cmaterdb/bangla
+    python -m experiments openmax --dataset mnist --held-out 0 --unknown cmaterdb/bangla
 """
 
 import dataclasses

@@ -114,6 +114,8 @@ def _kind(path, shape) -> tuple[str, bool]:
     n, *rest = shape or (0,)
     if len(rest) == 1 and n and rest[0]:
         return ("points" if rest[0] == 2 else "row"), False
+    if len(rest) == 2 and rest[0] > 4 >= rest[1] > 2:  # not n pictures of so few columns
+        raise UserError(f"{path}: x is {list(shape)}, one picture as it seems; pictures in colours are [n, h, w, c].")
     if len(rest) == 2 or (len(rest) == 3 and rest[2] in CHANNELS):
         sides, first = rest[:2], False
     elif len(rest) == 3 and rest[0] in (1, 3):

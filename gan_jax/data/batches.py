@@ -27,7 +27,8 @@ def order(key: jax.Array, i: jax.typing.ArrayLike, b: int, n: int) -> jax.Array:
     stored and any batch costs the same.
     """
     if b > n:
-        raise UserError(f"a batch of {b} is more than the {n} records that there are: lower --batch-size.")
+        there = "record that there is" if n == 1 else "records that there are"
+        raise UserError(f"a batch of {b} is more than the {n} {there}: lower --batch-size.")
     epoch, k = i // (n // b), i % (n // b)
     rounds = 6 * max(n - 1, 1).bit_length()
     keys = jax.random.bits(jax.random.fold_in(key, epoch), (rounds, 2), jnp.uint32)  # [rounds, 2]

@@ -51,10 +51,12 @@ def _builder(name, data_dir, again, others):
 
     # a config.json may come from afar: no path, and no namespace, whose sets TFDS would fetch
     if not re.fullmatch(r"[A-Za-z]\w*(/\w[\w.-]*)?(:[\d.*]+)?", name):
-        raise _unknown(name, others)
+        raise _unknown(name, data_dir, others)
     try:
         _check_files(os.path.join(data_dir, re.split("[/:]", name)[0]))
         builder = of_tfds(name, cache.plain(data_dir))
+        if builder.name != re.split("[/:]", name)[0]:  # TFDS takes capitals for the set of that name without them
+            raise _unknown(name, data_dir, others)
         if builder.is_prepared():
             return builder
     except UserError:
@@ -63,7 +65,7 @@ def _builder(name, data_dir, again, others):
         there = os.path.isdir(os.path.join(data_dir, re.split("[/:]", name)[0]))
         missing = isinstance(error, tfds.core.registered.DatasetNotFoundError)
         if missing or (isinstance(error, ValueError) and not there):
-            raise _unknown(name, others) from None
+            raise _unknown(name, data_dir, others) from None
         raise UserError(f"{name} in {printable(data_dir)} can't be read: {first_line(error)}") from None
     _prepare(name, data_dir, again)
     return of_tfds(name, cache.plain(data_dir))
@@ -77,13 +79,17 @@ def _check_files(folder):
                 raise UserError(f"{printable(file)} is not a file: the data set can't be read.")
 
 
-def _unknown(name, others) -> UserError:
+def _unknown(name, data_dir, others) -> UserError:
     import tensorflow_datasets as tfds
 
-    close = difflib.get_close_matches(name, [*others, *tfds.list_builders(with_community_datasets=False)], 3)
+    known = [*others, *tfds.list_builders(with_community_datasets=False)]
+    letters = lambda name: re.sub(r"[\W_]", "", name).lower()
+    same = [other for other in known if letters(other) == letters(name)]
+    close = same or difflib.get_close_matches(name, known, 3)
     return UserError(
         f"there is no data set {name!r}{'; did you mean ' + ' or '.join(close) + '?' if close else '.'}\n"
-        f"Choose from {', '.join(others)}, or any TFDS set by name (mnist, cifar10, ...)."
+        f"Choose from {', '.join(others)}, a TFDS set (mnist, cifar10, ...), or one that is prepared in "
+        f"{printable(data_dir)} (docs/sets.md says how)."
     )
 
 

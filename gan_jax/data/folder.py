@@ -19,7 +19,7 @@ from PIL import UnidentifiedImageError
 
 from gan_jax.data import arrays, choices, contents, pictures, prepared, records, tokens
 from gan_jax.data.batches import order
-from gan_jax.data.listing import Item, Listing, in_order, listed, shown
+from gan_jax.data.listing import ENDINGS, Item, Listing, in_order, listed, shown
 from gan_jax.data.source import Field, Source
 from gan_jax.data.source import label as classes
 from gan_jax.errors import UserError, first_line, printable
@@ -50,6 +50,8 @@ def load(path: str, skip_bad: str = "", **chosen: str) -> Source:
     name = printable(os.path.basename(path) or path)
     if os.path.isdir(path):
         files, about, make = _of_folder(name, path, asked.size, bool(skip_bad))
+    elif os.path.isfile(path) and path.lower().endswith(ENDINGS):
+        raise UserError(f"{printable(path)} is a picture: name the folder that it is in.")
     elif os.path.isfile(path):
         files, about, make = [path], "arrays", functools.partial(_prepare_arrays, name, path, asked.size)
     else:

@@ -100,7 +100,8 @@ def _class(source, value):
     if re.fullmatch(r"\d{1,6}", value) and int(value) < source.classes:
         return int(value)
     there = f"one of {', '.join(names)}" if 0 < len(names) <= 20 else f"a number from 0 to {source.classes - 1}"
-    raise UserError(f"only={value}: {source.name} has {there if source.classes else 'no classes'}.")
+    choose = f"choose {there}" if source.classes else "it has no classes"
+    raise UserError(f"only={value}: there is no such class of {source.name}; {choose}.")
 
 
 def settled(name: str, **choices: str) -> str:

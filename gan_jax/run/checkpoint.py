@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from gan_jax.errors import UserError, first_line, printable
 from gan_jax.run import sharding
@@ -166,7 +167,24 @@ class Checkpoints:
             return self._read(step, like), ""
         except Exception as error:
             self._check_passing(step, error)
+            self._check_nets(step, like)
             return None, first_line(error)
+
+    def _check_nets(self, step: int, like) -> None:
+        """Raise UserError where the checkpoint is of other names, shapes or dtypes: no byte of it is bad."""
+        of = lambda leaf: (tuple(leaf.shape), str(leaf.dtype))
+        rows = jax.tree_util.tree_leaves_with_path(jax.eval_shape(_without_keys, like))
+        asked = {jax.tree_util.keystr(path, simple=True, separator="."): of(leaf) for path, leaf in rows}
+        try:
+            tree = self._ocp.StandardCheckpointHandler().metadata(self._path / str(step) / "state").tree
+            saved = {leaf.name: of(leaf) for leaf in jax.tree.leaves(tree)}
+        except Exception:  # then these are bad
+            return
+        if other := sorted(asked.items() ^ saved.items()):
+            raise UserError(
+                f"the checkpoints in {printable(self._folder)} are of other nets or optimisers than the experiment "
+                f"makes now: {other[0][0]} differs.\nTake that change back, or begin anew with another --out."
+            )
 
     def _check_passing(self, step: int, error: Exception) -> None:
         """Raise UserError where the error says nothing of the checkpoint itself."""
@@ -203,6 +221,12 @@ class Checkpoints:
         with self._links:
             self.wait()
             self._manager.close()
+
+
+def _without_keys(state):
+    """Return the state with its random keys as the numbers that are saved of them."""
+    is_key = lambda leaf: jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if is_key(leaf) else leaf, state)
 
 
 @functools.cache

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import io
 import os
 import re
@@ -53,7 +52,9 @@ def parse(Config: type, presets: dict, argv: Sequence[str] | None = None) -> tup
         said = {a.split("=")[0].removeprefix("--").replace("-", "_") for a in argv if a.startswith("--")}
         preset = asked.preset
         if "preset" not in said and "dataset" in said:
-            preset = _preset_for(presets, named(asked.cfg, asked.run).dataset)
+            preset = _preset_for(presets, dataset := named(asked.cfg, asked.run).dataset)
+            if preset != first and not asked.run.resume:
+                print(f"{dataset}: with --preset {preset}", file=sys.stderr)
         cfg, run = presets[preset], Run()
         if asked.run.resume:
             own, run = of_run(cfg, asked.run.out, experiment)
@@ -90,9 +91,9 @@ def _flags(Config, presets, prog, doc, argv, cfg, run, preset):
 def _preset_for(presets, dataset):
     """Return the name of the preset for a data set: "images" for one of images, else the first that has it.
 
-    Never "tiny", which is for tests.
+    Never "tiny", which is for tests, nor "paper", which takes hours and has to be asked for.
     """
-    of_set = [name for name, cfg in presets.items() if cfg.dataset == dataset and name != "tiny"]
+    of_set = [name for name, cfg in presets.items() if cfg.dataset == dataset and name not in ("tiny", "paper")]
     if "images" in presets and data.load(dataset).kind == "image":
         of_set = ["images"]
     return of_set[0] if of_set else next(iter(presets))
@@ -129,7 +130,13 @@ def settled(cfg: Any, run: Run, experiment: str) -> Run:
     out = run.out or (str(rundir.newest(experiment)) if run.resume else "")
     if run.resume and (file := Path(out) / "config.json").exists():
         config.known(rundir.read(out, experiment)["config"], type(cfg), file)
-    return dataclasses.replace(run, out=out, experiment=experiment, config=dataclasses.asdict(cfg))
+    return dataclasses.replace(run, out=out, experiment=experiment, config=dataclasses.asdict(cfg), file=_file(cfg))
+
+
+def _file(cfg) -> Path | None:
+    """Return the file of the experiment whose Config this is; None where it was written into a notebook, say."""
+    file = getattr(sys.modules[type(cfg).__module__], "__file__", None)
+    return file and Path(file)
 
 
 def asked(cfg: Any, run: Run, experiment: str) -> dict[str, str]:
@@ -137,17 +144,9 @@ def asked(cfg: Any, run: Run, experiment: str) -> dict[str, str]:
     flags = {**vars(run), **vars(cfg)}
     own = {f"--{name.replace('_', '-')}": repr(value) for name, value in flags.items() if name != "distributed"}
     library = sorted(Path(__file__).parents[1].rglob("*.py"))
-    own[f"the code of {experiment}"] = digest(Path(sys.modules[type(cfg).__module__].__file__))
-    own["the code of gan_jax"] = digest(*library)
+    own[f"the code of {experiment}"] = rundir.digest(*filter(None, [_file(cfg)]))
+    own["the code of gan_jax"] = rundir.digest(*library)
     return own | {"jax": jax.__version__, "experiment": experiment}
-
-
-def digest(*files: Path) -> str:
-    """Return eight letters that name the contents of these files."""
-    found = hashlib.blake2b(digest_size=4)
-    for file in files:
-        found.update(file.read_bytes())
-    return found.hexdigest()
 
 
 @contextlib.contextmanager

@@ -34,6 +34,10 @@ class Loaded(NamedTuple):
     folder: Path
     results: dict | None = None  # what it ended with; None where it has not ended
 
+    def __repr__(self):  # the state would fill a notebook
+        folder = printable(self.folder)
+        return f"Loaded({self.experiment.__name__}, folder={folder!r}, seeds={self.seeds}, cfg={self.cfg!r})"
+
     def sample(self, key: jax.Array, n: int) -> jax.Array:
         """Return n samples [n, ...]; [seeds, n, ...] where several seeds were trained."""
         one = lambda state: self.experiment.sample(self.cfg, state, key, n)
@@ -117,6 +121,8 @@ def load(
     """
     saved = rundir.read(folder)
     experiment = experiment or _experiment(folder, saved["experiment"])
+    if code := getattr(experiment, "__file__", None):
+        rundir.say_changed(folder, saved, Path(code), "what is drawn is")
     file = Path(folder) / "config.json"
     config.check_types(saved["config"], experiment.Config, file)
     config.check_ranges(saved["config"], experiment.Config, file)
@@ -125,8 +131,9 @@ def load(
         shapes = jax.eval_shape(
             lambda: states.initial(lambda key: experiment.init(cfg, key), saved["seed"], saved["seeds"])
         )
-    except UserError:
-        raise
+    except UserError as error:  # of its data: they moved, say
+        back = f"The run in {printable(folder)} needs its data where they were: put them, or a link, there again."
+        raise UserError(f"{error}" if "\n" in f"{error}" else f"{error}\n{back}") from None
     except Exception as error:  # an experiment fails in its own way where its Config is none of its own
         raise UserError(
             f"{printable(folder)} is not a run of {experiment.__name__} as it is now: {first_line(error)}."

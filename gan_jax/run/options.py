@@ -35,6 +35,7 @@ class Run:
     distributed: bool = False  # join the other processes (done unasked on a TPU pod and under SLURM)
     experiment: tyro.conf.Suppress[str] = ""  # its module, "experiments.unrolled"
     config: tyro.conf.Suppress[Any] = None  # the Config as a dict, for config.json
+    file: tyro.conf.Suppress[Any] = None  # the Path of the experiment's module
 
     @property
     def folder(self) -> Path:

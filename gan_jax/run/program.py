@@ -8,6 +8,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from gan_jax.errors import UserError
 from gan_jax.run import cli, config, rundir, states
 from gan_jax.run.fit import fit as trained
@@ -52,7 +54,13 @@ def fit(experiment: ModuleType, cfg: Any = None, **options: Any) -> Loaded:
     has as flags, fields of the Config (steps=500) and of a run (seeds=4, out="runs/mine", resume=True). Raises
     UserError where one is wrong.
     """
-    known = {field.name for field in dataclasses.fields(cli.Run)} - {"experiment", "config"}
+    if not isinstance(experiment, ModuleType):
+        stem = rundir.stem(str(experiment))
+        raise UserError(f"{experiment!r} is no module of an experiment: from experiments import {stem}, and pass that.")
+    if isinstance(cfg, str):
+        raise UserError(f"cfg is {cfg!r}, where there should be a Config: {experiment.__name__}.PRESETS[{cfg!r}], say.")
+    options = {name: value.item() if isinstance(value, np.generic) else value for name, value in options.items()}
+    known = {field.name for field in dataclasses.fields(cli.Run)} - {"experiment", "config", "file"}
     options["out"] = os.fspath(options.get("out", ""))
     given, run = cfg, cli.Run()
     cfg = next(iter(experiment.PRESETS.values())) if cfg is None else cfg

@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import fcntl
+import hashlib
 import importlib.metadata
 import itertools
 import json
@@ -49,7 +50,7 @@ KEPT = get_type_hints(Kept)
 FREE = {"steps", "rekey", *Pace.__annotations__}
 FILES = "config.json", "metrics.jsonl", "results.json", "seconds", "curves.png", "lock"
 FOLDERS = "checkpoints", "samples", "tensorboard"
-ORIGIN = {"versions": dict, "machine": dict, "resumed": list}  # what else there may be
+ORIGIN = {"versions": dict, "machine": dict, "code": str, "resumed": list}  # what else there may be
 SINCE = {"rekey": 0, "precision": "default", "deterministic": False}  # of runs from before a flag was kept
 SINCE |= {"log_every": 100, "eval_every": 1000, "save_every": 1000, "keep": 3, "stream": False, "measure": True}
 
@@ -93,6 +94,8 @@ def read(folder: str | os.PathLike, experiment: str | None = None) -> dict:
         config.check_ranges(saved, Kept, file)
     except FileNotFoundError:
         raise UserError(f"{printable(folder)} holds no run (it has no config.json).") from None
+    except NotADirectoryError:
+        raise UserError(f"{printable(folder)} is a file: name the run's folder.") from None
     except KeyError as error:
         raise UserError(f"{printable(file)} is not a run's config: it has no {error}.") from None
     except (OSError, ValueError, TypeError) as error:
@@ -132,6 +135,7 @@ def opened(run: Run, first: bool = True, content: str = "") -> Iterator[Path]:
     folder = Path(run.out) if run.out else claimed(run.experiment)
     asked = {"experiment": run.experiment, "config": run.config} | {name: getattr(run, name) for name in KEPT}
     asked |= {"data": content} if content else {}
+    asked |= {"code": digest(run.file)} if run.file else {}
     asked = json.loads(json.dumps(asked))
     asked["config"] = _with_tuples(asked["config"])
     saved = None
@@ -144,6 +148,8 @@ def opened(run: Run, first: bool = True, content: str = "") -> Iterator[Path]:
                 )
             saved = read(folder, run.experiment)
             check_same(folder, saved, asked)
+            if first and run.file:
+                say_changed(folder, saved, run.file, "it goes on")
     if jax.process_count() > 1:  # every process has looked before the first one writes
         multihost_utils.sync_global_devices("run folder")
     with contextlib.ExitStack() as stack:
@@ -197,7 +203,7 @@ def check_same(folder: Path, saved: dict, asked: dict) -> None:
 def take(folder: Path, asked: dict, stack: contextlib.ExitStack, saved: dict | None = None) -> None:
     """Lock the folder until the stack is left, and write its config.json.
 
-    saved: that of before, whose versions, machine and commit stay; those of now, where they differ, are added to
+    saved: that of before, whose versions, machine, commit and code stay; those of now, where they differ, are added to
     "resumed".
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -208,12 +214,28 @@ def take(folder: Path, asked: dict, stack: contextlib.ExitStack, saved: dict | N
         raise UserError(
             f"another process is training in {printable(folder)}: wait for it, or choose another --out."
         ) from None
-    now, later = origin(), list((saved or {}).get("resumed", []))
+    code = {"code": asked["code"]} if "code" in asked else {}
+    now, later = origin() | code, list((saved or {}).get("resumed", []))
     began = {name: saved[name] for name in now if name in saved} if saved else now
     if saved and now != (later[-1] if later else began):
         later.append(now)
     asked = asked | began | ({"resumed": later} if later else {})
     log.write_whole(folder / "config.json", json.dumps(asked, indent=1) + "\n")
+
+
+def digest(*files: Path) -> str:
+    """Return eight letters that name the contents of these files."""
+    found = hashlib.blake2b(digest_size=4)
+    for file in files:
+        found.update(file.read_bytes())
+    return found.hexdigest()
+
+
+def say_changed(folder: str | os.PathLike, saved: dict, file: Path, what: str) -> None:
+    """Say on stderr, and what that means, that an experiment's file is not the one that trained the saved run last."""
+    last = [saved, *saved.get("resumed", [])][-1]
+    if last.get("code", now := digest(file)) != now:
+        log.tell(f"{printable(file.name)} changed since {printable(folder)} was trained: {what} as the code is now")
 
 
 def origin() -> dict:

@@ -203,13 +203,21 @@ def test_a_folder_without_pictures(tmp_path, what):
     assert line == f"there is no data set in {tmp_path}/x: it holds no picture (PNG, JPEG, WebP, BMP, GIF or TIFF)."
 
 
+def test_a_picture_is_no_folder_and_no_array_of_several(tmp_path):
+    """One file of pixels was taken for an array that can't be read, and [h, w, 3] for h pictures of three columns."""
+    picture(tmp_path / "x" / "a.png")
+    assert told(tmp_path / "x" / "a.png") == [f"{tmp_path}/x/a.png is a picture: name the folder that it is in."]
+    (line,) = told(saved(tmp_path, U8[0]))
+    assert line.endswith("x is [8, 6, 3], one picture as it seems; pictures in colours are [n, h, w, c].")
+
+
 def test_few_pictures(tmp_path):
     """One picture can be trained on, one a batch; a larger batch is refused with both numbers."""
     picture(tmp_path / "x" / "a.png")
     source = data.load(str(tmp_path / "x"))
     data.check_batch(source, 1)
     assert data.some(source, 5)["x"].shape == (1, 8, 8, 3)
-    with pytest.raises(UserError, match=r"^x: a batch of 2 is more than the 1 records"):
+    with pytest.raises(UserError, match=r"^x: a batch of 2 is more than the 1 record that there is:"):
         data.check_batch(source, 2)
 
 

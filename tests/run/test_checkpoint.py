@@ -163,8 +163,9 @@ def test_none_is_good(tmp_path, capfd):
 def test_another_state_is_refused(tmp_path, collected, change):
     """Nothing is cast, cut, filled up or left out in silence."""
     saved(tmp_path, 1)
-    with pytest.raises(UserError, match="none of the checkpoints"):
+    with pytest.raises(UserError, match="are of other nets or optimisers than the experiment makes now"):
         restored(tmp_path, like(change(made(0))))
+    assert (tmp_path / "checkpoints" / "1").is_dir()
 
 
 @pytest.mark.parametrize("writers, readers", [(4, 1), (4, 2), (1, 4), (2, 4)])

@@ -60,7 +60,7 @@ def test_help(name, monkeypatch, capsys):
     assert f"usage: python -m {name} " in out and module.__doc__.splitlines()[0] in out
     entries = [" ".join(entry.split()) for entry in re.split(r"\n  (?=--\w)", out)[1:]]
     fields = [*dataclasses.fields(module.Config), *dataclasses.fields(cli.Run)]
-    names = ["preset", *(f.name.replace("_", "-") for f in fields if f.name not in ("experiment", "config"))]
+    names = ["preset", *(f.name.replace("_", "-") for f in fields if f.name not in ("experiment", "config", "file"))]
     for name, entry in zip(names, entries, strict=True):
         assert re.match(
             rf"--{name}(, --no-{name})?( [A-Z]+| \[[A-Z]+ \[[A-Z]+ \.\.\.\]\]| {{.*?}})? \w.{{7,}} \(default: ", entry
@@ -110,7 +110,8 @@ def test_flags_override_the_preset():
     """A flag that is said counts more; underscores and = are fine."""
     cfg, run = parsed("--preset", "paper", "--z_dim=3", "--no-remat", "--seed", "5")
     assert cfg == dataclasses.replace(unrolled.PRESETS["paper"], z_dim=3, remat=False)
-    assert run == cli.Run(seed=5, experiment="experiments.unrolled", config=dataclasses.asdict(cfg))
+    own = {"experiment": "experiments.unrolled", "config": dataclasses.asdict(cfg), "file": cli.Path(unrolled.__file__)}
+    assert run == cli.Run(seed=5, **own)
 
 
 def test_a_folder_of_its_own(tmp_path, monkeypatch):
@@ -174,6 +175,7 @@ def test_resume_takes_the_config_of_the_run(tmp_path, monkeypatch):
         ("--cpu --gpu --tpu", r"^choose one of"),
         ("--resume", r"no run to resume under runs/unrolled; name one with --out"),
         ("--resume --out nowhere", r"^nowhere holds no run"),
+        (f"--resume --out {__file__}", r"test_cli.py is a file: name the run's folder."),
         ("--batch-size 6", r"a batch of 6 can't be divided over 4 devices: choose a multiple of that"),
         ("--dataset digits --batch-size 1800", r"^digits: a batch of 1800 is more than the 1497 records that there are: lower --batch-size.$"),
         ("--out /proc/cannot/be", r"^/proc/cannot.*: No such file or directory. Free it, or choose another --out.$"),

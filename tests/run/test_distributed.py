@@ -18,7 +18,7 @@ from runs import DIGITS, RING, end, killing, rows, same, start, steps, train, wa
 import gan_jax
 from experiments import unrolled
 from gan_jax import UserError
-from gan_jax.run import cli, fit, processes
+from gan_jax.run import cli, fit, processes, rundir
 from gan_jax.run.options import Run
 
 # The second process comes late, and must not take what the first one has written by then for another run.
@@ -179,9 +179,9 @@ def test_code_that_differs():
     asked = cli.asked(cfg, cli.Run(out="runs/x"), "experiments.unrolled")
     assert asked["--g-lr"] == "0.001" and asked["--out"] == "'runs/x'" and "--distributed" not in asked
     assert (
-        asked["the code of experiments.unrolled"] == cli.digest(Path(unrolled.__file__)) != cli.digest(Path(__file__))
+        asked["the code of experiments.unrolled"] == rundir.digest(Path(unrolled.__file__)) != rundir.digest(Path(__file__))
     )
-    assert len({asked["the code of gan_jax"], cli.digest(), cli.digest(Path(cli.__file__))}) == 3
+    assert len({asked["the code of gan_jax"], rundir.digest(), rundir.digest(Path(cli.__file__))}) == 3
 
 
 # An evaluation of many minutes

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ import gan_jax
 from experiments import unrolled, vanilla
 from gan_jax import UserError, data
 from gan_jax.game import rng
-from gan_jax.run import cli, fit, log, plots
+from gan_jax.run import cli, fit, log, plots, rundir
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,7 @@ def test_files(whole):
     assert config.pop("versions").keys() == {"gan_jax", "jax", "flax", "optax"}
     assert config.pop("machine").keys() == {"device", "devices", "cpu", "threads", "python"}
     config.pop("commit")
+    assert config.pop("code") == rundir.digest(Path(unrolled.__file__))
     assert config == {
         "experiment": "experiments.unrolled", "config": dataclasses.asdict(cfg), "seed": 0, "seeds": 1, "rekey": 0,
         "precision": "default", "deterministic": False, "log_every": 2, "eval_every": 0, "save_every": 2, "keep": 3,

@@ -5,9 +5,14 @@ import re
 import subprocess
 
 import jax
+import numpy as np
 import pytest
+from PIL import Image
 from runs import train
 
+import gan_jax
+from experiments import unrolled
+from gan_jax import UserError, data
 from gan_jax.run import rundir
 
 
@@ -56,3 +61,53 @@ def test_no_commit(repository, tmp_path_factory, monkeypatch):
     assert rundir.commit(tmp_path_factory.mktemp("outside") / "own.py") is None
     monkeypatch.setenv("PATH", "")
     assert rundir.commit(folder / "own.py") is None
+
+
+def test_a_run_whose_code_changed_says_so(tmp_path, monkeypatch, capsys):
+    """By those who draw from it, and when it goes on, with which the code of then is its own."""
+    train(out := tmp_path / "run", "--steps=1")
+    gan_jax.load(out)
+    assert "changed since" not in capsys.readouterr().err
+    (tmp_path / "unrolled.py").write_text(rundir.Path(unrolled.__file__).read_text() + "# edited\n")
+    monkeypatch.setattr(unrolled, "__file__", str(tmp_path / "unrolled.py"))
+    gan_jax.load(out)
+    assert (
+        f"unrolled.py changed since {out} was trained: what is drawn is as the code is now" in capsys.readouterr().err
+    )
+    train(out, "--steps=2", "--resume")
+    assert f"unrolled.py changed since {out} was trained: it goes on as the code is now" in capsys.readouterr().err
+    gan_jax.load(out)
+    assert "changed since" not in capsys.readouterr().err
+    read = lambda: json.loads((out / "config.json").read_text())
+    assert read()["code"] != read()["resumed"][-1]["code"]
+    was = read()
+    (out / "config.json").write_text(json.dumps({k: v for k, v in was.items() if k not in ("code", "resumed")}))
+    gan_jax.load(out)  # of a run from before this was kept, nothing is known
+    assert "changed since" not in capsys.readouterr().err
+
+
+def test_a_run_whose_pictures_moved(tmp_path):
+    """It can't be drawn from: which run needs what, and with a link in the old place it can."""
+    (tmp_path / "x").mkdir()
+    for i in range(9):
+        Image.fromarray(np.full((8, 8), i, np.uint8)).save(tmp_path / "x" / f"{i}.png")
+    train(out := tmp_path / "run", "--steps=1", f"--dataset={tmp_path / 'x'}", "--preset=images")
+    (tmp_path / "x").rename(tmp_path / "y")
+    data.load.cache_clear()
+    with pytest.raises(UserError, match=f"no such folder or file.\nThe run in {out} needs its data where they were"):
+        gan_jax.load(out)
+    (tmp_path / "x").symlink_to(tmp_path / "y")
+    gan_jax.load(out).setup()
+
+
+def test_nets_that_changed_are_no_damage(tmp_path, monkeypatch, capsys):
+    """A checkpoint of other nets or optimisers than those of the code: that is said, and not that files are bad."""
+    train(out := tmp_path / "run", "--steps=1")
+    init = unrolled.init
+    monkeypatch.setattr(unrolled, "init", lambda cfg, key: init(cfg, key)._replace(g_ema=()))
+    told = "are of other nets or optimisers than the experiment makes now: g_ema.*differs"
+    for again in (lambda: gan_jax.load(out), lambda: train(out, "--steps=2", "--resume", init=unrolled.init)):
+        with pytest.raises(UserError, match=told):
+            again()
+    assert "is bad" not in capsys.readouterr().err
+    assert sorted(file.name for file in (out / "checkpoints").iterdir()) == ["0", "1"]

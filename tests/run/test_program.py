@@ -43,6 +43,23 @@ def test_a_resumed_run_has_its_own_config_and_pace(tmp_path):
         gan_jax.fit(unrolled, dataclasses.replace(TINY, batch_size=16), resume=True, steps=8, out=tmp_path / "run")
 
 
+def test_a_run_is_shown_in_a_line(tmp_path):
+    """A notebook shows what a cell ends in: it was half a megabyte of parameters. Numbers may be numpy's."""
+    run = gan_jax.fit(unrolled, TINY, steps=np.int64(1), g_lr=np.logspace(-3, -2, 2)[0], out=tmp_path / "run", **PACE)
+    assert repr(run) == f"Loaded(experiments.unrolled, folder={str(tmp_path / 'run')!r}, seeds=1, cfg={run.cfg!r})"
+    assert type(run.cfg.steps) is int and type(run.cfg.g_lr) is float
+
+
+def test_an_experiment_or_config_that_is_none(tmp_path, monkeypatch):
+    """A name in place of a module, or of a preset: a line that says what to pass."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"^'unrolled' is no module of an experiment: from experiments import unrolled"):
+        gan_jax.fit("unrolled", steps=1)
+    with pytest.raises(UserError, match=r"^cfg is 'tiny', .* experiments.unrolled.PRESETS\['tiny'\]"):
+        gan_jax.fit(unrolled, "tiny", steps=1)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     "options, says",
     [
