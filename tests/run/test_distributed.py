@@ -179,7 +179,9 @@ def test_code_that_differs():
     asked = cli.asked(cfg, cli.Run(out="runs/x"), "experiments.unrolled")
     assert asked["--g-lr"] == "0.001" and asked["--out"] == "'runs/x'" and "--distributed" not in asked
     assert (
-        asked["the code of experiments.unrolled"] == rundir.digest(Path(unrolled.__file__)) != rundir.digest(Path(__file__))
+        asked["the code of experiments.unrolled"]
+        == rundir.digest(Path(unrolled.__file__))
+        != rundir.digest(Path(__file__))
     )
     assert len({asked["the code of gan_jax"], rundir.digest(), rundir.digest(Path(cli.__file__))}) == 3
 
