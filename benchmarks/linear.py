@@ -50,11 +50,11 @@ def read(kinds: dict[str, Callable], parts, iterations, of: dict) -> list[dict]:
 
 
 def read_run(module, folder, parts, plain: dict[str, Callable], iterations) -> list[dict]:
-    """Return the rows of a finished run: `plain` features, and those of D's last three norms in 2^3 cells each."""
+    """Return the rows of a finished run: `plain` features, and those of D's last three `layers` in 2^3 cells each."""
     run = gan_jax.load(folder)
     untrained = jax.jit(functools.partial(module.init, run.cfg))(jax.random.key(1)).d
     _, D, *_ = module.build(run.cfg)
-    of = lambda d: lambda x: activations(D, d, x, tuple(norms(d)[-3:]), 2)
+    of = lambda d: lambda x: activations(D, d, x, tuple(layers(d)[-3:]), 2)
     facts = {"dataset": run.cfg.dataset, "steps": int(run.state.step), "width": run.cfg.width}
     kinds = plain | {"D, random": of(untrained), "D, trained": of(run.state.d)}
     return read(kinds, parts, iterations, facts | {"trained": harness.trained_by(folder)})
@@ -67,9 +67,10 @@ def report(name: str, rows: list[dict], published: str, out: str):
     harness.record(name, rows, out)
 
 
-def norms(d) -> list[str]:
-    """Return the names of D's layers of batch norm, if any, in their order."""
-    return sorted(d.stats.get("batch_stats", {}), key=lambda name: int(name.rpartition("_")[2]))
+def layers(d) -> list[str]:
+    """Return the names of D's layers of batch norm, or, where it has none, of its levels, in their order."""
+    names = d.stats.get("batch_stats") or [name for name in d.params if name.startswith("level_")]
+    return sorted(names, key=lambda name: int(name.rpartition("_")[2]))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3, 4))

@@ -49,7 +49,7 @@ def main(
             state, _ = advance(state, keys, feed, np.int32(min(100, steps - at)))
         _, D, _ = dcgan.build(cfg)
         # D's first convolution has no batch norm; of the others what comes out of theirs
-        of = lambda D, d: lambda x: linear.activations(D, d, x, (*linear.norms(d), "Conv_0"), 4)
+        of = lambda D, d: lambda x: linear.activations(D, d, x, (*linear.layers(d), "Conv_0"), 4)
         kinds = {"pixels": flat, "D, random": of(D, random), "D, trained": of(D, state.d)}
         facts = {"dataset": name, "steps": steps, "width": width}
         found += linear.read(kinds, linear.splits(name, rows), iterations, facts)

@@ -134,7 +134,7 @@ _pix2pix = _replace(pix2pix.PRESETS["128"], dataset="pairs128", jitter=0.0)
 _cyclegan = _replace(cyclegan.PRESETS["paper"], dataset="noise64", source="noise64", width=32, depth=6, falls=0.0)
 _srgan = srgan.Config("noise96", way="area", crop=96, residual=False)  # 24x24 to 96x96, by the published net
 _stylegan2 = _replace(stylegan2.PRESETS["default"], dataset="noise64", d_every=1, g_every=1, ada=False)
-_gan3d = gan3d.Config("solids32", held_above=1.0)  # D learns in each step
+_gan3d = gan3d.Config("solids32", filled=0, spread=False, held_above=1.0)  # the paper's nets; D learns in each step
 _pggan = _replace(progressive.PRESETS["default"], dataset="noise32", first=16, stable=1, fade=1)  # soon all there
 CASES = {
     "ring-k0": Case(unrolled, _replace(_ring, unroll=0), normal, _both, {}),

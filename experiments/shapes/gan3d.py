@@ -12,9 +12,12 @@ Differences from the paper:
 1. ModelNet10 instead of ShapeNet, all classes in one net, as in the paper for its features; there each class has a net
    of its own for synthesis, here `--dataset modelnet10_voxels,only=chair`.
 2. 32^3 voxels instead of 64^3, so three doublings of four, narrower nets and smaller batches; `paper` has its nets.
-3. D's rate is 3e-4 instead of 1e-5, since there are but 300 steps; `paper` has the latter.
-4. Voxels are -1 and 1 outside of the nets, which have 0 and 1 in and a sigmoid, as there.
-5. The paper leaves open: D's batch norm sees data and fakes apart and keeps the statistics of data, of every batch; its
+3. Both learn at 1e-3 (there G at 2.5e-3 and D at 1e-5), for some thousand steps; `paper` has the published rates.
+4. D has biases instead of batch norm and sees how far the solids of its batch differ, as PGGAN's, and a bias fills a
+   tenth of G's voxels at first: with the paper's nets all samples are the same few voxels (docs/results/shapes.md).
+   `--no-spread --filled 0`, and `paper`, have these.
+5. Voxels are -1 and 1 outside of the nets, which have 0 and 1 in and a sigmoid, as there.
+6. The paper leaves open: D's batch norm sees data and fakes apart and keeps the statistics of data, of every batch; its
    accuracy is that of training mode, before the update; D moves first, and G against the new D, from the same fakes;
    weights begin as DCGAN's.
 
@@ -41,20 +44,22 @@ ROWS = 128  # of samples, of training shapes and of held-out ones that are compa
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "modelnet10_voxels"  # solids, a TFDS set by name or `primitives`
-    steps: Count = 300  # updates of G
+    steps: Count = 2500  # updates of G
     batch_size: Count = 16  # rows of data, and of noise, a step
     z_dim: Count = 200  # the latent, uniform in [0, 1)
     width: Count = 8  # channels at half of the resolution
-    g_lr: float = 2.5e-3  # Adam's rate for G
-    d_lr: float = 3e-4  # Adam's rate for D
+    filled: Share = 0.1  # of voxels when G begins, by a bias of its last layer; 0: no bias
+    spread: bool = True  # D sees how far a batch's solids differ, and has no batch norm
+    g_lr: float = 1e-3  # Adam's rate for G
+    d_lr: float = 1e-3  # Adam's rate for D
     b1: Decay = 0.5  # Adam's decay of the first moment, for both
     held_above: Share = 0.8  # accuracy of D on the last batch above which it doesn't learn
 
 
 PRESETS = {
     "default": Config(),
-    "paper": Config("adrenal_mnist3d", steps=100_000, batch_size=100, width=64, d_lr=1e-5),  # the 64^3 set of TFDS
-    "tiny": Config("primitives", steps=6, batch_size=4, z_dim=4, width=2, d_lr=2.5e-3),
+    "paper": Config("adrenal_mnist3d", 100_000, 100, width=64, filled=0, spread=False, g_lr=2.5e-3, d_lr=1e-5),
+    "tiny": Config("primitives", steps=6, batch_size=4, z_dim=4, width=2, g_lr=2.5e-3, d_lr=2.5e-3),
 }
 
 
@@ -67,7 +72,8 @@ class State(NamedTuple):
 
 
 def build(cfg):
-    G, D = gan3d.G(data.load(cfg.dataset).shape, cfg.width), gan3d.D(cfg.width)
+    G = gan3d.G(data.load(cfg.dataset).shape, cfg.width, cfg.filled)
+    D = (gan3d.SpreadD if cfg.spread else gan3d.D)(cfg.width)
     return G, D, optax.adam(cfg.g_lr, cfg.b1), optax.adam(cfg.d_lr, cfg.b1)
 
 

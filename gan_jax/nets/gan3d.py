@@ -1,8 +1,8 @@
 """The nets of 3D-GAN and 3D-VAE-GAN (Wu, Zhang et al. 2016, arXiv 1610.07584), for solids and pictures of any size.
 
 Each level halves a solid until its sides are at most 4: 64, 32, 16, 8 and 4 with 64, 128, 256 and 512 channels in the
-paper. No layer is dense, and none has a bias, but for the last one of a G with `filled`; solids are -1 and 1 outside of
-the nets, 0 and 1 within.
+paper. No layer is dense, and none has a bias, but for the last one of a G with `filled` and those of SpreadD; solids
+are -1 and 1 outside of the nets, 0 and 1 within.
 """
 
 import math
@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from gan_jax.nets.conv import Conv, ConvTranspose
-from gan_jax.nets.layers import batch_norm, leaky, normal
+from gan_jax.nets.layers import batch_norm, leaky, minibatch_std, normal
 from gan_jax.nets.layers import levels as of_image
 
 
@@ -56,6 +56,24 @@ class D(nn.Module):
         down = lambda c, *of: Conv(c, *of, use_bias=False, kernel_init=normal)
         for c in levels(x.shape[1:], self.width)[1]:
             x = leaky(batch_norm(down(c, 4, 2)(x), train))
+        return down(1, x.shape[1:4], 1, "VALID")(x)[:, 0, 0, 0, 0]
+
+
+class SpreadD(nn.Module):
+    """x [b, d, h, w, c] -> score [b]: as D, with biases instead of batch norm, which sees how a batch differs.
+
+    The deviation over the batch is one more channel of the least cube, for one more convolution.
+    """
+
+    width: int = 64
+
+    @nn.compact
+    def __call__(self, x, train=True):
+        x = (x + 1) / 2
+        down = lambda c, *of, **name: Conv(c, *of, kernel_init=nn.initializers.he_normal(), **name)
+        for i, c in enumerate(levels(x.shape[1:], self.width)[1]):
+            x = leaky(down(c, 4, 2, name=f"level_{i}")(x))
+        x = leaky(down(x.shape[-1], 3, 1)(minibatch_std(x)))
         return down(1, x.shape[1:4], 1, "VALID")(x)[:, 0, 0, 0, 0]
 
 

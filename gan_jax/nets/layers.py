@@ -42,9 +42,9 @@ def dropout(key, x, rate=0.5):
 
 
 def minibatch_std(x):
-    """Return x [b, h, w, c] with one more channel: the deviation over the batch, on average (PGGAN, 1710.10196)."""
+    """Return x [b, ..., c] with one more channel: the deviation over the batch, on average (PGGAN, 1710.10196)."""
     spread = jnp.sqrt(x.var(0) + 1e-8).mean()
-    return jnp.concatenate([x, jnp.broadcast_to(spread, (*x.shape[:3], 1))], 3)
+    return jnp.concatenate([x, jnp.broadcast_to(spread, (*x.shape[:-1], 1))], -1)
 
 
 def levels(shape, width):

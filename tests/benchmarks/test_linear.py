@@ -27,7 +27,7 @@ def test_features_are_what_comes_out_of_the_layers_named():
     stats = jax.tree.map(lambda a: jnp.full_like(a, 0), variables["batch_stats"])
     stats = {name: {"mean": one["mean"], "var": one["mean"] + 4 - 1e-5} for name, one in stats.items()}
     d = Player(variables["params"], {"batch_stats": stats}, None)
-    assert linear.norms(d) == [f"BatchNorm_{i}" for i in range(11)]
+    assert linear.layers(d) == [f"BatchNorm_{i}" for i in range(11)]
     found = linear.activations(D, d, x, ("BatchNorm_10", "BatchNorm_0"), 2)
     np.testing.assert_allclose(found[1], [-0.2 / 2**11, 3 / 2**11, -0.1, 1.5], rtol=1e-4)
 

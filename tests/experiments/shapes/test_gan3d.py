@@ -12,9 +12,11 @@ import pytest
 from experiments.shapes import gan3d
 from gan_jax import data
 from gan_jax.game import rng
+from gan_jax.nets.gan3d import SpreadD
 
 B, Z, SIDES = 4, 3, ((9, 6, 5), (5, 3, 3), (3, 2, 2))  # two levels, whose sides differ
 CFG = dataclasses.replace(gan3d.PRESETS["tiny"], dataset="small", batch_size=B, z_dim=Z, held_above=0.5, d_lr=0.02)
+CFG = dataclasses.replace(CFG, spread=False)  # the paper's D
 
 
 @functools.cache
@@ -138,6 +140,31 @@ def test_d_is_held_back_above_its_limit_alone(small):
         assert metrics["held"] == held and after.accuracy == metrics["accuracy"]
         stays = jax.tree.map(lambda a, b: (a == b).all(), state.d.params, after.d.params)
         assert all(jax.tree.leaves(stays)) == held
+
+
+def test_a_d_that_does_not_see_how_far_its_batch_differs():
+    """Its score is that of plain sums, with the mean deviation over the batch beside the least cube; copies have none."""
+    with jax.enable_x64(True):
+        x = np.sign(np.random.default_rng(0).normal(size=(B, *SIDES[0], 1)) - 0.5)
+        D, key = SpreadD(2), jax.random.key(0)
+        p = jax.tree.map(lambda a: np.asarray(a) + 0.1, oracle.double(D.init(key, x)["params"]))  # biases begin as 0
+        y = (x + 1) / 2
+        for i in range(2):
+            y = np.asarray(conv(p[f"level_{i}"]["kernel"], y)) + np.asarray(p[f"level_{i}"]["bias"])
+            y = np.where(y > 0, y, 0.2 * y)
+        n, m, l = y.shape[1:4]
+        spread = np.mean([np.sqrt(y[:, i, j, k].var(0) + 1e-8) for i in range(n) for j in range(m) for k in range(l)])
+        y = np.concatenate([y, np.full((B, n, m, l, 1), spread)], -1)
+        padded = np.pad(y, ((0, 0), *((1, 1),) * 3, (0, 0)))
+        z = sum(
+            padded[:, i : i + n, j : j + m, k : k + l] @ p["Conv_0"]["kernel"][i, j, k]
+            for i in range(3) for j in range(3) for k in range(3)
+        ) + p["Conv_0"]["bias"]  # fmt: skip
+        z = np.where(z > 0, z, 0.2 * z)
+        score = np.einsum("bijkc,ijkc->b", z, p["Conv_1"]["kernel"][..., 0]) + p["Conv_1"]["bias"]
+        np.testing.assert_allclose(D.apply({"params": p}, x), score, rtol=1e-9)
+        same = D.apply({"params": p}, x[[0, 0, 0, 0]])
+        assert same.std() < 1e-9 < abs(same[0] - D.apply({"params": p}, x)[0])
 
 
 def test_the_published_nets(monkeypatch):
