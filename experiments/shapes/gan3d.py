@@ -12,7 +12,7 @@ Differences from the paper:
 1. ModelNet10 instead of ShapeNet, all classes in one net, as in the paper for its features; there each class has a net
    of its own for synthesis, here `--dataset modelnet10_voxels,only=chair`.
 2. 32^3 voxels instead of 64^3, so three doublings of four, narrower nets and smaller batches; `paper` has its nets.
-3. Both learn at 1e-3 (there G at 2.5e-3 and D at 1e-5), for some thousand steps; `paper` has the published rates.
+3. Both learn at 5e-4 (there G at 2.5e-3 and D at 1e-5), for some thousand steps; `paper` has the published rates.
 4. D has biases instead of batch norm and sees how far the solids of its batch differ, as PGGAN's, and a bias fills a
    tenth of G's voxels at first: with the paper's nets all samples are the same few voxels (docs/results/shapes.md).
    `--no-spread --filled 0`, and `paper`, have these.
@@ -50,8 +50,8 @@ class Config:
     width: Count = 8  # channels at half of the resolution
     filled: Share = 0.1  # of voxels when G begins, by a bias of its last layer; 0: no bias
     spread: bool = True  # D sees how far a batch's solids differ, and has no batch norm
-    g_lr: float = 1e-3  # Adam's rate for G
-    d_lr: float = 1e-3  # Adam's rate for D
+    g_lr: float = 5e-4  # Adam's rate for G
+    d_lr: float = 5e-4  # Adam's rate for D
     b1: Decay = 0.5  # Adam's decay of the first moment, for both
     held_above: Share = 0.8  # accuracy of D on the last batch above which it doesn't learn
 
