@@ -64,7 +64,12 @@ def of_mixture(n, given, runs, seeds):
         folder = Path(runs, f"gaussians{n}-{way}")
         results = harness.trained(adagan, [*given, f"--dataset=gaussians{n}", "--eval-every=0", own], folder)
         scores, each, drawn[f"{n}, {way}"] = covered(gan_jax.load(folder), seeds)
-        found |= {way: scores, "steps": results["steps"], "seconds": found["seconds"] + results["seconds"]}
+        found |= {
+            way: scores,
+            "trained": harness.trained_by(folder),
+            "steps": results["steps"],
+            "seconds": found["seconds"] + results["seconds"],
+        }
         if way == "bagging":
             found |= {"one GAN": [one[0] for one in each], "best of T": [max(one) for one in each]}
     return found, drawn

@@ -161,7 +161,7 @@ def opened(run: Run, first: bool = True, content: str = "") -> Iterator[Path]:
 
 def check_whole(folder: Path) -> None:
     """Raise UserError where a part of the run in this folder is missing, a link to somewhere else, or no file."""
-    for file in (*folder.glob("*"), *folder.glob("samples/*")):
+    for file in (*folder.glob("*"), *folder.glob("*/*")):
         if file.is_symlink():
             raise UserError(
                 f"{printable(file)} is a link: what is written into a run's folder must stay there. Remove the link."

@@ -114,6 +114,11 @@ def test_compare(tmp_path, monkeypatch, capsys):
     compare.main(("vanilla",), "digits", 2, 1, **given)
     with pytest.raises(UserError, match="no experiment 'nosuch'"):
         compare.main(("nosuch",), **given)
+    file = tmp_path / "runs" / "ring8-2x2" / "lsgan" / "results.json"
+    results = json.loads(file.read_text())
+    file.write_text(json.dumps(results | {"protocol": results["protocol"] | {"fake": 7}}))
+    with pytest.raises(UserError, match="fake"):  # samples of another number, say, are not set beside the others
+        compare.main(("vanilla", "lsgan"), "ring8", 2, 2, **given)
 
 
 def test_texts_too_small_to_be_read(tmp_path):

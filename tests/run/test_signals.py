@@ -27,11 +27,12 @@ cli.run(unrolled.main)
 @pytest.fixture(scope="module")
 def signalled(tmp_path_factory):
     """{name: (folder, exit code, stdout, stderr)} of long runs that were sent signals."""
-    out = tmp_path_factory.mktemp("signalled")
+    out = tmp_path_factory.mktemp("of several words")  # which a shell has to be told of
     long = ["--steps=1000000", "--save-every=1000000"]
     processes = {
         "int": start_training(out / "int", *long),
         "term": start_training(out / "term", *long),
+        "hup": start_training(out / "hup", *long),
         "kill": start_training(out / "kill", *long, "--save-every=20"),
         "twice": start("-c", SLEEPY, *RING, f"--out={out / 'twice'}", *long, HEARD=str(out / "heard")),
     }
@@ -45,6 +46,7 @@ def signalled(tmp_path_factory):
         for name, number in [
             ("int", signal.SIGINT),
             ("term", signal.SIGTERM),
+            ("hup", signal.SIGHUP),
             ("kill", signal.SIGKILL),
             ("twice", signal.SIGINT),
         ]:
@@ -55,7 +57,7 @@ def signalled(tmp_path_factory):
         return {name: (out / name, *end(process, 50)) for name, process in processes.items()}
 
 
-@pytest.mark.parametrize("name, code", [("int", 130), ("term", 143)])
+@pytest.mark.parametrize("name, code", [("int", 130), ("term", 143), ("hup", 129)])
 def test_a_signal_stops_after_the_stretch(signalled, name, code):
     """Exit code 128 + the signal's number, and on stderr one line that says how to go on."""
     out, returned, stdout, stderr = signalled[name]
@@ -65,7 +67,7 @@ def test_a_signal_stops_after_the_stretch(signalled, name, code):
         for line in stderr.splitlines()
         if not line.startswith(("unrolled on ring8", "stopping after this", "step "))
     ]
-    assert lines == [f"stopped at step {at}, saved; to go on: python -m experiments.unrolled --resume --out {out}"]
+    assert lines == [f"stopped at step {at}, saved; to go on: python -m experiments.unrolled --resume --out '{out}'"]
     assert returned == code and stdout == "" and at > 4 and not (out / "results.json").exists()
 
 
