@@ -9,6 +9,7 @@ import numpy as np
 
 from gan_jax.data import features, pictures, stored, tokens
 from gan_jax.data.column import Asked
+from gan_jax.data.source import Field
 from gan_jax.data.stored import Feature, Split
 from gan_jax.errors import UserError, first_line
 
@@ -29,6 +30,15 @@ def asked(chosen: dict[str, str]) -> Asked:
     if level and level not in tokens.LEVELS:
         raise UserError(f"level={level}: text is cut by {' or '.join(tokens.LEVELS)}.")
     return Asked(**numbers, level=level)
+
+
+def check_used(name: str, chosen: dict[str, str], fields: Iterable[Field]) -> None:
+    """Raise UserError where a choice is of what the fields of a batch are not: nothing would come of it."""
+    kinds = {"map" if field.kind == "label" and field.shape else field.kind for field in fields}
+    of = {"size": {"image", "video", "voxels", "map"}, "length": {"tokens", "series"}}
+    for choice, those in (of | {"level": {"tokens"}, "vocabulary": {"tokens"}}).items():
+        if choice in chosen and not those & kinds:
+            raise UserError(f"{name} leaves no choice of {choice}: its fields are {', '.join(sorted(kinds))}.")
 
 
 def known(name: str, what: str, value: str, there: Iterable[str]) -> str:

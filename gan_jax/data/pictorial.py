@@ -117,16 +117,22 @@ def _clip(look):
 
 
 def voxels(look: Look) -> Column:
-    """Return the column of voxels, kept as 0 and 255."""
+    """Return the column of voxels, kept as 0 and 255; of an asked size, full where any of a block is."""
     shape = tuple(look.feature.connector.shape)
+    side = look.asked.size
+    if any(n % (side or n) for n in shape):
+        raise UserError(
+            f"size={side}: the voxels of {look.train.name} are {by(shape)}; blocks of them have to be whole."
+        )
+    blocks = [length for n in shape for length in (side or n, n // (side or n))]
 
     def make(a):
         a = np.asarray(a)
         if a.dtype != np.bool_ and a.max(initial=0) > 1:
             raise ValueError(f"{look.path} has {a.max()} where voxels are 0 or 1")
-        return (a.astype(np.uint8) * np.uint8(255))[..., None]
+        return (a.astype(np.uint8) * np.uint8(255)).reshape(blocks).max((1, 3, 5))[..., None]
 
-    return Column((look.path,), Field((*shape, 1), "voxels"), make)
+    return Column((look.path,), Field((*blocks[::2], 1), "voxels"), make)
 
 
 def label_map(look: Look) -> Column:

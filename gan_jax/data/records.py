@@ -32,7 +32,8 @@ def load(name: str, others: Iterable[str] = (), **chosen: str) -> Source:
       the image (rather a photo than its map of labels), else what is there, and y the first label; FIELD= is none.
     - split, test: which is trained on (train, else the first), and which is held out (test; `test=` is none); parts,
       too: train[:80%].
-    - size: the side of the squares that pictures are cut and shrunk to. Without it sets of several sizes are refused.
+    - size: the side of the squares that pictures are cut and shrunk to, or of cubes of voxels, each full where any of the
+      block that it stands for is. Without it sets of several sizes are refused.
     - length: how many rows or tokens of a sequence are kept (the most in the split that is trained on, up to 1024).
     - level: char or word; by default words where texts have blanks. Texts of more than 4096 characters on average,
       alone in their batch, are running text, by default in characters: record i is its i-th window of `length` tokens.
@@ -48,13 +49,16 @@ def load(name: str, others: Iterable[str] = (), **chosen: str) -> Source:
     wanted = choices.wanted(name, flat, chosen)
     alone = _alone(wanted, flat, train, asked)
     if alone and _is_running(alone):
-        return _windows(alone, train, test)
+        source = _windows(alone, train, test)
+        choices.check_used(name, chosen, source.fields.values())
+        return source
     made = {}
     for field, (paths, how) in wanted.items():
         columns = features.columns(field, paths, how, train, test, flat, asked)
         if twice := made.keys() & columns.keys():
             raise UserError(f"{name}: two fields would be called {', '.join(twice)}; choose another name.")
         made |= columns
+    choices.check_used(name, chosen, [column.field for column in made.values()])
     test, remark = _held_out(train, test, made, flat)
     says = _says(train, test, wanted, made, remark)
     return _source(train, made, flat, test and _source(test, made, flat), says)

@@ -476,6 +476,36 @@ def test_voxels_hold_0_and_1_alone(sets):
         source.read(np.arange(2))
 
 
+def test_voxels_are_shrunk_by_whole_blocks(sets):
+    """`size=` was no choice of theirs, and nobody was told: a block is full where one of its voxels is."""
+    full = np.zeros((4, 6, 8), np.uint8)
+    full[0, 1, 7] = full[3, 5, 0] = 1
+    sets("solid", {"v": tfds.features.Tensor(shape=(4, 6, 8), dtype=np.uint8)}, train=[{"v": full}])
+    source = data.load("solid,size=2")
+    shrunk = np.zeros((2, 2, 2), np.uint8)
+    shrunk[0, 0, 1] = shrunk[1, 1, 0] = 255
+    assert source.shape == (2, 2, 2, 1)
+    np.testing.assert_array_equal(source.read(np.arange(1))["x"][0, ..., 0], shrunk)
+    with pytest.raises(UserError, match="size=3: the voxels of solid are 4x6x8; blocks of them have to be whole"):
+        data.load("solid,size=3")
+
+
+@pytest.mark.parametrize(
+    "name, choice, kinds",
+    [
+        ("german_credit_numeric,size=8", "size", "label, row"),
+        ("mnist,length=8", "length", "image, label"),
+        ("mnist,level=word", "level", "image, label"),
+        ("jsb_chorales,vocabulary=9", "vocabulary", "row, series"),
+        ("tiny_shakespeare,size=8", "size", "tokens"),
+    ],
+)
+def test_a_choice_of_which_nothing_comes(tfds_dir, name, choice, kinds):
+    """It is refused, not left out unsaid."""
+    with pytest.raises(UserError, match=f"leaves no choice of {choice}: its fields are {kinds}"):
+        data.load(name)
+
+
 def test_clips_of_encoded_frames(sets):
     """A clip whose frames are files of any mode, and one of raw bytes."""
     video = tfds.features.Sequence(tfds.features.Image(shape=(3, 4, 3)), length=2)
