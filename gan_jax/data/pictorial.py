@@ -121,9 +121,8 @@ def voxels(look: Look) -> Column:
     shape = tuple(look.feature.connector.shape)
     side = look.asked.size
     if any(n % (side or n) for n in shape):
-        raise UserError(
-            f"size={side}: the voxels of {look.train.name} are {by(shape)}; blocks of them have to be whole."
-        )
+        has = f"the voxels of {look.train.name} are {by(shape)}"
+        raise UserError(f"size={side}: {has}; blocks of them have to be whole.")
     blocks = [length for n in shape for length in (side or n, n // (side or n))]
 
     def make(a):
