@@ -32,8 +32,8 @@ def load(name: str, others: Iterable[str] = (), **chosen: str) -> Source:
       the image (rather a photo than its map of labels), else what is there, and y the first label; FIELD= is none.
     - split, test: which is trained on (train, else the first), and which is held out (test; `test=` is none); parts,
       too: train[:80%].
-    - size: the side of the squares that pictures are cut and shrunk to, without which sets of several sizes are refused;
-      or of a cube of voxels, each of which is full where any of its block is.
+    - size: the side of the squares that pictures are cut and shrunk to, without which sets of several sizes are
+      refused; or of a cube of voxels, each of which is full where any of its block is.
     - length: how many rows or tokens of a sequence are kept (the most in the split that is trained on, up to 1024).
     - level: char or word; by default words where texts have blanks. Texts of more than 4096 characters on average,
       alone in their batch, are running text, by default in characters: record i is its i-th window of `length` tokens.
