@@ -466,6 +466,17 @@ def test_numbers_keep_their_values(sets):
     assert classes.test.read(np.arange(1))["y"].tolist() == [-1]
 
 
+def test_records_that_are_sorted_by_class(sets):
+    """What samples are held against is of all classes, though the first thousand records are of two."""
+    records = [{"v": np.full((4, 4, 1), 9 * y, np.uint8), "y": y} for y in range(5) for _ in range(600)]
+    features = {"v": tfds.features.Tensor(shape=(4, 4, 1), dtype=np.uint8)}
+    sets("sorted", features | {"y": tfds.features.ClassLabel(num_classes=5)}, train=records)
+    source = data.load("sorted")
+    assert set(source.read(np.arange(1000))["y"].tolist()) == {0, 1}
+    found = data.reference(source)
+    assert len(found["means"]) == 5 and len(np.unique(found["means"])) == len(np.unique(found["real"])) == 5
+
+
 def test_voxels_hold_0_and_1_alone(sets):
     """A density is no voxel of ours: 2 is refused, not shown as full."""
     full = np.ones((5, 6, 7), np.uint8)
