@@ -52,14 +52,14 @@ def parse(Config: type, presets: dict, argv: Sequence[str] | None = None) -> tup
         said = {a.split("=")[0].removeprefix("--").replace("-", "_") for a in argv if a.startswith("--")}
         preset = asked.preset
         if "preset" not in said and "dataset" in said:
-            preset = _preset_for(presets, dataset := named(asked.cfg, asked.run).dataset)
-            if preset != first and not asked.run.resume:
-                print(f"{dataset}: with --preset {preset}", file=sys.stderr)
+            preset = _preset_for(presets, named(asked.cfg, asked.run).dataset)
         cfg, run = presets[preset], Run()
         if asked.run.resume:
             own, run = of_run(cfg, asked.run.out, experiment)
             cfg = cfg if "preset" in said else own
         args = flags(argv, cfg, run, preset)
+    if args.preset != first and "preset" not in said and not args.run.resume:
+        print(f"{args.cfg.dataset}: with --preset {args.preset}", file=sys.stderr)
     cfg = named(args.cfg, args.run)
     return cfg, settled(cfg, args.run, experiment)
 

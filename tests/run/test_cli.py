@@ -90,9 +90,11 @@ def test_help_of_sample(capsys):
         ("--preset=paper --dataset digits", "paper"),
     ],
 )
-def test_the_preset_follows_the_data_set(flags, preset):
-    """The first preset for the data set, unless one is named; the data set stays the one asked for."""
+def test_the_preset_follows_the_data_set(flags, preset, capsys):
+    """The first preset for the data set, unless one is named, and it is said; the data set stays the one asked for."""
     cfg, _ = parsed(*flags.split())
+    chosen = "preset" not in flags and preset != "default"
+    assert capsys.readouterr().err == (f"{cfg.dataset}: with --preset {preset}\n" if chosen else "")
     asked = re.search("digits|$", flags)[0] or unrolled.PRESETS[preset].dataset
     assert cfg == dataclasses.replace(unrolled.PRESETS[preset], dataset=asked)
 
