@@ -31,12 +31,13 @@ def test_drafts_and_an_editor_s_copies_do_not_end_the_list(own):
     (folder / ".ipynb_checkpoints").mkdir()
     (folder / "nodoc.py").write_text("x = 1\n")
     (folder / "draft.py").write_text("\ndef f(:\n")
+    (folder / "my-gan.py").write_text('"""Mine."""\n')
     for copy in (".ipynb_checkpoints/vanilla-checkpoint.py", "vanilla.old.py", ".#vanilla.py"):
         shutil.copy(folder / "vanilla.py", folder / copy)
     code, out, err = listed()
     assert (code, err) == (0, "")
     names = {line.split()[0]: " ".join(line.split()[1:]) for line in out.splitlines() if line.startswith("  ")}
-    assert names.keys() == {"draft", "nodoc", "vanilla"}
+    assert names.keys() == {"draft", "my-gan", "nodoc", "vanilla"}
     assert names["nodoc"] == "" and names["draft"] == "can't be read: invalid syntax, line 2"
 
 

@@ -13,7 +13,13 @@ from gan_jax.data.source import Field
 from gan_jax.data.stored import Feature, Split
 from gan_jax.errors import UserError, first_line
 
-RESERVED = ("split", "test", "size", "length", "level", "vocabulary")
+OF = {  # what kinds of fields a choice is of
+    "size": {"image", "video", "voxels", "map"},
+    "length": {"tokens", "series"},
+    "level": {"tokens"},
+    "vocabulary": {"tokens"},
+}
+RESERVED = ("split", "test", *OF)
 
 
 def asked(chosen: dict[str, str]) -> Asked:
@@ -35,9 +41,8 @@ def asked(chosen: dict[str, str]) -> Asked:
 def check_used(name: str, chosen: dict[str, str], fields: Iterable[Field]) -> None:
     """Raise UserError where a choice is of what the fields of a batch are not: nothing would come of it."""
     kinds = {"map" if field.kind == "label" and field.shape else field.kind for field in fields}
-    of = {"size": {"image", "video", "voxels", "map"}, "length": {"tokens", "series"}}
-    for choice, those in (of | {"level": {"tokens"}, "vocabulary": {"tokens"}}).items():
-        if choice in chosen and not those & kinds:
+    for choice, of in OF.items():
+        if choice in chosen and not of & kinds:
             raise UserError(f"{name} leaves no choice of {choice}: its fields are {', '.join(sorted(kinds))}.")
 
 

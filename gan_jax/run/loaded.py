@@ -131,9 +131,9 @@ def load(
         shapes = jax.eval_shape(
             lambda: states.initial(lambda key: experiment.init(cfg, key), saved["seed"], saved["seeds"])
         )
-    except UserError as error:  # of its data: they moved, say
-        back = f"The run in {printable(folder)} needs its data where they were: put them, or a link, there again."
-        raise UserError(f"{error}" if "\n" in f"{error}" else f"{error}\n{back}") from None
+    except UserError as error:
+        hint = f"The run in {printable(folder)} needs that. Where its data moved, a link in the old place is enough."
+        raise UserError(f"{error}" if "\n" in f"{error}" else f"{error}\n{hint}") from None
     except Exception as error:  # an experiment fails in its own way where its Config is none of its own
         raise UserError(
             f"{printable(folder)} is not a run of {experiment.__name__} as it is now: {first_line(error)}."

@@ -94,7 +94,7 @@ def test_a_run_whose_pictures_moved(tmp_path):
     train(out := tmp_path / "run", "--steps=1", f"--dataset={tmp_path / 'x'}", "--preset=images")
     (tmp_path / "x").rename(tmp_path / "y")
     data.load.cache_clear()
-    with pytest.raises(UserError, match=f"no such folder or file.\nThe run in {out} needs its data where they were"):
+    with pytest.raises(UserError, match=f"no such folder or file.\nThe run in {out} needs that. Where its data moved"):
         gan_jax.load(out)
     (tmp_path / "x").symlink_to(tmp_path / "y")
     gan_jax.load(out).setup()
