@@ -589,19 +589,14 @@ def test_resume_in_a_new_process(name, tmp_path, cache):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["unrolled_modes", "cgan", "r3gan"])
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_run_under_x64(name, tmp_path, cache):
-    """Trained, measured by a classifier that was trained so, too, saved and taken up again, in a process of its own."""
-    for steps in (2, 4):
-        flags = (
-            name,
-            "--preset=tiny",
-            f"--steps={steps}",
-            "--eval-every=2",
-            f"--out={tmp_path}",
-            *["--resume"] * (steps > 2),
-        )
-        code, _, stderr = end(start("-c", QUICK, *flags, XDG_CACHE_HOME=f"{cache}/x64", JAX_ENABLE_X64="1"), 600)
+    """Trained, evaluated and measured, saved and taken up again, each in a process of its own: all of it in float32."""
+    run = name, "--preset=tiny", "--eval-every=2", f"--out={tmp_path}"
+    for steps in ("--steps=2",), ("--steps=4", "--resume"):
+        started = start("-c", QUICK, *run, *steps, XDG_CACHE_HOME=f"{cache}/x64", JAX_ENABLE_X64="1")
+        code, _, stderr = end(started, 600)
         assert code == 0 and "Traceback" not in stderr, stderr
     state = gan_jax.load(tmp_path).state  # without x64: what was saved has the same types
     assert state.step == 4 and not [a for a in jax.tree.leaves(state) if a.dtype == np.float64]

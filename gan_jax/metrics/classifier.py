@@ -165,7 +165,7 @@ def finished(some, carry, steps, live, name):
     with live(steps) as line:
         for at in range(start, steps, CHUNK):
             carry, value = some(carry, at)
-            line.say(at + CHUNK, {"loss": np.asarray(value).mean()})
+            line.say(min(at + CHUNK, steps), {"loss": np.asarray(value).mean()})
             if name and time.monotonic() - saved > PAUSE:
                 found = {str(i): np.asarray(a) for i, a in enumerate(jax.tree.leaves(carry))}
                 cache.keep(name, found | {"steps": np.int32(at + CHUNK)})
