@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import experiments
 from benchmarks import harness
 
 ROOT = Path(__file__).parents[2]
