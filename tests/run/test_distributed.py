@@ -139,15 +139,16 @@ def test_a_process_that_is_killed(tmp_path, killed):
 
 
 @pytest.mark.long
-def test_processes_that_were_started_differently(tmp_path):
+@pytest.mark.parametrize("differ", [{"--g-lr": ("0.001", "0.01"), "--seed": ("0", "3")}, {"--steps": ("4", "6")}])
+def test_processes_that_were_started_differently(tmp_path, differ):
     """Before anything is made, each ends with exit code 2 and names the flags that differ, the folder among them."""
-    others = "--g-lr=0.01", "--seed=3", f"--out={tmp_path / 'other'}"
+    others = *(f"{name}={theirs}" for name, (_, theirs) in differ.items()), f"--out={tmp_path / 'other'}"
     programs = [("-m", "experiments.unrolled")] * 2
     ended = together(tmp_path / "run", "--steps=4", programs=programs, others=others)
     for i, (code, stdout, stderr) in enumerate(ended):
         lines = stderr.splitlines()
         assert code == 2 and stdout == "" and len(lines) == 2, ended
-        for name, values in (("--g-lr", ("0.001", "0.01")), ("--seed", ("0", "3"))):
+        for name, values in differ.items():
             assert f"{name} is {values[i]} on process {i}, {values[1 - i]} on {1 - i}" in lines[0]
         assert "--out is " in lines[0] and "with the same flags, code, data and packages" in lines[1]
     assert not list(tmp_path.iterdir())

@@ -3,14 +3,16 @@
 import errno
 import os
 import shutil
+import signal
 import threading
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import pytest
-from runs import same, steps
+from runs import end, killing, same, start, start_training, steps, wait_for
 
+import gan_jax
 from gan_jax import UserError
 from gan_jax.run.checkpoint import Checkpoints
 
@@ -154,3 +156,21 @@ def test_a_reader_beside_a_trainer_always_finds_a_state(tmp_path):
         tries += 1
     trainer.join()
     assert tries > 1 and steps(tmp_path) == ["39"]
+
+
+@pytest.mark.long
+def test_readers_beside_a_process_that_trains(tmp_path):
+    """`load` finds a state at every try, `spectrum` and `sample` end well, and the trainer hears of none of them."""
+    out = tmp_path / "run"
+    trainer = start_training(out, "--steps=10000000", "--save-every=2", "--keep=1")
+    with killing(trainer):
+        wait_for((out / "checkpoints" / "2").exists, trainer)
+        found = [int(gan_jax.load(out).state.step) for _ in range(8)]
+        for module, *more in ("spectrum",), ("sample", "--n=4", f"--out={tmp_path / 'samples.npz'}"):
+            code, _, stderr = end(start("-m", f"gan_jax.{module}", str(out), *more))
+            assert code == 0 and "Traceback" not in stderr and "bad" not in stderr, (module, stderr)
+        trainer.send_signal(signal.SIGTERM)
+        code, _, stderr = end(trainer)
+    assert code == 143 and "Traceback" not in stderr and "bad" not in stderr, stderr
+    assert found == sorted(found) and len(set(found)) > 1, found
+    assert all(name.isdigit() for name in steps(out))
