@@ -156,15 +156,15 @@ def measure(cfg, state, key, train, test):
     for name, x in made.items():
         found[f"{name}/probability"], found[f"{name}/most"] = tables.shares(real, x)
         each[name] = tables.f1(tables.predictors(x), real)
-        found[f"{name}/f1"] = (each[name] * often).sum() / often.sum()
-        found[f"{name}/ones"] = x.sum(1).mean()
+        found |= {f"{name}/f1": (each[name] * often).sum() / often.sum(), f"{name}/ones": x.sum(1).mean()}
     for name, x in (made | {"train": real}).items():  # records that were held out, in the place of training records
         away = tables.nearest(x, train["x"])
         found |= {f"{name}/away": away.mean(), f"{name}/copies": (away == 0).mean()}
-    found = {name: jnp.nan_to_num(value) for name, value in found.items()}
-    points = lambda of, by, *said: Picture(jnp.stack([by, of], 1)[None], kind="points", rows=said)
-    found["probability"] = points(made["g"].mean(0), real.mean(0), "up: share in samples; across: held out")
-    return found | {"prediction": points(each["g"], each["train"], "up: F1 by samples; across: by data")}
+    pair = lambda x, y: jnp.array([[x, x], [x, y]]).swapaxes(1, 2)  # [2, n, 2]: the line on which they agree, and all
+    shown = lambda of, *xy: Picture(pair(*xy), "points", ("equal", "codes"), (f"{of}, by data", f"{of}, by samples"))
+    found |= {name: jnp.nan_to_num(value) for name, value in found.items()}
+    found["probability"] = shown("share", real.mean(0), made["g"].mean(0))
+    return found | {"prediction": shown("F1", each["train"], each["g"])}
 
 
 def setup(cfg):

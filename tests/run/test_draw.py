@@ -18,7 +18,7 @@ from experiments import unrolled
 from gan_jax import UserError, data
 from gan_jax.data import Field, Source
 from gan_jax.run import Picture, evaluate, log, plots
-from gan_jax.run.plots import images, moving, music, page, points, tables, text, video, voxels
+from gan_jax.run.plots import given, images, moving, music, page, points, tables, text, video, voxels
 from gan_jax.run.program import program
 
 
@@ -113,6 +113,18 @@ def test_grey_and_colours():
 def blue(picture):
     """Return where a picture shows samples."""
     return picture[..., 2].astype(int) - picture[..., 0] > 40
+
+
+def test_points_of_their_own_have_numbers_and_are_all_seen(tmp_path, monkeypatch):
+    """What no data stand beside is drawn whole, between axes with numbers and the names of its columns."""
+    x = np.random.default_rng(0).gamma(0.3, size=(2, 400, 2))  # a few are far out
+    with monkeypatch.context() as patch:
+        patch.setattr(page, "rendered", lambda fig: fig)
+        field = Field((2,), "points", names=("across", "up"))
+        (axis,) = points.table(x, Picture(x, "points", ("a", "b")), given.Given(field)).axes
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("across", "up") and len(axis.get_xticks()) > 2
+    low, high = np.array([axis.get_xlim(), axis.get_ylim()]).T
+    assert (x.min((0, 1)) >= low).all() and (x.max((0, 1)) <= high).all()
 
 
 def test_points_of_a_file_have_no_modes(tmp_path, monkeypatch):

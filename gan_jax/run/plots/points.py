@@ -84,23 +84,26 @@ def _histograms(panels, real):
 
 
 def table(x: np.ndarray, says: Any, given: Given) -> np.ndarray:
-    """Return points [rows, columns, c], the rows in colours of their own."""
+    """Return points [rows, columns, c], the rows in colours of their own; what has no data beside it has numbers."""
     from matplotlib import colormaps
 
     if x.shape[-1] == 1:
         return _histograms({f"row {i + 1}": row for i, row in enumerate(x)}, given.real)
-    real = x.reshape(-1, x.shape[-1]) if given.real is None else given.real
     fig, (axis,) = page.figure(1, 5, 4)
-    low, high = _window(*given.modes[:2], None) if given.modes else _window(None, None, real)
     if given.modes:
+        low, high = _window(*given.modes[:2], None)
         _circles(axis, given.modes.means, max(3 * given.modes.std, 0.015 * (high - low)[0]))
-    else:
-        axis.scatter(*real[:, :2].T, s=3, linewidths=0, color="0.8")
+    elif given.real is not None:
+        low, high = _window(None, None, given.real)
+        axis.scatter(*given.real[:, :2].T, s=3, linewidths=0, color="0.8")
     for i, points in enumerate(x):
         colour = colormaps["turbo"](i / max(1, len(x) - 1))
         label = says.rows[i] if i < len(says.rows) else f"row {i}"
         axis.scatter(*points[:, :2].T, s=14, color=colour, linewidths=0, label=label if len(x) <= 25 else None)
-    axis.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xticks=[], yticks=[], aspect="equal")
+    if given.modes or given.real is not None:
+        axis.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xticks=[], yticks=[], aspect="equal")
+    else:
+        axis.set(**dict(zip(("xlabel", "ylabel"), given.field.names, strict=False)))
     if len(x) <= 25:
         fig.legend(loc="outside right upper", fontsize="small", ncols=1 + (len(x) > 13))
     return page.rendered(fig)
