@@ -32,6 +32,6 @@ def asked(draw, key, classes, n=2000):
 def within(x, y, classes):
     """Return how much the records x [n, ...] of one label y [n] differ: their mean square from the label's mean."""
     x = x.reshape(len(x), -1)
-    of = jax.nn.one_hot(y, classes)  # [n, classes]; of records without a label 0
+    of = jax.nn.one_hot(y, classes, dtype=jnp.float32)  # [n, classes]; of records without a label 0
     mean = (of.T @ x) / jnp.maximum(of.sum(0), 1)[:, None]
     return (((x - of @ mean) ** 2).mean(1) * (y >= 0)).sum() / (y >= 0).sum()

@@ -47,7 +47,7 @@ class Language(NamedTuple):
         found = self.find(x)  # [n, m]
         accepted, seen = found.any(1), self.find(known).any(0)
         of_accepted = lambda values: jnp.where(accepted, values, 0).sum() / jnp.maximum(accepted.sum(), 1)
-        long = lambda x: jax.nn.one_hot((x != PAD).sum(1), x.shape[1] + 1)  # [n, t + 1]
+        long = lambda x: jax.nn.one_hot((x != PAD).sum(1), x.shape[1] + 1, dtype=jnp.float32)  # [n, t + 1]
         lengths = jnp.float32(np.exp(self.log_p)) @ long(self.strings)
         return {
             "accepted": accepted.mean(),

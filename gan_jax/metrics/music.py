@@ -38,7 +38,7 @@ def polyphony(start):
 
 def scale_consistency(pitch):
     """Return the share [n] of pitches [n, t] that are in a scale, of the scale, major or minor, that has most."""
-    counts = jax.nn.one_hot(pitch % 12, 12).sum(1)  # [n, 12]
+    counts = jax.nn.one_hot(pitch % 12, 12, dtype=jnp.float32).sum(1)  # [n, 12]
     return (counts @ IN_SCALE.T).max(1) / pitch.shape[1]
 
 

@@ -46,7 +46,7 @@ def centres(key, x, k):
     """Return the centres [k, d] of clusters of rows x, of k-means from k of the rows; one that loses all rows stays."""
 
     def move(centres, _):
-        of = jax.nn.one_hot(cluster(x, centres), k)  # [n, k]
+        of = jax.nn.one_hot(cluster(x, centres), k, dtype=x.dtype)  # [n, k]
         counts = of.sum(0)[:, None]
         return jnp.where(counts > 0, of.T @ x / jnp.maximum(counts, 1), centres), None
 
@@ -60,7 +60,8 @@ def cluster(x, centres):
 
 def table(a, b, k):
     """Return which share of rows has the clusters a [n] and b [n], of k each: [k, k]."""
-    return jax.nn.one_hot(a, k).T @ jax.nn.one_hot(b, k) / len(a)
+    a, b = (jax.nn.one_hot(of, k, dtype=jnp.float32) for of in (a, b))
+    return a.T @ b / len(a)
 
 
 def variation(p, q):
