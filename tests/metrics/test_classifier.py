@@ -84,6 +84,15 @@ def test_a_training_that_is_cut_short_goes_on(digits, monkeypatch, tmp_path):
     assert load().digest == judge.digest and seen[7:9] == [50, 100]
 
 
+def test_progress_beyond_the_end():
+    """Steps are made by the chunk, and never said to be more than there are."""
+    said, steps = [], classifier.CHUNK + 1
+    heard = classifier.Silent()
+    heard.say = lambda step, metrics: said.append(step)
+    made = classifier.finished(lambda carry, at: (carry + 1, np.zeros(1)), np.int32(0), steps, lambda n: heard, "")
+    assert made == 2 and said == [classifier.CHUNK, steps]
+
+
 def test_images_move_by_whole_pixels():
     """Every shift within reach comes up, the content is moved and not changed, the edge is repeated."""
     x = jnp.zeros((400, 5, 5, 1)).at[:, 2, 2].set(1)
