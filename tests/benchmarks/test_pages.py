@@ -1,5 +1,6 @@
 """What the tables of docs/results say stands in the records that their sections name."""
 
+import functools
 import json
 import re
 from pathlib import Path
@@ -24,6 +25,12 @@ def sections(text):
         yield part.partition("\n")[0], part
 
 
+@functools.cache
+def recorded(name) -> list:
+    """Return the rows of a record, of all its lines."""
+    return [row for line in RECORDS[name].read_text().splitlines() for row in json.loads(line)["rows"]]
+
+
 def rows_of(section) -> dict:
     """Return {record: its rows} of the records that a section names; of the defaults' those of its experiments."""
     words = set(re.findall(r"[\w-]+", section)) | {
@@ -31,12 +38,11 @@ def rows_of(section) -> dict:
     }
     commands = set(re.findall(r"python -m benchmarks (\w+)", section))
     found = {}
-    for name, file in RECORDS.items():
-        rows = [row for line in file.read_text().splitlines() for row in json.loads(line)["rows"]]
-        if name == "defaults" and "benchmarks defaults`" not in section:
-            rows = [row for row in rows if row["experiment"] in words]
+    for name in RECORDS:
         if name in words | {"defaults"} or any(re.match(f"{command}([-_]|$)", name) for command in commands):
-            found[name] = rows
+            found[name] = recorded(name)
+    if "benchmarks defaults`" not in section:
+        found["defaults"] = [row for row in found["defaults"] if row["experiment"] in words]
     return found
 
 
