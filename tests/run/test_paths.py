@@ -166,8 +166,8 @@ def test_readers_beside_a_process_that_trains(tmp_path):
     with killing(trainer):
         wait_for((out / "checkpoints" / "2").exists, trainer)
         found = [int(gan_jax.load(out).state.step) for _ in range(8)]
-        for module, *more in ("spectrum",), ("sample", "--n=4", f"--out={tmp_path / 'samples.npz'}"):
-            code, _, stderr = end(start("-m", f"gan_jax.{module}", str(out), *more))
+        for module, *more in ("spectrum",), ("sample", "--n=4"):
+            code, _, stderr = end(start("-m", f"gan_jax.{module}", str(out), *more, cwd=str(tmp_path)))
             assert code == 0 and "Traceback" not in stderr and "bad" not in stderr, (module, stderr)
         trainer.send_signal(signal.SIGTERM)
         code, _, stderr = end(trainer)
