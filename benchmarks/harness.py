@@ -162,7 +162,7 @@ def times(module, cfg, seeds=1, steps=None, repeats=5, devices=None) -> dict:
 def taken(modules, flags: str) -> dict:
     """Return {name: those of some flags that this experiment has}; raise UserError where one is of none of them.
 
-    flags: as on a command line, each with its value as one word: "--lr=1e-3 --gpu". A preset is one that it has.
+    flags: as on a command line: "--lr=1e-3 --gpu --frame 0 0 32". A preset is one that it has.
     """
     of = lambda flag: flag.split("=")[0].removeprefix("--").removeprefix("no-").replace("-", "_")
     has = {
@@ -171,13 +171,19 @@ def taken(modules, flags: str) -> dict:
     }
 
     def fits(flag, name):
-        asked, _, value = flag.partition("=")
-        return value in modules[name].PRESETS if asked == "--preset" else of(flag) in has[name]
+        asked, _, value = " ".join(flag).replace("=", " ", 1).partition(" ")
+        return value in modules[name].PRESETS if asked == "--preset" else of(asked) in has[name]
 
-    for flag in words(flags):
+    asked = []  # each flag with the values that follow it
+    for word in words(flags):
+        if asked and not word.startswith("--"):
+            asked[-1].append(word)
+        else:
+            asked.append([word])
+    for flag in asked:
         if not any(fits(flag, name) for name in modules):
-            raise UserError(f"{flag}: none of {', '.join(modules)} has such a flag.")
-    return {name: [flag for flag in words(flags) if fits(flag, name)] for name in modules}
+            raise UserError(f"{' '.join(flag)}: none of {', '.join(modules)} has such a flag.")
+    return {name: [word for flag in asked if fits(flag, name) for word in flag] for name in modules}
 
 
 def trained(module, flags, folder) -> dict:
