@@ -164,26 +164,27 @@ def taken(modules, flags: str) -> dict:
 
     flags: as on a command line: "--lr=1e-3 --gpu --frame 0 0 32". A preset is one that it has.
     """
-    of = lambda flag: flag.split("=")[0].removeprefix("--").removeprefix("no-").replace("-", "_")
     has = {
         name: {"preset", *(f.name for config in (module.Config, cli.Run) for f in dataclasses.fields(config))}
         for name, module in modules.items()
     }
 
     def fits(flag, name):
-        asked, _, value = " ".join(flag).replace("=", " ", 1).partition(" ")
-        return value in modules[name].PRESETS if asked == "--preset" else of(asked) in has[name]
+        asked, *values = flag[0].split("=", 1) + flag[1:]
+        if asked == "--preset":
+            return bool(values) and values[0] in modules[name].PRESETS
+        return asked.removeprefix("--").removeprefix("no-").replace("-", "_") in has[name]
 
-    asked = []  # each flag with the values that follow it
+    given = []  # each flag with the values that follow it
     for word in words(flags):
-        if asked and not word.startswith("--"):
-            asked[-1].append(word)
+        if given and not word.startswith("--"):
+            given[-1].append(word)
         else:
-            asked.append([word])
-    for flag in asked:
+            given.append([word])
+    for flag in given:
         if not any(fits(flag, name) for name in modules):
             raise UserError(f"{' '.join(flag)}: none of {', '.join(modules)} has such a flag.")
-    return {name: [word for flag in asked if fits(flag, name) for word in flag] for name in modules}
+    return {name: [word for flag in given if fits(flag, name) for word in flag] for name in modules}
 
 
 def trained(module, flags, folder) -> dict:

@@ -33,9 +33,7 @@ def recorded(name) -> list:
 
 def rows_of(section) -> dict:
     """Return {record: its rows} of the records that a section names; of the defaults' those of its experiments."""
-    words = set(re.findall(r"[\w-]+", section)) | {
-        word for w in re.findall(r"[\w-]+", section) for word in w.split("-")
-    }
+    words = {*re.findall(r"[\w-]+", section), *re.findall(r"\w+", section)}
     commands = set(re.findall(r"python -m benchmarks (\w+)", section))
     found = {}
     for name in RECORDS:

@@ -115,7 +115,7 @@ def blue(picture):
     return picture[..., 2].astype(int) - picture[..., 0] > 40
 
 
-def test_points_of_their_own_have_numbers_and_are_all_seen(tmp_path, monkeypatch):
+def test_points_of_their_own_have_numbers_and_are_all_seen(monkeypatch):
     """What no data stand beside is drawn whole, between axes with numbers and the names of its columns."""
     x = np.random.default_rng(0).gamma(0.3, size=(2, 400, 2))  # a few are far out
     with monkeypatch.context() as patch:
