@@ -51,8 +51,9 @@ def flagged(main, name, argv=None):
 
 def check_flags(main, values: dict):
     """Raise UserError where a flag of a benchmark has a value that it can't have, before anything is run."""
-    config.check_ranges(values, main)
-    for name, parameter in inspect.signature(main).parameters.items():
+    parameters = inspect.signature(main).parameters
+    config.check_ranges({name: of for name, of in values.items() if of != parameters[name].default}, main)
+    for name, parameter in parameters.items():
         if parameter.default is parameter.empty and not values.get(name):
             raise UserError(f"name at least one of the {name}; --help says more.")
     for name, value in values.items():

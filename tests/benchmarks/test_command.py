@@ -80,6 +80,18 @@ def test_values_that_a_benchmark_can_not_take(stem, flags, monkeypatch, tmp_path
     assert not list(tmp_path.rglob("*.jsonl"))
 
 
+@pytest.mark.parametrize("stem", benchmarks.modules())
+def test_defaults_that_a_benchmark_refuses(stem, monkeypatch, tmp_path):
+    """Started with no more than it needs, every one would run."""
+    if stem == "vs_torch":
+        pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    needs = {"compare": ["vanilla"], "equal_images": ["digits"], "ways": ["mixgan"]}
+    assert callable(
+        harness.flagged(importlib.import_module(benchmarks.modules()[stem]).main, stem, needs.get(stem, []))
+    )
+
+
 def test_right_values_are_taken_as_they_are(tmp_path):
     """Flags come to the benchmark as tyro read them."""
     seen = {}
