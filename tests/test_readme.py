@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+import benchmarks
+from benchmarks import harness
 from experiments import __main__ as listing
 from experiments import modules, unrolled
 from gan_jax import data
@@ -38,6 +40,23 @@ def test_a_command_that_is_not_understood(command, monkeypatch):
     if "--help" not in flags:
         cfg, _ = cli.parse(module.Config, module.PRESETS, flags)
         assert isinstance(cfg, module.Config)
+
+
+MEASURED = re.findall(r"`python -m benchmarks (\w+[^`]*)`|^    python -m benchmarks (\w.*)$", SAID, re.M)
+MEASURED = {" ".join((quoted or re.split("  +", line)[0]).split("#")[0].split()) for quoted, line in MEASURED}
+
+
+@pytest.mark.parametrize("command", sorted(MEASURED))
+def test_a_benchmark_that_is_not_understood(command, monkeypatch, tmp_path):
+    """Every flag of every command is one that the benchmark has, and every one that it hands on, its experiments'."""
+    stem, *flags = shlex.split(command)
+    if stem == "vs_torch":
+        pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    if flags and not {"SET", "RUN", "NAME"} & set(flags):  # the others are only named
+        of = harness.flagged(importlib.import_module(benchmarks.modules()[stem]).main, stem, flags)
+        if stem == "defaults":
+            harness.taken({name: harness.experiment(name) for name in of.keywords["names"]}, of.keywords["flags"])
 
 
 def test_a_table_that_is_not_that_of_the_files():
