@@ -12,6 +12,7 @@ import benchmarks
 from benchmarks import __main__ as command
 from benchmarks import harness
 from gan_jax import UserError, cache, classifier, curves, floor, prepare, sample, spectrum
+from gan_jax.run import plots
 from gan_jax.run.config import Count
 
 
@@ -119,6 +120,7 @@ COMMANDS = [cache, classifier, curves, floor, prepare, sample, spectrum]
 def test_wrong_flags_of_a_command(module, flags, monkeypatch, tmp_path):
     """Of all that stand on top of gan_jax."""
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    plots.figure()  # where it never was, Matplotlib asks a program for the fonts
     monkeypatch.setattr("subprocess.run", lambda *_, **__: pytest.fail("a program was started"))
     with pytest.raises(UserError) as error:
         module.main(flags)
