@@ -52,7 +52,8 @@ def flagged(main, name, argv=None):
 def check_flags(main, values: dict):
     """Raise UserError where a flag of a benchmark has a value that it can't have, before anything is run."""
     parameters = inspect.signature(main).parameters
-    config.check_ranges({name: of for name, of in values.items() if of != parameters[name].default}, main)
+    asked = {name: value for name, value in values.items() if value != parameters[name].default}  # () may be all
+    config.check_ranges(asked, main)
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and not values.get(name):
             raise UserError(f"name at least one of the {name}; --help says more.")
