@@ -17,6 +17,7 @@ NUMBER = re.compile(r"(?<![\w.-])-?\d[\d,]*(?:\.\d+)?")
 # Columns of what was chosen, or what words mean.
 SET = re.compile(r"^(data|steps?|side|size|known|images that D sees|measured|command|when|of the data itself|K)$")
 OTHERS = re.compile(r"publish|paper|°")  # others' figures, and ours that stand in no record
+ASIDE = {"config", "trained", "protocol", "each"}  # of a row: not what was measured, or not what a page says
 
 
 def sections(text):
@@ -47,10 +48,11 @@ def rows_of(section) -> dict:
 def figures(rows):
     """Yield the numbers of a record's rows; of several in a row, say one a seed, their mean and spread, too."""
     if isinstance(rows, dict):
-        rows = list(rows.values())
+        rows = [value for name, value in rows.items() if name not in ASIDE]
     if isinstance(rows, list):
         if len(rows) > 1 and all(type(a) in (int, float) for a in rows):
-            yield from (np.mean(rows), np.std(rows), np.std(rows, ddof=1), np.median(rows))
+            yield from (np.mean(rows), np.std(rows), std := np.std(rows, ddof=1), np.median(rows))
+            yield float(f"{std:.2g}")  # as `log.spread` says it
         for row in rows:
             yield from figures(row)
     elif type(rows) in (int, float):
@@ -67,10 +69,13 @@ def tables(section):
             yield from ((title, row[0], cell) for title, cell in zip(head[1:], row[1:], strict=False))
 
 
-def stands(number: str, known) -> bool:
-    """Return whether a number, rounded as it is, is one of those that are known; a share may be written in percent."""
+def stands(number: str, said: str, known) -> bool:
+    """Return whether a number, rounded as it is, is one of those that are known; `said` may tell another unit of it."""
     value, digits = float(number.replace(",", "")), len(number.partition(".")[2])
-    return any(np.any(np.abs(known * scale - value) <= 0.5001 * 10**-digits) for scale in (1, 100, 1e-3, 1e-6))
+    scales = [
+        scale for word, scale in {"": 1, "%": 100, " s": 1e-3, "million": 1e-6, "MB": 1e-6}.items() if word in said
+    ]
+    return any(np.any(np.abs(known * scale - value) <= 0.5001 * 10**-digits) for scale in scales)
 
 
 def missing(section) -> list[str]:
@@ -80,7 +85,7 @@ def missing(section) -> list[str]:
     return [
         f"{r} | {t} | {c}"
         for t, r, c in ours
-        if not all(stands(n, known) for n in NUMBER.findall(re.sub("`.*?`|°.*", "", c)))
+        if not all(stands(n, f"{r} {t} {c}", known) for n in NUMBER.findall(re.sub("`.*?`|°.*", "", c)))
     ]
 
 
