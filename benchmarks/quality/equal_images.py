@@ -32,7 +32,7 @@ class System(NamedTuple):
 
 
 _resnet = "--d-steps=2 --g-lr=2e-4 --d-lr=2e-4 --width={half_width}"  # TTUR's and BigGAN's two updates of D
-_style = "--width={width} --most=256 --gamma=0.01 --path=0 --ada-images={tenth}"  # ADA's own settings of CIFAR-10
+_style = "--width={width} --most=256 --gamma=5 --path=0 --ada-images={tenth}"  # no path lengths, as ADA has CIFAR-10
 _grown = "--width={width} --d-width={width} --most=256 --z-dim=128 --first=8 --ema={decay}"
 SYSTEMS = {
     "dcgan": System("dcgan", "--width={width}"),

@@ -27,7 +27,7 @@ from gan_jax.run import Count, Depth, Setup, Share, program, transferred
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "cmp_facades,x=photo,size=32"  # pictures
-    steps: Count = 1000  # main updates of G, and of D
+    steps: Count = 4000  # main updates of G, and of D
     batch_size: Count = 16  # pictures a step
     z_dim: Count = 64  # the latent, normal, and the style
     depth: Depth = 2  # layers of the mapping net
@@ -36,7 +36,7 @@ class Config:
     residual: bool = True  # D with skips
     group: Count = 4  # pictures whose deviation D sees
     lr: float = 2.5e-3  # Adam's rate for both; its decays are 0 and 0.99
-    gamma: float = 0.0128  # weight of R1; ADA's code has 0.0002 pixels / batch by default
+    gamma: float = 5.0  # weight of R1; by ADA's rule, 0.0002 pixels / batch, nets as narrow as these collapse
     d_every: Count = 16  # steps between two updates along R1
     path: float = 2.0  # weight of the path lengths; 0: none
     g_every: Count = 4  # steps between two updates along them

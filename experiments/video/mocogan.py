@@ -39,7 +39,7 @@ from gan_jax.run import Count, Decay, Picture, Setup, program
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "weizmann_actions,size=32"  # clips with labels, a TFDS set by name or moving digits
-    steps: Count = 120  # updates of each net
+    steps: Count = 1000  # updates of each net
     batch_size: Count = 12  # clips a step
     content_dim: Count = 50  # the part of the latent that stays, standard normal
     motion_dim: Count = 10  # of the GRU's state, and of its noise in each frame

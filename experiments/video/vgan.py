@@ -35,7 +35,7 @@ from gan_jax.run import Count, Decay, Picture, Setup, program
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "weizmann_actions,size=32"  # clips, a TFDS set by name or moving digits
-    steps: Count = 400  # joint updates of G and D
+    steps: Count = 1600  # joint updates of G and D
     batch_size: Count = 16  # rows of data, and of noise, a step
     z_dim: Count = 100  # the latent, standard normal
     width: Count = 16  # channels at half of the resolution
