@@ -7,7 +7,7 @@ w. D is PGGAN's, behind filters, with R1 at every step. The nets grow from 8x8. 
 
 Differences from the paper and the authors' code:
 1. Batches are as large at every level (there: 256 at 8x8 down to 32 from 64x64 on); coarse reals are not rounded.
-2. The default is narrower and shorter; its mapping net is less deep and learns faster; its R1, of few pixels, is light.
+2. The default is narrower and shorter; its mapping net is less deep and learns faster; its R1 is lighter.
 3. Samples are what the level in use makes, enlarged, and cut off at -1 and 1.
 
     python -m experiments stylegan                                              faces at 32x32
@@ -32,18 +32,18 @@ from gan_jax.run import Count, Decay, Depth, Setup, Share, program
 class Config:
     dataset: str = "cmu_faces,size=32"  # squares of 8, 16, 32, ... pixels
     mirror: bool = True  # whether every second picture is mirrored
-    steps: Count = 2300  # updates of D, and of G
+    steps: Count = 5000  # updates of D, and of G
     batch_size: Count = 16  # pictures a step
     first: Literal[4, 8, 16, 32, 64, 128, 256, 512, 1024] = 8  # side of the first level
-    stable: Count = 6400  # pictures for which a level learns by itself
-    fade: Count = 4800  # pictures for which the next level is faded in
+    stable: Count = 10_000  # pictures for which a level learns by itself
+    fade: Count = 6400  # pictures for which the next level is faded in
     z_dim: Count = 64  # the latent, standard normal; w has as many
     depth: Depth = 4  # layers of the mapping net
     map_rate: Share = 0.1  # of lr, at which it learns
     width: Count = 16  # channels of G and D at the last level, twice as many at each one below
     most: Count = 64  # channels of any level, at most
     mixing: Share = 0.9  # how often styles are mixed
-    gamma: float = 0.1  # weight of R1, halved
+    gamma: float = 2.0  # weight of R1, halved
     lr: float = 2e-3  # Adam's rate for all, up to 64x64; more is made of it at larger levels
     b2: Decay = 0.99  # Adam's decay of the second moment (that of the first is 0)
     eps: float = 1e-8  # of Adam; in `tiny` so large that gradients that are but rounding move nothing

@@ -10,7 +10,7 @@ beside VGAN's.
 Differences from the paper, whose details are those of the authors' code:
 1. 16 frames of 32x32 of Weizmann's four actions, 114 clips; in the paper all nine people are trained on, here two are
    held out. Nets are a quarter as wide; `paper` has its nets, of 64x64 pixels.
-2. Adam's rate is 5e-4 instead of 2e-4, since there are but hundreds of updates, with one batch for both D instead of
+2. Adam's rate is 5e-4 instead of 2e-4, since there are but a thousand updates, with one batch for both D instead of
    batches of their own; `paper` has 2e-4.
 3. D_I, D_V and G see the same samples, and D_I one frame of each of them, drawn anew in every step, as the paper's
    formulas have it; the authors' code draws new ones for each update, frames out of many more clips.
