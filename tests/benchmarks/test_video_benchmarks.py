@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.quality import mocogan, next_frame, vgan_features
 from gan_jax import UserError, data
+from gan_jax.game import rng
 
 TINY = "--preset=tiny --steps=2 --no-measure"
 
@@ -54,3 +55,19 @@ def test_frames_of_a_clip_are_moved_alike():
     x = jnp.tile(jnp.arange(64.0).reshape(1, 1, 8, 8, 1), (4, 3, 1, 1, 1))
     y = np.asarray(mocogan.moved(jax.random.key(0), x, 2))
     assert y.shape == x.shape and (y == y[:, :1]).all() and (y[0] != y[1]).any()
+
+
+@pytest.mark.long
+def test_a_judge_that_takes_flicker_for_an_action():
+    """A bar that goes down or up, in grain that the clips it learned from have not."""
+    y, start = np.arange(64) % 2, np.arange(64) // 8
+    at = (start[:, None] + np.where(y, 1, -1)[:, None] * np.arange(8)) % 16
+    x = np.repeat(np.where(np.arange(16) == at[..., None], 160, 127)[..., None, None], 16, 3).astype(np.uint8)
+    arrays = {"x": x, "y": y.astype(np.int32)}
+    fields = {"x": data.Field(x.shape[1:], "video"), "y": data.Field((), "label", np.int32, 2)}
+    pick = lambda key, i, b: data.order(rng.at(key, 0, "data"), i, b, len(y))
+    read = lambda indices: {name: a[np.asarray(indices)] for name, a in arrays.items()}
+    acts, _ = mocogan.judges(data.Source("bars", fields, len(y), pick, read, lambda: arrays), 100)
+    clips = x / 127.5 - 1
+    assert (np.asarray(acts(clips)) == y).all()
+    assert (np.asarray(acts(clips + np.random.default_rng(0).normal(0, 0.2, x.shape))) == y).mean() > 0.9
