@@ -4,7 +4,7 @@ Karras et al. 2020, arXiv 1912.04958. At every 4th step G descends the spread of
 at every 16th D descends R1; Adam is corrected for both. ADA (arXiv 2006.06676): p rises while most reals score above 0.
 
 Differences from the papers and the authors' code:
-1. The default is narrower; its p moves 50 times as fast, since its run is short. All is float32, without clipping.
+1. The default is narrower, its R1 heavier; p moves 50 times as fast in a short run. All is float32, without clipping.
 2. G cuts off, and D pads, sides that are no powers of two. The controller counts D's main update (code: R1's, too).
 3. There are no labels; pictures are not mirrored (code: FFHQ's); `paper` has another set; samples are cut to [-1, 1].
 
