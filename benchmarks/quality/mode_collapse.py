@@ -118,6 +118,7 @@ def main(
     steps: int = 0,
     seeds: int = 0,
     flags: str = "",
+    record: str = "",
     out: str = "benchmarks/quality/results",
     runs: str = "runs/mode_collapse",
 ):
@@ -131,7 +132,8 @@ def main(
         steps: updates of G [20,000; ring: 12,000; grid: 25,000].
         seeds: runs of each, with seeds 0, 1, ... [8; ring and grid: 10].
         flags: more flags, each for the ways that have it, as one word: --flags="--d-lr=2e-3 --gpu".
-        out: folder of mode_collapse-SIZE-STEPSxSEEDS.md, .jsonl, .png and -samples.png.
+        record: name of the record [mode_collapse-SIZE-STEPSxSEEDS].
+        out: folder of RECORD.md, RECORD.jsonl, RECORD.png and RECORD-samples.png.
         runs: folder of the runs.
     """
     steps, seeds = steps or SIZES[size][0], seeds or SIZES[size][1]
@@ -145,9 +147,11 @@ def main(
         given = [*ways[name].split()[1:], f"--steps={steps}", f"--seeds={seeds}", *more[name]]
         row = {"way": name, "experiment": ways[name], "published": PUBLISHED[size].get(name, "-")}
         found[name] = row | scored(modules[name], given, folder / name)
-    source, file = data.load(found[names[0]]["config"]["dataset"]), Path(out) / f"mode_collapse-{size}-{steps}x{seeds}"
+    source = data.load(found[names[0]]["config"]["dataset"])
+    file = Path(out, record or f"mode_collapse-{size}-{steps}x{seeds}")
     best = floor.scores(source)
     command = f"--size={size} --steps={steps} --seeds={seeds}" + (f' --flags="{flags}"' if flags else "")
+    command += f" --record={record}" if record else ""
     protocol = PROTOCOL.format(source.name, steps, seeds, best.pop("n"), command)
     rows = list((carried(file.name, out, protocol) | found).values())
     harness.check_alike({way: row["protocol"] for way, row in found.items()})

@@ -289,6 +289,10 @@ def test_mode_collapse_on_the_ring(tmp_path, monkeypatch):
         "vanilla", "unrolled0"
     ]  # fmt: skip
     assert (tmp_path / "mode_collapse-ring-4x2-samples.png").read_bytes() == picture  # of both
+    mode_collapse.main(("vanilla",), flags=small, record="other", **given)
+    assert "unrolled0" in (tmp_path / "mode_collapse-ring-4x2.md").read_text()  # a record by another name leaves it
+    assert "--record=other" in (other := (tmp_path / "other.md").read_text()) and "unrolled0" not in other
+    assert (tmp_path / "other-samples.png").exists() and len(lines(tmp_path / "other.jsonl")) == 1
     with pytest.raises(UserError, match="holds a run with another width"):
         mode_collapse.main(("vanilla",), flags=f"{small} --width=16", **given)
     with pytest.raises(UserError, match="nosuch: no such way at size ring"):
