@@ -56,7 +56,7 @@ class Config:
 
 
 PRESETS = {
-    "default": Config(steps=3000, g_lr=1e-3, d_lr=2e-3, ema=0.99),  # ten times the rates, for eight minutes
+    "default": Config(steps=3000, g_lr=1e-3, d_lr=2e-3, ema=0.99),  # ten times the rates, for nine minutes
     "quarter": Config(),
     "half": Config(d_width=4),
     # a bias before batch norm has no gradient but rounding, which Adam follows: at small rates not far
