@@ -35,12 +35,12 @@ from gan_jax.run import Count, Decay, Picture, Setup, program
 @dataclasses.dataclass(frozen=True)
 class Config:
     dataset: str = "usps"  # images with labels
-    steps: Count = 2000  # updates of G
+    steps: Count = 4000  # updates of G
     batch_size: Count = 32  # rows of data, and of noise, of each update
     d_steps: Count = 2  # updates of D for each one of G
     z_dim: Count = 64  # the latent, standard normal
     width: Count = 8  # a quarter of G's channels, half of D's
-    g_lr: float = 5e-4  # Adam's rate for G
+    g_lr: float = 2e-4  # Adam's rate for G
     d_lr: float = 5e-4  # Adam's rate for D
     b1: Decay = 0.5  # Adam's decay of the first moment
     b2: Decay = 0.999  # Adam's decay of the second moment
