@@ -58,7 +58,7 @@ PRESETS = {
     "paper": Config(  # 64,000 points in batches of 64: 15 epochs a learner, 5 a classifier
         steps=200_000, gan_steps=15_000, c_steps=5000, unroll=5, sgd=True, g_lr=0.01, d_lr=4e-3, c_lr=8e-3
     ),
-    "images": Config("stacked_digits", 4000, 5, 600, z_dim=64, width=8, g_lr=1e-3, d_lr=1e-3, c_lr=1e-3),
+    "images": Config("stacked_digits", 20_000, 5, 3600, 400, z_dim=64, width=8, g_lr=1e-3, d_lr=1e-3, c_lr=1e-3),
     "tiny": Config("gaussians3", steps=6, learners=3, gan_steps=1, c_steps=1, pool=16, batch_size=8, width=4),
 }
 
