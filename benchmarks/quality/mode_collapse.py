@@ -150,8 +150,7 @@ def main(
     source = data.load(found[names[0]]["config"]["dataset"])
     file = Path(out, record or f"mode_collapse-{size}-{steps}x{seeds}")
     best = floor.scores(source)
-    command = f"--size={size} --steps={steps} --seeds={seeds}" + (f' --flags="{flags}"' if flags else "")
-    command += f" --record={record}" if record else ""
+    command = said(size, steps, seeds, flags, record)
     protocol = PROTOCOL.format(source.name, steps, seeds, best.pop("n"), command)
     rows = list((carried(file.name, out, protocol) | found).values())
     harness.check_alike({way: row["protocol"] for way, row in found.items()})
@@ -161,6 +160,12 @@ def main(
     file.with_suffix(".md").write_text(tell(protocol, rows, best))
     chart(file.with_suffix(".png"), rows, best)
     samples(file.with_name(f"{file.name}-samples.png"), folder, [row["way"] for row in rows], source)
+
+
+def said(size, steps, seeds, flags, record) -> str:
+    """Return the flags of a command for a record's protocol."""
+    more = {f'--flags="{flags}"': flags, f"--record={record}": record}
+    return " ".join([f"--size={size} --steps={steps} --seeds={seeds}", *(flag for flag, given in more.items() if given)])
 
 
 def spelt(size, steps) -> dict:
