@@ -137,9 +137,7 @@ def main(
         runs: folder of the runs.
     """
     steps, seeds = steps or SIZES[size][0], seeds or SIZES[size][1]
-    ways = spelt(size, steps)
-    if unknown := set(names) - set(ways):
-        raise UserError(f"{', '.join(unknown)}: no such way at size {size}; choose from {', '.join(ways)}.")
+    ways = spelt(size, steps, names)
     names, folder, found = names or tuple(ways), Path(runs, f"{size}-{steps}x{seeds}"), {}
     modules = {name: harness.experiment(ways[name].split()[0]) for name in names}
     more = harness.taken(modules, flags)
@@ -147,13 +145,12 @@ def main(
         given = [*ways[name].split()[1:], f"--steps={steps}", f"--seeds={seeds}", *more[name]]
         row = {"way": name, "experiment": ways[name], "published": PUBLISHED[size].get(name, "-")}
         found[name] = row | scored(modules[name], given, folder / name)
-    source = data.load(found[names[0]]["config"]["dataset"])
     file = Path(out, record or f"mode_collapse-{size}-{steps}x{seeds}")
+    source = data.load(found[names[0]]["config"]["dataset"])
     best = floor.scores(source)
-    command = said(size, steps, seeds, flags, record)
-    protocol = PROTOCOL.format(source.name, steps, seeds, best.pop("n"), command)
-    rows = list((carried(file.name, out, protocol) | found).values())
+    protocol = PROTOCOL.format(source.name, steps, seeds, best.pop("n"), said(size, steps, seeds, flags, record))
     harness.check_alike({way: row["protocol"] for way, row in found.items()})
+    rows = list((carried(file.name, out, protocol) | found).values())
     harness.check_alike({row["way"]: row.get("protocol") for row in rows}, here=False)
     protocol = protocol.replace(COMMAND, f"{COMMAND} {' '.join(row['way'] for row in rows)}")
     harness.record(file.name, [{"protocol": protocol, "data": best}, *rows], out)
@@ -165,14 +162,16 @@ def main(
 def said(size, steps, seeds, flags, record) -> str:
     """Return the flags of a command for a record's protocol."""
     more = {f'--flags="{flags}"': flags, f"--record={record}": record}
-    return " ".join([f"--size={size} --steps={steps} --seeds={seeds}", *(flag for flag, given in more.items() if given)])
+    return " ".join([f"--size={size} --steps={steps} --seeds={seeds}", *(flag for flag in more if more[flag])])
 
 
-def spelt(size, steps) -> dict:
-    """Return {way: its experiment and flags} of a size."""
+def spelt(size, steps, names=()) -> dict:
+    """Return {way: its experiment and flags} of a size. Raises UserError where one of `names` is none of them."""
     dataset = {"ring": "ring8_unit", "grid": "grid25"}.get(size)
     shares = {"burn_in": max(1, steps // 5), "half_life": max(1, steps // 20)}
     ways = TOYS if dataset else STACKED
+    if unknown := set(names) - set(ways):
+        raise UserError(f"{', '.join(unknown)}: no such way at size {size}; choose from {', '.join(ways)}.")
     return {name: way.format(size=size, dataset=dataset, **shares) for name, way in ways.items()}
 
 
