@@ -145,12 +145,12 @@ def main(
         given = [*ways[name].split()[1:], f"--steps={steps}", f"--seeds={seeds}", *more[name]]
         row = {"way": name, "experiment": ways[name], "published": PUBLISHED[size].get(name, "-")}
         found[name] = row | scored(modules[name], given, folder / name)
-    file = Path(out, record or f"mode_collapse-{size}-{steps}x{seeds}")
     source = data.load(found[names[0]]["config"]["dataset"])
+    file = Path(out, record or f"mode_collapse-{size}-{steps}x{seeds}")
     best = floor.scores(source)
     protocol = PROTOCOL.format(source.name, steps, seeds, best.pop("n"), said(size, steps, seeds, flags, record))
-    harness.check_alike({way: row["protocol"] for way, row in found.items()})
     rows = list((carried(file.name, out, protocol) | found).values())
+    harness.check_alike({way: row["protocol"] for way, row in found.items()})
     harness.check_alike({row["way"]: row.get("protocol") for row in rows}, here=False)
     protocol = protocol.replace(COMMAND, f"{COMMAND} {' '.join(row['way'] for row in rows)}")
     harness.record(file.name, [{"protocol": protocol, "data": best}, *rows], out)
