@@ -163,7 +163,7 @@ def projection(g: G, beside: Beside) -> Found:
     near = neighbours.nearest(*(x.reshape(len(x), -1).astype(np.float64) for x in (given, g.samples)))[1]
     pixels = lambda x, y: ((x - y) ** 2).reshape(len(x), -1).mean(1)
     by, name = beside.lpips or (pixels, "mean squared difference")
-    loss = lambda z: by(g.generate(g.state, z, near), jax.lax.optimization_barrier(given))  # LPIPS of it is slow to fold
+    loss = lambda z: by(g.generate(g.state, z, near), jax.lax.optimization_barrier(given))  # slow to fold
     z, losses = latents.project(loss, g.z[near], beside.flags.updates, 0.1 * g.spread)
     x, length = g.draw(z, near), lambda z: float(np.linalg.norm(z, axis=-1).mean())
     numbers = {"projection_by": name, "projection": float(losses.mean())}

@@ -34,7 +34,7 @@ JUDGED = 1000  # samples that the classifier judges
 
 _TOY = "--batch-size=64 --width=64"
 _MLP = "--batch-size=32 --width=64"
-_SMALL_D = "--batch-size=32 --width=4 --z-dim=64 --g-lr=2e-3 --d-lr=4e-3 --ema=0"  # G itself, not its average
+_SMALL_D = "--batch-size=32 --width=4 --z-dim=64 --g-lr=2e-3 --d-lr=4e-3 --ema=0"
 _MOVES = f"--preset=images --g-steps=20 --g-lr=1e-3 --ema=0 {_MLP}"
 _AVERAGED = "--preset=images --width=128 --batch-size=32 --g-lr=5e-4 --d-lr=5e-4"
 _HARDLY = f"--preset=images --g-lr=1e-6 {_MLP}"
