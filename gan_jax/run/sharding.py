@@ -25,19 +25,20 @@ def choose(platform: str | None = None, distributed: bool = False, seeds: int = 
         cores = max(n for n in range(1, len(os.sched_getaffinity(0)) + 1) if seeds % n == 0)
         with contextlib.suppress(RuntimeError):  # a backend is up already: its devices stay
             jax.config.update("jax_num_cpu_devices", cores)
-    if platform:
-        jax.config.update("jax_platforms", {"gpu": "cuda"}.get(platform, platform))
+    if platform:  # the CPU stays beside it, for `jax.pure_callback` to call Python from
+        jax.config.update("jax_platforms", {"gpu": "cuda,cpu", "tpu": "tpu,cpu"}.get(platform, platform))
     pod = "," in os.environ.get("TPU_WORKER_HOSTNAMES", "") or int(os.environ.get("SLURM_NTASKS") or 1) > 1
     if (distributed or pod) and not jax.distributed.is_initialized():
         processes.join()
-    try:
-        jax.devices()
-    except (RuntimeError, AssertionError):  # jax 0.10 asserts where no GPU plugin is installed
+    found = None
+    with contextlib.suppress(RuntimeError, AssertionError):  # jax 0.10 asserts where no GPU plugin is installed
+        found = jax.default_backend()
+    if platform not in (None, found):
         raise UserError(
             f"no {platform.upper()} found here; leave --{platform} out to run on what there is, or install JAX for it."
-            if platform
-            else "JAX finds no device; check JAX_PLATFORMS."
-        ) from None
+        )
+    if not found:
+        raise UserError("JAX finds no device; check JAX_PLATFORMS.")
 
 
 def make(batch_size: int, seeds: int = 1, devices: Sequence | None = None) -> Mesh:

@@ -129,7 +129,7 @@ def test_choose_says_which_device_is_missing(monkeypatch):
     def none():
         raise RuntimeError("no backend")
 
-    monkeypatch.setattr(jax, "devices", none)
+    monkeypatch.setattr(jax, "default_backend", none)
     before = jax.config.jax_platforms
     try:
         with pytest.raises(UserError, match="no TPU found here; leave --tpu out"):
@@ -138,3 +138,15 @@ def test_choose_says_which_device_is_missing(monkeypatch):
             sharding.choose()
     finally:
         jax.config.update("jax_platforms", before)
+
+
+@pytest.mark.parametrize("platform", ["gpu", "tpu"])
+def test_an_accelerator_without_the_cpu_that_callbacks_need(monkeypatch, platform):
+    """JAX is asked for both; and a machine that has the CPU alone is not taken for the other."""
+    asked = []
+    monkeypatch.setattr(jax.config, "update", lambda name, value: asked.append((name, value)))
+    with pytest.raises(UserError, match=f"no {platform.upper()} found here"):
+        sharding.choose(platform)
+    assert asked == [("jax_platforms", {"gpu": "cuda,cpu", "tpu": "tpu,cpu"}[platform])]
+    monkeypatch.setattr(jax, "default_backend", lambda: platform)
+    sharding.choose(platform)
