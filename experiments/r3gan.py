@@ -11,7 +11,8 @@ Differences from the paper:
 4. For images its residual nets without normalisation, small, wider at coarser levels, with a centred bilinear filter.
 5. Samples of images are cut off at -1 and 1.
 6. The presets `stacked_*` are for its test of 1000 modes: `stacked_resnet` on those nets (the paper's small ones are
-   not said), the others on Metz et al.'s, without batch norm in D.
+   not said) with gamma 1 to the end, since modes go as gamma falls to the paper's 0.1 (docs/results/modes.md); the
+   others on Metz et al.'s, without batch norm in D.
 
     python -m experiments.r3gan                     the ring of eight Gaussians
     python -m experiments.r3gan --dataset grid25    the grid of 25
@@ -67,7 +68,9 @@ PRESETS = {
     # whose rate is that of the residual nets: at 2e-4 so small a D, without batch norm, hardly begins
     "stacked_quarter": _stacked,
     "stacked_half": dataclasses.replace(_stacked, d_width=4),
-    "stacked_resnet": dataclasses.replace(_stacked, nets="auto", lr=2e-4, z_dim=64, width=16, depth=1),
+    "stacked_resnet": dataclasses.replace(
+        _stacked, nets="auto", lr=2e-4, gamma_end=1.0, z_dim=64, width=16, depth=1
+    ),
     # a bias before batch norm has no gradient but rounding, which Adam follows: at a small rate not far
     "tiny": Config("digits16", steps=6, batch_size=8, burn_in=4, lr=1e-5, ema=2.0, z_dim=4, nets="stacked", width=4),
 }
