@@ -68,9 +68,7 @@ PRESETS = {
     # whose rate is that of the residual nets: at 2e-4 so small a D, without batch norm, hardly begins
     "stacked_quarter": _stacked,
     "stacked_half": dataclasses.replace(_stacked, d_width=4),
-    "stacked_resnet": dataclasses.replace(
-        _stacked, nets="auto", lr=2e-4, gamma_end=1.0, z_dim=64, width=16, depth=1
-    ),
+    "stacked_resnet": dataclasses.replace(_stacked, nets="auto", lr=2e-4, gamma_end=1.0, z_dim=64, width=16, depth=1),
     # a bias before batch norm has no gradient but rounding, which Adam follows: at a small rate not far
     "tiny": Config("digits16", steps=6, batch_size=8, burn_in=4, lr=1e-5, ema=2.0, z_dim=4, nets="stacked", width=4),
 }

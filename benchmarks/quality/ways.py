@@ -49,7 +49,7 @@ def main(
 
     Args:
         name: the experiment.
-        dataset: a toy, or an image set with labels and a test split [that of the default].
+        dataset: a toy, or an image set with labels and a test split [the default's, or the preset's in the flags].
         seeds: runs of each, with seeds 0, 1, ...
         samples: images of each seed that are scored.
         flags: more flags of every run, as one word: --flags="--steps=500 --gpu".
@@ -57,9 +57,9 @@ def main(
         runs: folder of the runs.
     """
     module, rows, pictures = harness.experiment(name), [], {}
-    dataset = dataset or module.Config().dataset
-    given = [f"--dataset={dataset}", *harness.words(flags)]
+    given = [*harness.words(flags), *[f"--dataset={dataset}"] * bool(dataset)]
     cfg, _ = parse(module.Config, module.PRESETS, given)
+    dataset = cfg.dataset
     source = data.load(dataset)
     judge = None if source.modes else compare.Judge(source, samples)
     for way, more in WAYS[name].items():

@@ -51,6 +51,25 @@ def test_boosting(tmp_path):
     np.testing.assert_allclose(x, even, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "flags, dataset, trains", [("--preset=tiny", "", "digits16"), ("--preset=tiny", "usps", "usps")]
+)
+def test_ways_of_a_preset_on_the_data_of_the_default(monkeypatch, flags, dataset, trains, tfds_dir):
+    """A preset in the flags brings its own data, unless others are asked for."""
+    asked = []
+
+    def trained(module, given, folder):
+        asked.append((cli.parse(module.Config, module.PRESETS, given)[0], folder.parent.name))
+        raise InterruptedError
+
+    monkeypatch.setattr(harness, "trained", trained)
+    monkeypatch.setattr(ways.compare, "Judge", lambda source, n: None)
+    with pytest.raises(InterruptedError):
+        ways.main("mixgan", dataset, flags=flags)
+    ((cfg, folder),) = asked
+    assert cfg.dataset == trains and cfg.width == 2 and folder == f"mixgan-{trains}"
+
+
 @pytest.mark.slow
 def test_ways(tmp_path):
     """A row and a picture for each way; nothing is trained twice."""
