@@ -42,14 +42,14 @@ class Config:
     dataset: str = "olivetti_faces,size=32"  # images with a label y that says who it is
     held_out: Count = 20  # people (classes), the last ones, that are re-identified and never trained on
     way: Literal["lsro", "all_in_one", "pseudo", "baseline"] = "lsro"  # what C is told of G's pictures
-    steps: Count = 1000  # updates of G and D
-    after: int = 700  # steps that are made before C begins to learn; with no more in all it is not measured
+    steps: Count = 5000  # updates of G and D
+    after: int = 4700  # steps that are made before C begins to learn; with no more in all it is not measured
     batch_size: Count = 32  # rows of data, and as many of noise, a step
     z_dim: Count = 64  # the latent, uniform in [-1, 1)
     width: Count = 16  # channels of G and D at half of the resolution
     c_width: Count = 16  # those of C
     drop: Share = 0.75  # share of C's features that a row loses in training
-    g_lr: float = 2e-4  # Adam's rate for G
+    g_lr: float = 5e-4  # Adam's rate for G
     d_lr: float = 2e-4  # Adam's rate for D
     c_lr: float = 1e-3  # Adam's rate for C
     b1: Decay = 0.5  # Adam's decay of the first moment, for G and D
@@ -57,7 +57,7 @@ class Config:
 
 PRESETS = {
     "default": Config(),
-    "paper": Config("olivetti_faces", steps=12_000, after=6000, batch_size=64, z_dim=100, width=64, c_width=64),
+    "paper": Config("olivetti_faces", steps=12_000, after=6000, batch_size=64, z_dim=100, width=64, c_width=64, g_lr=2e-4),
     "tiny": Config("digits16", 2, steps=6, after=1, batch_size=8, z_dim=4, width=4, c_width=4),
 }
 
