@@ -57,7 +57,9 @@ class Config:
 
 PRESETS = {
     "default": Config(),
-    "paper": Config("olivetti_faces", steps=12_000, after=6000, batch_size=64, z_dim=100, width=64, c_width=64, g_lr=2e-4),
+    "paper": Config(
+        "olivetti_faces", steps=12_000, after=6000, batch_size=64, z_dim=100, width=64, c_width=64, g_lr=2e-4
+    ),
     "tiny": Config("digits16", 2, steps=6, after=1, batch_size=8, z_dim=4, width=4, c_width=4),
 }
 
