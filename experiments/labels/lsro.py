@@ -15,7 +15,7 @@ Differences from the paper:
 3. G and D learn on while C learns, which begins after `after` steps and sees G's newest pictures, as many as real
    ones; there DCGAN is finished first, and C sees 12,000 or 24,000 pictures beside 12,936 real ones, shuffled.
 4. G and D are updated at once, from the same fakes (there G twice a step); 4x4 kernels, and 32x32 pixels.
-5. A pseudo label is the likeliest class in the same pass.
+5. A pseudo label is the likeliest class in the same pass. G's rate is higher in the default.
 
     python -m experiments lsro                    people of whom C never saw a picture: rank-1 and mAP
     python -m experiments lsro --way baseline     or all_in_one, or pseudo
@@ -29,8 +29,7 @@ import jax.numpy as jnp
 import optax
 from optax.losses import softmax_cross_entropy_with_integer_labels as cross_entropy
 
-from gan_jax import data
-from gan_jax.errors import UserError
+from gan_jax import UserError, data
 from gan_jax.game import Player, create, descend, forward, losses, rng
 from gan_jax.metrics import retrieval
 from gan_jax.nets import dcgan, lsro
