@@ -91,7 +91,7 @@ def apart(made, x, perceptual: bool) -> dict:
     """Return how far translations [n, h, w, c] are from photographs x; in LPIPS the first 100 of them."""
     l1 = {"l1": float(np.abs(made - x).mean())}
     some = made[:100], x[:100]
-    return l1 | {"lpips": lpips.mean(*some), "lpips_alex": lpips.mean(*some, alexnet)} if perceptual else l1
+    return l1 | {"lpips": lpips.judge()(*some), "lpips_alex": lpips.judge(alexnet)(*some)} if perceptual else l1
 
 
 def translations(run, a):

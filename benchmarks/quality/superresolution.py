@@ -95,13 +95,13 @@ def pictures(name, factor):
 
 def measured(name, factor, ways, perceptual) -> dict:
     """Return {way: {"psnr": mean over the pictures of a test set, ..., "each": those of each picture}}."""
-    found = {way: [] for way in ways}
+    found, apart = {way: [] for way in ways}, lpips.judge() if perceptual else None
     for v, small in pictures(name, factor):
         for way, enlarge in ways.items():
             made = enlarge(small, v.shape[:2])
             one = resolution.compared(made, v)
             if perceptual:
-                one["lpips"] = lpips.mean(*(data.decode({"x": a[None]})["x"] for a in (made, v)))
+                one["lpips"] = apart(*(data.decode({"x": a[None]})["x"] for a in (made, v)))
             found[way].append(one)
     mean = lambda each: {key: float(np.mean([one[key] for one in each])) for key in each[0]}
     return {way: mean(each) | {"n": len(each), "each": each} for way, each in found.items()}

@@ -49,11 +49,13 @@ def unit(x):
     return x / (jnp.sqrt((x**2).sum(-1, keepdims=True)) + 1e-10)
 
 
-def mean(x, y, net=vgg) -> float:
-    """Return the mean distance of pictures x from y, row by row, a few at a time, with the weights of the package.
+def judge(net=vgg):
+    """Return the function of pictures x, y [b, h, w, c] in [-1, 1] that is their mean distance, row by row.
 
-    Raises UserError where that is not installed.
+    The weights are those of the package, which are read once; a shape is compiled once. A few rows are compared at a
+    time. Raises UserError where the package is not installed.
     """
+    weights = net.load(), net.heads()
     one = lambda weights, row: distance(*weights, row[0][None], row[1][None], net)[0]
     each = jax.jit(lambda weights, *rows: jax.lax.map(lambda row: one(weights, row), rows, batch_size=10))
-    return float(each((net.load(), net.heads()), jnp.asarray(x), jnp.asarray(y)).mean())
+    return lambda x, y: float(each(weights, jnp.asarray(x), jnp.asarray(y)).mean())

@@ -42,7 +42,7 @@ def test_the_formula_by_loops(monkeypatch):
         np.testing.assert_allclose(found[i], by_loops(pairs, heads), rtol=1e-4)
     monkeypatch.setattr(vgg, "load", lambda: layers)
     monkeypatch.setattr(vgg, "heads", lambda: heads)
-    np.testing.assert_allclose(lpips.mean(x, y), found.mean(), rtol=1e-5)
+    np.testing.assert_allclose(lpips.judge()(x, y), found.mean(), rtol=1e-5)
     assert (lpips.distance(layers, heads, x, x) == 0).all()
     grey = x[..., :1]
     again = lpips.distance(layers, heads, grey.repeat(3, 3), y)
@@ -81,7 +81,7 @@ def test_the_package_s_own_distances(name):
     with jax.numpy_rank_promotion("allow"):
         expected = package.LPIPS(net_type=net_type).apply({"params": params}, x, y).reshape(-1)
     np.testing.assert_allclose(lpips.distance(layers, heads, x, y, net), expected, rtol=1e-4)
-    np.testing.assert_allclose(lpips.mean(x, y, net), expected.mean(), rtol=1e-4)
+    np.testing.assert_allclose(lpips.judge(net)(x, y), expected.mean(), rtol=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore")  # its call of torchvision is an old one
