@@ -111,3 +111,21 @@ def test_pictures_too_small_for_alexnet():
     assert [block.shape[1:] for block in see(31)] == [(7, 7, 64), (3, 3, 192), (1, 1, 384), (1, 1, 256), (1, 1, 256)]
     with pytest.raises(UserError, match="LPIPS compares pictures of 31 pixels a side or more; these are 30x31"):
         lpips.distance(layers, [], *jnp.zeros((2, 1, 30, 31, 3)), alexnet)
+
+
+def test_a_net_that_is_read_or_compiled_for_each_picture():
+    """A judge reads the weights once, and traces the net once for all pictures of a shape."""
+    read, traced = [], []
+
+    class Net:
+        LEAST = 1
+        load = staticmethod(lambda: read.append(1) or ())
+        heads = staticmethod(lambda: [np.ones(3, np.float32)])
+        blocks = staticmethod(lambda layers, x: traced.append(1) or [x])
+
+    apart, draw = lpips.judge(Net), np.random.default_rng(0)
+    pairs = [draw.uniform(-1, 1, (2, 1, 4, 4, 3)).astype(np.float32) for _ in range(3)]
+    first = apart(*pairs[0])
+    once = len(traced)
+    assert first > 0 and len({first, *(apart(*pair) for pair in pairs)}) == 3
+    assert len(read) == 1 and len(traced) == once
