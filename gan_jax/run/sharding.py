@@ -35,7 +35,8 @@ def choose(platform: str | None = None, distributed: bool = False, seeds: int = 
         found = jax.default_backend()
     if platform not in (None, found):
         raise UserError(
-            f"no {platform.upper()} found here; leave --{platform} out to run on what there is, or install JAX for it."
+            f"no {platform.upper()} found here; leave --{platform} out to run on what there is, or install JAX for it.\n"
+            "Where JAX has computed before, as in a notebook, its device stays: start anew to choose one."
         )
     if not found:
         raise UserError("JAX finds no device; check JAX_PLATFORMS.")
