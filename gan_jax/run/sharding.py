@@ -35,7 +35,7 @@ def choose(platform: str | None = None, distributed: bool = False, seeds: int = 
         found = jax.default_backend()
     if platform not in (None, found):
         raise UserError(
-            f"no {platform.upper()} found here; leave --{platform} out to run on what there is, or install JAX for it.\n"
+            f"no {platform.upper()} found here; leave --{platform} out to run on what there is or install JAX for it.\n"
             "Where JAX has computed before, as in a notebook, its device stays: start anew to choose one."
         )
     if not found:
